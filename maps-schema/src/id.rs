@@ -1,0 +1,35 @@
+//! Identifiers: small numbers that stand for objects of the topology file.
+//!
+//! An id is derived from the object's name, so that it stays the same when the rest of the file
+//! changes and is the same on every host. They are stored in the machine's own byte order: both
+//! sides of a map live on one machine.
+
+use crate::plain::plain;
+
+/// A port: the place where a workload is plugged into a network.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct PortId(pub u32);
+
+impl PortId {
+    /// No port: what is counted under it happened before the port was known.
+    pub const NONE: Self = Self(0);
+}
+
+/// An interface index of the host's network namespace, as the kernel numbers them (from 1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct IfIndex(pub u32);
+
+/// An immutable list of the ports that a flooded frame goes to. The id is derived from the list's
+/// content: a network whose ports change gets a new list, written in full before the network's row
+/// points at it, so that a frame is flooded along the old list or the new one and never a mixture.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct FloodList(pub u32);
+
+plain! {
+    PortId = 4;
+    IfIndex = 4;
+    FloodList = 4;
+}

@@ -1,0 +1,237 @@
+//! Every map, on one page.
+//!
+//! | map | kind | key | value | rows | written by | read by |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | `INTERFACES` | hash | [`IfIndex`] | [`IngressPort`] | 4,096 | user space | datapath: whose frame is this |
+//! | `PORTS` | hash | [`PortId`] | [`EgressPort`] | 4,096 | user space | datapath: where does this port lead |
+//! | `NETWORKS` | hash | [`Vni`] | [`Network`] | 4,096 | user space | datapath |
+//! | `FDB` | hash | [`FdbKey`] | [`FdbEntry`] | 131,072 | user space | datapath: known MAC addresses |
+//! | `NEIGHBORS` | hash | [`NeighborKey`] | [`Neighbor`] | 262,144 | user space | datapath: known IP addresses (ARP, ND, anti-spoofing) |
+//! | `FLOOD` | hash | [`FloodKey`] | [`FloodMember`] | 65,536 | user space | datapath: members of flood lists |
+//! | `LEARNED` | LRU hash | [`FdbKey`] | [`LearnedEntry`] | 16,384 | datapath | datapath, user space (show) |
+//! | `COUNTERS` | per-CPU hash | [`PortId`] | [`PortCounters`] | 4,097 | user space makes and removes rows, the datapath counts in them | user space |
+//! | `EVENTS` | ring buffer | | [`DropEvent`](crate::record::DropEvent) | 256 KiB | datapath | user space |
+//!
+//! Maps that user space writes carry `BPF_F_RDONLY_PROG` (since Linux 5.2): a fault in the datapath
+//! cannot corrupt the topology. Hash maps that user space writes are not preallocated: memory
+//! follows use.
+//!
+//! A row is replaced as a whole by one system call. Rows that belong together are ordered: what a
+//! row refers to is written before it and removed after it (see [`MapName::ALL`]).
+
+use crate::address::{Ip, Mac, Vni};
+use crate::id::{FloodList, IfIndex, PortId};
+use crate::plain::plain;
+pub use crate::record::PortCounters;
+
+/// Declares the maps that consist of rows: their symbol in the object and how many rows they hold.
+macro_rules! maps {
+    ($($(#[$doc:meta])+ $variant:ident = $symbol:literal, $rows:literal;)+) => {
+        /// The maps whose rows user space plans.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum MapName {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl MapName {
+            /// Every planned map, such that a row only refers to rows of maps before its own:
+            /// rows are written in this order and removed in the opposite one.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The map's symbol in the datapath's object, and the name of its pin.
+            #[must_use]
+            pub const fn symbol(self) -> &'static str {
+                match self { $(Self::$variant => $symbol,)+ }
+            }
+
+            /// How many rows the map holds at most.
+            #[must_use]
+            pub const fn rows(self) -> u32 {
+                match self { $(Self::$variant => $rows,)+ }
+            }
+        }
+    };
+}
+
+maps! {
+    /// Counters per port.
+    Counters = "COUNTERS", 4097;
+    /// Where a port leads.
+    Ports = "PORTS", 4096;
+    /// Known IP addresses.
+    Neighbors = "NEIGHBORS", 262_144;
+    /// Known MAC addresses.
+    Fdb = "FDB", 131_072;
+    /// Members of flood lists.
+    Flood = "FLOOD", 65_536;
+    /// Networks.
+    Networks = "NETWORKS", 4096;
+    /// Which port is behind an interface.
+    Interfaces = "INTERFACES", 4096;
+}
+
+/// Symbol and pin name of the map of learned MAC addresses, which the datapath writes.
+pub const LEARNED: &str = "LEARNED";
+/// How many learned MAC addresses a host remembers; beyond that the least recently used go first.
+pub const LEARNED_ROWS: u32 = 16_384;
+/// Symbol and pin name of the ring buffer of events.
+pub const EVENTS: &str = "EVENTS";
+/// Size of the ring buffer of events, in bytes.
+pub const EVENTS_SIZE: u32 = 256 * 1024;
+/// Symbol of the read-only global (`u32`) that switches events on when it is not 0.
+pub const DROP_EVENTS: &str = "DROP_EVENTS";
+
+/// What the datapath must know about the port behind an interface when a frame comes in from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct IngressPort {
+    /// The port.
+    pub port: PortId,
+    /// The network that it is plugged into.
+    pub vni: Vni,
+    /// The workload's MAC address.
+    pub mac: Mac,
+    /// [`IngressPort::LEARNING`], [`IngressPort::MAY_SPOOF`].
+    pub flags: u8,
+    /// Always 0.
+    pub reserved: u8,
+}
+
+impl IngressPort {
+    /// Flag: more than one station is behind this port; their MAC addresses are learned.
+    pub const LEARNING: u8 = 1;
+    /// Flag: anti-spoofing is off for this port.
+    pub const MAY_SPOOF: u8 = 2;
+}
+
+/// Where a port leads on this host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct EgressPort {
+    /// The host's end of the veth pair whose other end is in the workload's namespace.
+    pub ifindex: IfIndex,
+}
+
+/// A virtual L2 segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Network {
+    /// The ports on this host that a flooded frame goes to.
+    pub flood: FloodList,
+    /// How many members that list has.
+    pub flood_len: u32,
+    /// Age in nanoseconds after which a learned MAC address is forgotten.
+    pub ageing_ns: u64,
+    /// [`Network::FLOOD_UNKNOWN`], [`Network::LEARNS`].
+    pub flags: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+impl Network {
+    /// Flag: frames to unknown unicast addresses are flooded; without it they are dropped.
+    pub const FLOOD_UNKNOWN: u32 = 1;
+    /// Flag: a port of this network learns, so that an address may be found in `LEARNED`.
+    pub const LEARNS: u32 = 2;
+}
+
+/// The longest flood list: the datapath's loop over it is bounded.
+pub const FLOOD_MAX: u32 = 1024;
+
+/// Key of the forwarding database, for known and for learned addresses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct FdbKey {
+    /// The network.
+    pub vni: Vni,
+    /// The station's address.
+    pub mac: Mac,
+    /// Always 0: a key of whole words is hashed faster (`jhash2`).
+    pub reserved: [u8; 2],
+}
+
+impl FdbKey {
+    /// The key of a station in a network.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(vni: Vni, mac: Mac) -> Self {
+        Self {
+            vni,
+            mac,
+            reserved: [0; 2],
+        }
+    }
+}
+
+/// Where a known MAC address is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct FdbEntry {
+    /// The port that leads to it.
+    pub port: PortId,
+}
+
+/// Where a learned MAC address was last seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct LearnedEntry {
+    /// When, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
+    pub seen_ns: u64,
+    /// The port that it was seen at.
+    pub port: PortId,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+/// Key of the known IP addresses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct NeighborKey {
+    /// The network.
+    pub vni: Vni,
+    /// The station's address.
+    pub ip: Ip,
+}
+
+/// Who has a known IP address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Neighbor {
+    /// The port that may use the address as its source.
+    pub port: PortId,
+    /// The MAC address that ARP and neighbor discovery are answered with.
+    pub mac: Mac,
+    /// Always 0.
+    pub reserved: [u8; 2],
+}
+
+/// Key of one member of a flood list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct FloodKey {
+    /// The list.
+    pub list: FloodList,
+    /// Position in it, from 0.
+    pub idx: u32,
+}
+
+/// One member of a flood list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct FloodMember {
+    /// The port that gets a copy.
+    pub port: PortId,
+}
+
+plain! {
+    IngressPort = 4 + 4 + 6 + 1 + 1;
+    EgressPort = 4;
+    Network = 4 + 4 + 8 + 4 + 4;
+    FdbKey = 4 + 6 + 2;
+    FdbEntry = 4;
+    LearnedEntry = 8 + 4 + 4;
+    NeighborKey = 4 + 16;
+    Neighbor = 4 + 6 + 2;
+    FloodKey = 4 + 4;
+    FloodMember = 4;
+}

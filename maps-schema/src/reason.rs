@@ -1,0 +1,97 @@
+//! Why a frame was dropped. Every frame that does not leave has exactly one of these reasons.
+
+/// Declares the reasons once: code point, name for machines and sentence for people.
+macro_rules! reasons {
+    ($($(#[$doc:meta])+ $variant:ident = $code:literal, $name:literal;)+) => {
+        /// Why a frame was dropped. The code point is also the index into
+        /// [`PortCounters::drops`](crate::record::PortCounters::drops).
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[repr(u8)]
+        pub enum DropReason {
+            $($(#[$doc])+ $variant = $code,)+
+        }
+
+        impl DropReason {
+            /// Every reason, by code point.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The stable name that statistics use.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+        }
+
+        impl TryFrom<u8> for DropReason {
+            type Error = u8;
+
+            fn try_from(code: u8) -> Result<Self, u8> {
+                match code { $($code => Ok(Self::$variant),)+ _ => Err(code) }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The interface that the frame came in on belongs to no port.
+    UnknownInterface = 1, "unknown_interface";
+    /// The port's network has no row: it was removed while the frame was on its way.
+    UnknownNetwork = 2, "unknown_network";
+    /// The frame ends within its Ethernet header or VLAN tags.
+    TruncatedEthernet = 3, "truncated_ethernet";
+    /// The ARP packet is cut short, or not one for IPv4 over Ethernet (RFC 826).
+    MalformedArp = 4, "malformed_arp";
+    /// The IPv4 header is cut short, or contradicts itself or the frame's length (RFC 791).
+    MalformedIpv4 = 5, "malformed_ipv4";
+    /// The IPv6 header or one of its extension headers is cut short, contradicts the frame's length,
+    /// or there are more of them than the datapath follows (RFC 8200).
+    MalformedIpv6 = 6, "malformed_ipv6";
+    /// The source MAC address is a group address or zero, which no station has.
+    InvalidSourceMac = 7, "invalid_source_mac";
+    /// Anti-spoofing: the source MAC address is not the port's.
+    SpoofedMac = 8, "spoofed_mac";
+    /// Anti-spoofing: the source IP address is not one of the port's.
+    SpoofedIp = 9, "spoofed_ip";
+    /// Anti-spoofing: the ARP packet claims an address that is not the port's.
+    SpoofedArp = 10, "spoofed_arp";
+    /// Anti-spoofing: the neighbor discovery message claims an address that is not the port's.
+    SpoofedNeighbor = 11, "spoofed_neighbor";
+    /// Anti-spoofing: a workload sent a router advertisement or a redirect (RFC 6105, RA-Guard).
+    RogueRouter = 12, "rogue_router";
+    /// The destination is a group address that bridges never forward (IEEE 802.1Q-2022, table 8-1).
+    ReservedGroup = 13, "reserved_group";
+    /// Nobody in the network is known to have the destination MAC address, and the network does not
+    /// flood unknown unicast.
+    UnknownUnicast = 14, "unknown_unicast";
+    /// The destination is behind the port that the frame came from: a bridge filters it
+    /// (IEEE 802.1Q-2022, 8.6.1).
+    SamePort = 15, "same_port";
+    /// The frame was to be flooded, but the network has no other port on this host.
+    NoOtherPort = 16, "no_other_port";
+    /// The destination port is known, but nothing is plugged in on this host at this moment.
+    PortUnplugged = 17, "port_unplugged";
+    /// The kernel refused to change or to send the frame.
+    KernelRefused = 18, "kernel_refused";
+}
+
+/// One more than the highest code point that fits the counters.
+pub const REASON_SLOTS: usize = 64;
+
+const _: () = assert!(DropReason::ALL.len() < REASON_SLOTS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_points_and_names_are_unique_and_round_trip() {
+        let mut names = std::collections::BTreeSet::new();
+        for &reason in DropReason::ALL {
+            assert_eq!(DropReason::try_from(reason as u8), Ok(reason));
+            assert!((reason as usize) < REASON_SLOTS);
+            assert!(names.insert(reason.name()));
+        }
+        assert_eq!(DropReason::try_from(0), Err(0));
+        assert_eq!(DropReason::try_from(255), Err(255));
+    }
+}
