@@ -38,7 +38,7 @@ pub(crate) fn build(workspace: &Workspace, arguments: &[OsString]) -> Result<()>
         .args(["build", "--release", "--package", "bowline"])
         .args(arguments);
     process::run(&mut command)
-        .map_err(|failure| Failure::new(format!("bowline does not build: {failure}")))
+        .map_err(|_| Failure::new("bowline does not build; cargo says why above"))
 }
 
 /// Builds, then becomes the binary with the user's arguments, in the user's folder.

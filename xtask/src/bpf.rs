@@ -33,7 +33,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let toolchain = Toolchain::ensure()?;
     let mut command = cargo(&toolchain, workspace, "build")?;
     process::run(&mut command)
-        .map_err(|failure| Failure::new(format!("the BPF programs do not build: {failure}")))?;
+        .map_err(|_| Failure::new("the BPF programs do not build; cargo says why above"))?;
 
     let built = workspace
         .target

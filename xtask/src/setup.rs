@@ -118,7 +118,7 @@ pub(crate) const CARGO_FUZZ: CargoTool = CargoTool {
     arguments: &[],
     environment: &[],
     reason: "builds and runs the fuzz targets",
-    minutes: 1,
+    minutes: 2,
 };
 
 pub(crate) const HELP: &str = "\

@@ -18,19 +18,10 @@ pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
     }
     let mut command = Command::new("git");
     // Root may look at a checkout that belongs to somebody else.
-    command.args([
-        "-c",
-        "safe.directory=*",
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-    ]);
-    let listed = process::output(
-        command
-            .arg("--exclude-standard")
-            .current_dir(&workspace.root),
-    )?;
+    command
+        .args(["-c", "safe.directory=*", "ls-files", "-z"])
+        .current_dir(&workspace.root);
+    let listed = process::output(&mut command)?;
     let forbidden = paths_of_this_machine(&workspace.root);
     let mut faults = Vec::new();
     for name in listed.split('\0').filter(|name| !name.is_empty()) {
