@@ -1,1 +1,35 @@
-//! x
+//! The datapath: what becomes of a frame.
+//!
+//! A frame goes through these modules once, forward. [`pipeline`] is the whole journey on one page:
+//! [`parse`] turns bytes into values, [`guard`] refuses what the port may not send, [`learning`]
+//! notes where a station is, [`bridge`] decides, [`answer`] answers for stations that are known,
+//! [`edit`] is the only writer of the frame's bytes.
+//!
+//! Everything is generic over [`Frame`] (the bytes) and [`Tables`] (the lookups). The kernel's
+//! programs implement the two over socket buffers and maps, user space over a byte buffer and the
+//! plan, so that the same compiled decision serves the kernel, `bowline trace`, the tests and the
+//! fuzzer.
+//!
+//! Nothing here allocates, loops without a bound, panics or uses `unsafe`.
+
+#![cfg_attr(target_arch = "bpf", no_std)]
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod bridge;
+pub mod checksum;
+pub mod edit;
+pub mod frame;
+pub mod guard;
+pub mod learning;
+#[cfg(not(target_arch = "bpf"))]
+pub mod memory;
+pub mod parse;
+pub mod pipeline;
+pub mod tables;
+pub mod verdict;
+
+pub use frame::{Frame, Refused, Short, Step};
+pub use pipeline::{Action, port_ingress};
+pub use tables::{Count, Tables};
+pub use verdict::Verdict;

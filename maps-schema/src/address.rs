@@ -1,4 +1,7 @@
-//! Addresses as they are on the wire: byte arrays in network order.
+//! Addresses as they are on the wire: in memory their bytes are in network order, always.
+//!
+//! They are kept in words and not in bytes because BPF has no unaligned access: an array of bytes
+//! would be copied, compared and hashed byte by byte, on the path of every frame.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,21 +9,55 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::plain::plain;
 
 /// A 48-bit MAC address (IEEE 802-2014, 8.2) in transmission order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
-pub struct Mac(pub [u8; 6]);
+pub struct Mac([u16; 3]);
 
 impl Mac {
     /// All stations.
-    pub const BROADCAST: Self = Self([0xff; 6]);
+    pub const BROADCAST: Self = Self([u16::MAX; 3]);
     /// The address that no station has.
-    pub const ZERO: Self = Self([0; 6]);
+    pub const ZERO: Self = Self([0; 3]);
+
+    /// The address with these octets.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new([a, b, c, d, e, f]: [u8; 6]) -> Self {
+        Self([
+            u16::from_ne_bytes([a, b]),
+            u16::from_ne_bytes([c, d]),
+            u16::from_ne_bytes([e, f]),
+        ])
+    }
+
+    /// The address that lies in memory, or on the wire, as these words.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_words(words: [u16; 3]) -> Self {
+        Self(words)
+    }
+
+    /// The address as words, as they lie in memory.
+    #[must_use]
+    #[inline(always)]
+    pub const fn words(self) -> [u16; 3] {
+        self.0
+    }
+
+    /// The octets, the first one on the wire first.
+    #[must_use]
+    #[inline(always)]
+    pub const fn octets(self) -> [u8; 6] {
+        let [ab, cd, ef] = self.0;
+        let ([a, b], [c, d], [e, f]) = (ab.to_ne_bytes(), cd.to_ne_bytes(), ef.to_ne_bytes());
+        [a, b, c, d, e, f]
+    }
 
     /// Whether this names a group of stations (multicast or broadcast): the I/G bit is set.
     #[must_use]
     #[inline(always)]
     pub const fn is_group(self) -> bool {
-        let [first, ..] = self.0;
+        let [first, ..] = self.octets();
         first & 1 != 0
     }
 
@@ -29,13 +66,25 @@ impl Mac {
     #[must_use]
     #[inline(always)]
     pub const fn is_bridge_reserved(self) -> bool {
-        matches!(self.0, [0x01, 0x80, 0xc2, 0, 0, last] if last < 0x10)
+        matches!(self.octets(), [0x01, 0x80, 0xc2, 0, 0, last] if last < 0x10)
+    }
+}
+
+impl PartialOrd for Mac {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Mac {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.octets().cmp(&other.octets())
     }
 }
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
+        let [a, b, c, d, e, g] = self.octets();
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
@@ -46,25 +95,66 @@ impl fmt::Debug for Mac {
     }
 }
 
-/// An IPv4 or IPv6 address, as 16 bytes: IPv4 addresses are mapped (`::ffff:a.b.c.d`, RFC 4291
+/// An IPv4 or IPv6 address, in 16 bytes: IPv4 addresses are mapped (`::ffff:a.b.c.d`, RFC 4291
 /// section 2.5.5.2), so that one table serves both families.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
-pub struct Ip(pub [u8; 16]);
+pub struct Ip([u32; 4]);
 
 impl Ip {
-    /// The mapped form of an IPv4 address.
+    /// The unspecified IPv4 address, `0.0.0.0`.
+    pub const UNSPECIFIED_V4: Self = Self::v4_from_word(0);
+    /// The unspecified IPv6 address, `::`.
+    pub const UNSPECIFIED_V6: Self = Self([0; 4]);
+
+    /// The address that lies in memory, or on the wire, as these words.
     #[must_use]
     #[inline(always)]
-    pub const fn v4([a, b, c, d]: [u8; 4]) -> Self {
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+    pub const fn from_words(words: [u32; 4]) -> Self {
+        Self(words)
+    }
+
+    /// The mapped form of the IPv4 address that lies in memory, or on the wire, as this word.
+    #[must_use]
+    #[inline(always)]
+    pub const fn v4_from_word(word: u32) -> Self {
+        Self([0, 0, 0xffff_u32.to_be(), word])
+    }
+
+    /// The address as words, as they lie in memory. The last one is the IPv4 address if it is one.
+    #[must_use]
+    #[inline(always)]
+    pub const fn words(self) -> [u32; 4] {
+        self.0
+    }
+
+    /// The octets of the 16-byte form, the first one on the wire first.
+    #[must_use]
+    pub fn octets(self) -> [u8; 16] {
+        let mut octets = [0; 16];
+        for (octets, word) in octets.chunks_exact_mut(4).zip(self.0) {
+            octets.copy_from_slice(&word.to_ne_bytes());
+        }
+        octets
     }
 
     /// The address as the standard library has it.
     #[must_use]
     pub fn to_std(self) -> IpAddr {
-        let v6 = Ipv6Addr::from(self.0);
+        let v6 = Ipv6Addr::from(self.octets());
         v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4)
+    }
+}
+
+impl PartialOrd for Ip {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ip {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.octets().cmp(&other.octets())
     }
 }
 
@@ -72,14 +162,24 @@ impl From<IpAddr> for Ip {
     fn from(address: IpAddr) -> Self {
         match address {
             IpAddr::V4(v4) => Self::from(v4),
-            IpAddr::V6(v6) => Self(v6.octets()),
+            IpAddr::V6(v6) => Self::from(v6),
         }
     }
 }
 
 impl From<Ipv4Addr> for Ip {
     fn from(address: Ipv4Addr) -> Self {
-        Self::v4(address.octets())
+        Self::v4_from_word(u32::from_ne_bytes(address.octets()))
+    }
+}
+
+impl From<Ipv6Addr> for Ip {
+    fn from(address: Ipv6Addr) -> Self {
+        let mut words = [0; 4];
+        for (word, octets) in words.iter_mut().zip(address.octets().as_chunks().0) {
+            *word = u32::from_ne_bytes(*octets);
+        }
+        Self(words)
     }
 }
 
@@ -97,9 +197,9 @@ impl fmt::Debug for Ip {
 
 /// A VXLAN network identifier (RFC 7348 section 5) and, at the same time, the id of a network in
 /// every map: 24 bits in network order behind one zero byte.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(transparent)]
-pub struct Vni([u8; 4]);
+pub struct Vni(u32);
 
 impl Vni {
     /// The largest identifier: 24 bits.
@@ -111,14 +211,26 @@ impl Vni {
         if number == 0 || number > Self::MAX {
             None
         } else {
-            Some(Self(number.to_be_bytes()))
+            Some(Self(number.to_be()))
         }
     }
 
     /// The number, in host order.
     #[must_use]
     pub const fn number(self) -> u32 {
-        u32::from_be_bytes(self.0)
+        u32::from_be(self.0)
+    }
+}
+
+impl PartialOrd for Vni {
+    fn partial_cmp(&self, other: &Self) -> Option<core::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Vni {
+    fn cmp(&self, other: &Self) -> core::cmp::Ordering {
+        self.number().cmp(&other.number())
     }
 }
 
@@ -147,11 +259,14 @@ mod tests {
     #[test]
     fn mac_kinds() {
         assert!(Mac::BROADCAST.is_group());
-        assert!(Mac([0x01, 0, 0x5e, 0, 0, 1]).is_group());
-        assert!(!Mac([0x02, 0xff, 0xff, 0xff, 0xff, 0xff]).is_group());
-        assert!(Mac([0x01, 0x80, 0xc2, 0, 0, 0x0f]).is_bridge_reserved());
-        assert!(!Mac([0x01, 0x80, 0xc2, 0, 0, 0x10]).is_bridge_reserved());
-        assert_eq!(Mac([2, 0, 0xab, 0, 0, 1]).to_string(), "02:00:ab:00:00:01");
+        assert!(Mac::new([0x01, 0, 0x5e, 0, 0, 1]).is_group());
+        assert!(!Mac::new([0x02, 0xff, 0xff, 0xff, 0xff, 0xff]).is_group());
+        assert!(Mac::new([0x01, 0x80, 0xc2, 0, 0, 0x0f]).is_bridge_reserved());
+        assert!(!Mac::new([0x01, 0x80, 0xc2, 0, 0, 0x10]).is_bridge_reserved());
+        assert_eq!(
+            Mac::new([2, 0, 0xab, 0, 0, 1]).to_string(),
+            "02:00:ab:00:00:01"
+        );
     }
 
     #[test]
@@ -159,6 +274,11 @@ mod tests {
         for text in ["10.1.0.10", "fd00::1", "0.0.0.0", "::"] {
             let address: IpAddr = text.parse().unwrap();
             assert_eq!(Ip::from(address).to_std(), address);
+            let mapped = match address {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+                IpAddr::V6(v6) => v6,
+            };
+            assert_eq!(crate::plain::bytes_of(&Ip::from(address)), mapped.octets());
         }
     }
 

@@ -70,6 +70,9 @@ reasons! {
     NoOtherPort = 16, "no_other_port";
     /// The destination port is known, but nothing is plugged in on this host at this moment.
     PortUnplugged = 17, "port_unplugged";
+    /// A tag that carries only a priority is wrapped around another one: receivers differ on what
+    /// such a frame is, so the checks cannot tell.
+    NestedPriorityTag = 19, "nested_priority_tag";
     /// The kernel refused to change or to send the frame.
     KernelRefused = 18, "kernel_refused";
 }

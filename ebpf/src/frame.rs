@@ -1,0 +1,72 @@
+//! The bytes of a frame, behind a trait.
+//!
+//! Values are copied in and out and never borrowed: a reference into the packet does not survive the
+//! kernel's helpers that move its data, and the verifier cannot follow slices into it. Headers are
+//! read as arrays of words, because a BPF program reads an array of bytes byte by byte.
+
+use core::ops::ControlFlow;
+
+use maps_schema::{IfIndex, Plain};
+
+/// The frame ends before the bytes that were asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Short;
+
+/// The kernel refused to change or to copy the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refused;
+
+/// The body of a loop, with the values that it works on.
+pub trait Step {
+    /// Takes one turn; `idx` counts them from 0.
+    fn step(&mut self, idx: u32) -> ControlFlow<()>;
+}
+
+/// One Ethernet frame. Offsets count bytes from the beginning of the Ethernet header.
+pub trait Frame {
+    /// Length in bytes. A frame that segmentation offload left whole may be longer than any MTU.
+    fn len(&self) -> u32;
+
+    /// Whether there is no byte at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The tag control information of the outermost VLAN tag (IEEE 802.1Q-2022, 9.6), in host byte
+    /// order. It is not among the frame's bytes: Linux takes it out before TC programs run, and puts
+    /// it back when the frame leaves.
+    fn outer_tag(&self) -> Option<u16>;
+
+    /// The value at an offset that the compiler knows: the way to the headers that nearly every
+    /// frame has, which the kernel can read in place.
+    ///
+    /// # Errors
+    /// [`Short`] if the frame ends before its end.
+    fn fixed<const OFFSET: usize, T: Plain>(&self) -> Result<T, Short>;
+
+    /// The value at an offset that depends on the frame. The verifier of the kernel would have to
+    /// follow every value that such an offset can take; here a helper checks it instead, which costs
+    /// some nanoseconds.
+    ///
+    /// # Errors
+    /// [`Short`] if the frame ends before its end.
+    fn load<T: Plain>(&self, offset: u32) -> Result<T, Short>;
+
+    /// Overwrites the bytes at `offset` with those of the value.
+    ///
+    /// # Errors
+    /// [`Refused`] if the frame ends before its end or the kernel cannot make the bytes writable.
+    fn store<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused>;
+
+    /// Takes `step` up to `count` times, until it says to stop.
+    ///
+    /// The verifier follows an ordinary loop turn by turn, and everything behind it once for every
+    /// way out of it. The kernel's own loop is verified once, whatever `count` is.
+    fn repeat<S: Step>(count: u32, step: &mut S);
+
+    /// Sends a copy of the frame, as it is now, out of an interface of this host.
+    ///
+    /// # Errors
+    /// [`Refused`] if the kernel has no memory for it or the interface is gone.
+    fn copy_to(&mut self, interface: IfIndex) -> Result<(), Refused>;
+}

@@ -1,0 +1,112 @@
+//! The maps, and the datapath's lookups in them.
+
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG};
+use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuHashMap, RingBuf};
+use datapath::{Count, Tables};
+use maps_schema::map::{
+    EVENTS_SIZE, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LEARNED_ROWS,
+    LearnedEntry, MapName, Neighbor, NeighborKey, Network, PortCounters,
+};
+use maps_schema::{IfIndex, PortId, Vni};
+
+/// Flags of the maps that user space writes: memory follows use, and programs only read.
+const PLANNED: u32 = BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG;
+
+#[map]
+static COUNTERS: PerCpuHashMap<PortId, PortCounters> =
+    PerCpuHashMap::with_max_entries(MapName::Counters.rows(), BPF_F_NO_PREALLOC);
+#[map]
+static PORTS: HashMap<PortId, EgressPort> =
+    HashMap::with_max_entries(MapName::Ports.rows(), PLANNED);
+#[map]
+static NEIGHBORS: HashMap<NeighborKey, Neighbor> =
+    HashMap::with_max_entries(MapName::Neighbors.rows(), PLANNED);
+#[map]
+static FDB: HashMap<FdbKey, FdbEntry> = HashMap::with_max_entries(MapName::Fdb.rows(), PLANNED);
+#[map]
+static FLOOD: HashMap<FloodKey, FloodMember> =
+    HashMap::with_max_entries(MapName::Flood.rows(), PLANNED);
+#[map]
+static NETWORKS: HashMap<Vni, Network> =
+    HashMap::with_max_entries(MapName::Networks.rows(), PLANNED);
+#[map]
+static INTERFACES: HashMap<IfIndex, IngressPort> =
+    HashMap::with_max_entries(MapName::Interfaces.rows(), PLANNED);
+#[map]
+static LEARNED: LruHashMap<FdbKey, LearnedEntry> = LruHashMap::with_max_entries(LEARNED_ROWS, 0);
+#[map]
+pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_SIZE, 0);
+
+/// The maps as the datapath's tables.
+pub(crate) struct Maps;
+
+/// The row of `key`, copied: the kernel may reuse a row's memory as soon as it was replaced.
+#[inline(always)]
+fn row<K, V: Copy>(map: &HashMap<K, V>, key: &K) -> Option<V> {
+    // SAFETY: the kernel keeps the memory mapped while the program runs; the copy is a plain value,
+    // for which any bytes are valid.
+    unsafe { map.get(key) }.copied()
+}
+
+impl Tables for Maps {
+    #[inline(always)]
+    fn ingress_port(&self, interface: IfIndex) -> Option<IngressPort> {
+        row(&INTERFACES, &interface)
+    }
+
+    #[inline(always)]
+    fn egress_port(&self, port: PortId) -> Option<EgressPort> {
+        row(&PORTS, &port)
+    }
+
+    #[inline(always)]
+    fn network(&self, vni: Vni) -> Option<Network> {
+        row(&NETWORKS, &vni)
+    }
+
+    #[inline(always)]
+    fn fdb(&self, key: &FdbKey) -> Option<FdbEntry> {
+        row(&FDB, key)
+    }
+
+    #[inline(always)]
+    fn neighbor(&self, key: &NeighborKey) -> Option<Neighbor> {
+        row(&NEIGHBORS, key)
+    }
+
+    #[inline(always)]
+    fn flood_member(&self, key: &FloodKey) -> Option<FloodMember> {
+        row(&FLOOD, key)
+    }
+
+    #[inline(always)]
+    fn learned(&self, key: &FdbKey) -> Option<LearnedEntry> {
+        // SAFETY: as in `row`.
+        unsafe { LEARNED.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn learn(&self, key: &FdbKey, entry: &LearnedEntry) {
+        // An address that cannot be noted now is noted with its next frame.
+        let _not_learned = LEARNED.insert(key, entry, 0);
+    }
+
+    #[inline(always)]
+    fn now_ns(&self) -> u64 {
+        // SAFETY: the helper takes nothing (since Linux 5.11).
+        unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn count(&self, port: PortId, count: Count) {
+        let Some(counters) = COUNTERS.get_ptr_mut(&port) else {
+            return;
+        };
+        // SAFETY: the row is this CPU's own, and a program is not interrupted by another one that
+        // counts at the same port on the same CPU but for a nested run of itself, which at worst
+        // loses a count.
+        count.add_to(unsafe { &mut *counters });
+    }
+}

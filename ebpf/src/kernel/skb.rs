@@ -1,0 +1,220 @@
+//! A frame in a socket buffer, as TC programs see it.
+
+use core::arch::asm;
+use core::ffi::c_void;
+use core::mem::MaybeUninit;
+use core::ops::ControlFlow;
+
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::generated::{
+    bpf_clone_redirect, bpf_loop, bpf_redirect_peer, bpf_skb_load_bytes, bpf_skb_store_bytes,
+};
+use aya_ebpf::programs::TcContext;
+use datapath::{Frame, Refused, Short, Step};
+use maps_schema::{IfIndex, Plain};
+
+/// A frame in a socket buffer.
+pub(crate) struct Skb {
+    skb: *mut __sk_buff,
+}
+
+impl Skb {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &TcContext) -> Self {
+        Self { skb: ctx.skb.skb }
+    }
+
+    /// The interface that the frame came in on.
+    #[inline(always)]
+    pub(crate) fn interface(&self) -> IfIndex {
+        // SAFETY: the kernel's context is valid while the program runs.
+        IfIndex(unsafe { (*self.skb).ifindex })
+    }
+
+    /// Asks the kernel to hand the frame to the other end of this veth pair, straight into its
+    /// namespace (since Linux 5.10). It acts when the program returns `TC_ACT_REDIRECT`.
+    #[inline(always)]
+    pub(crate) fn redirect_peer(&self, ifindex: u32) -> i64 {
+        // SAFETY: the helper takes plain integers.
+        unsafe { bpf_redirect_peer(ifindex, 0) }
+    }
+
+    /// Copies the first `len` bytes of the frame to the beginning of `head`; nothing if the frame or
+    /// the buffer is shorter.
+    #[inline(always)]
+    pub(crate) fn load_head<const N: usize>(&self, head: &mut [u8; N], len: u32) {
+        if len == 0 || len > N as u32 {
+            return;
+        }
+        // SAFETY: the helper writes at most N bytes to a buffer of N bytes. When it fails it writes
+        // zeros, which are as good as any.
+        unsafe {
+            bpf_skb_load_bytes(
+                self.skb.cast::<c_void>(),
+                0,
+                head.as_mut_ptr().cast::<c_void>(),
+                len,
+            )
+        };
+    }
+}
+
+impl Frame for Skb {
+    #[inline(always)]
+    fn len(&self) -> u32 {
+        // SAFETY: the kernel's context is valid while the program runs.
+        unsafe { (*self.skb).len }
+    }
+
+    #[inline(always)]
+    fn outer_tag(&self) -> Option<u16> {
+        // SAFETY: the kernel's context is valid while the program runs.
+        let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
+        (present != 0).then_some(tci as u16)
+    }
+
+    /// Reads the linear part of the buffer in place, and what lies beyond it through the helper.
+    #[inline(always)]
+    fn fixed<const OFFSET: usize, T: Plain>(&self) -> Result<T, Short> {
+        // SAFETY: the kernel's context is valid while the program runs.
+        let (data, end) = unsafe { ((*self.skb).data as usize, (*self.skb).data_end as usize) };
+        if data + OFFSET + size_of::<T>() <= end {
+            // SAFETY: the bytes were just compared with the end of the packet's linear part, as the
+            // verifier checks.
+            return Ok(unsafe { read(data + OFFSET) });
+        }
+        self.load(OFFSET as u32)
+    }
+
+    #[inline(always)]
+    fn load<T: Plain>(&self, offset: u32) -> Result<T, Short> {
+        let mut value = MaybeUninit::<T>::zeroed();
+        // SAFETY: the helper writes the size of the value to the value, or fails.
+        let result = unsafe {
+            bpf_skb_load_bytes(
+                self.skb.cast::<c_void>(),
+                offset,
+                value.as_mut_ptr().cast::<c_void>(),
+                size_of::<T>() as u32,
+            )
+        };
+        // SAFETY: all bytes are initialized, and any bytes are a valid plain value.
+        if result == 0 {
+            Ok(unsafe { value.assume_init() })
+        } else {
+            Err(Short)
+        }
+    }
+
+    /// Always through the helper: a direct write at a variable offset is refused by the verifier,
+    /// because LLVM drops the second of two bounds checks that it takes for equal.
+    #[inline(always)]
+    fn store<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused> {
+        // SAFETY: the helper reads the size of the value from the value.
+        let result = unsafe {
+            bpf_skb_store_bytes(
+                self.skb,
+                offset,
+                (&raw const *value).cast::<c_void>(),
+                size_of::<T>() as u32,
+                0,
+            )
+        };
+        if result == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    #[inline(always)]
+    fn repeat<S: Step>(count: u32, step: &mut S) {
+        // SAFETY: the callback has the signature that the helper documents, and the context that it
+        // is given back is the exclusive reference to the step (since Linux 5.17).
+        unsafe {
+            bpf_loop(
+                count,
+                callback::<S> as *mut c_void,
+                (&raw mut *step).cast::<c_void>(),
+                0,
+            )
+        };
+    }
+
+    #[inline(always)]
+    fn copy_to(&mut self, IfIndex(ifindex): IfIndex) -> Result<(), Refused> {
+        // SAFETY: the context is valid; the other arguments are plain integers.
+        let result = unsafe { bpf_clone_redirect(self.skb, ifindex, 0) };
+        if result == 0 { Ok(()) } else { Err(Refused) }
+    }
+}
+
+/// One turn of a loop; the helper stops at any result but 0.
+extern "C" fn callback<S: Step>(idx: u64, step: *mut S) -> u64 {
+    // SAFETY: the helper hands back the pointer that `repeat` gave it.
+    match unsafe { &mut *step }.step(idx as u32) {
+        ControlFlow::Continue(()) => 0,
+        ControlFlow::Break(()) => 1,
+    }
+}
+
+/// Reads a value from the packet in units of its alignment.
+///
+/// The kernel lets programs read packets at any address, but LLVM does not know that and would read
+/// what may be unaligned byte by byte, at four times the cost of the whole parser. The loads are
+/// therefore spelled out.
+///
+/// # Safety
+/// The verifier knows that the bytes from `start` on, as many as the value has, are in the packet.
+#[inline(always)]
+unsafe fn read<T: Plain>(start: usize) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let unit = align_of::<T>();
+    let mut offset = 0;
+    while offset < size_of::<T>() {
+        // SAFETY: the offset stays below the size of both, and in the value it is a multiple of the
+        // alignment; every byte of it is written.
+        unsafe {
+            let source = start + offset;
+            let target = value.as_mut_ptr().cast::<u8>().add(offset);
+            match unit {
+                4 => target.cast::<u32>().write(read_u32(source)),
+                2 => target.cast::<u16>().write(read_u16(source)),
+                _ => target.write(*(source as *const u8)),
+            }
+        }
+        offset += unit;
+    }
+    // SAFETY: all bytes were written, and any bytes are a valid plain value.
+    unsafe { value.assume_init() }
+}
+
+/// # Safety
+/// As for [`read`].
+#[inline(always)]
+unsafe fn read_u32(source: usize) -> u32 {
+    let word: u64;
+    // SAFETY: one load of four bytes, which the verifier allows.
+    unsafe {
+        asm!(
+            "{word} = *(u32 *)({source} + 0)",
+            word = lateout(reg) word,
+            source = in(reg) source,
+            options(pure, readonly, nostack),
+        );
+    }
+    word as u32
+}
+
+/// # Safety
+/// As for [`read`].
+#[inline(always)]
+unsafe fn read_u16(source: usize) -> u16 {
+    let word: u64;
+    // SAFETY: one load of two bytes, which the verifier allows.
+    unsafe {
+        asm!(
+            "{word} = *(u16 *)({source} + 0)",
+            word = lateout(reg) word,
+            source = in(reg) source,
+            options(pure, readonly, nostack),
+        );
+    }
+    word as u16
+}

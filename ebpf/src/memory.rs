@@ -1,0 +1,216 @@
+//! The two traits over memory: how the same datapath runs outside the kernel, for `bowline trace`,
+//! the tests and the fuzzer. It is not part of the BPF build.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use maps_schema::map::{
+    EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LearnedEntry, MapName,
+    Neighbor, NeighborKey, Network, PortCounters,
+};
+use maps_schema::plain::{bytes_of, from_bytes};
+use maps_schema::{IfIndex, Plain, PortId, Vni};
+
+use crate::frame::{Frame, Refused, Short, Step};
+use crate::parse::ethernet::{CUSTOMER_TAG, SERVICE_TAG};
+use crate::tables::{Count, Tables};
+
+/// A frame in memory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MemoryFrame {
+    bytes: Vec<u8>,
+    /// The outermost tag: its EtherType and its control information.
+    outer_tag: Option<(u16, u16)>,
+    /// Copies that were sent, in order: where to, and their bytes as on the wire.
+    pub copies: Vec<(IfIndex, Vec<u8>)>,
+}
+
+impl MemoryFrame {
+    /// The frame with these bytes on the wire. The outermost VLAN tag is put aside, as Linux does
+    /// before TC programs run.
+    #[must_use]
+    pub fn from_wire(wire: &[u8]) -> Self {
+        match (wire.get(..12), wire.get(12..16), wire.get(16..)) {
+            (Some(macs), Some(&[t0, t1, c0, c1]), Some(rest)) => {
+                Self::untag(macs, [t0, t1, c0, c1], rest)
+            }
+            _ => Self {
+                bytes: wire.to_vec(),
+                ..Self::default()
+            },
+        }
+    }
+
+    fn untag(macs: &[u8], [t0, t1, c0, c1]: [u8; 4], rest: &[u8]) -> Self {
+        let ethertype = u16::from_be_bytes([t0, t1]);
+        // Linux leaves a tag alone that has no room for an EtherType behind it.
+        let is_tag = matches!(ethertype, CUSTOMER_TAG | SERVICE_TAG) && rest.len() >= 2;
+        let (outer_tag, middle): (_, &[u8]) = if is_tag {
+            (Some((ethertype, u16::from_be_bytes([c0, c1]))), &[])
+        } else {
+            (None, &[t0, t1, c0, c1])
+        };
+        Self {
+            bytes: [macs, middle, rest].concat(),
+            outer_tag,
+            copies: Vec::new(),
+        }
+    }
+
+    /// The frame's bytes as on the wire.
+    #[must_use]
+    pub fn to_wire(&self) -> Vec<u8> {
+        match (self.outer_tag, self.bytes.split_at_checked(12)) {
+            (Some((ethertype, tci)), Some((macs, rest))) => {
+                [macs, &ethertype.to_be_bytes(), &tci.to_be_bytes(), rest].concat()
+            }
+            _ => self.bytes.clone(),
+        }
+    }
+}
+
+impl Frame for MemoryFrame {
+    fn len(&self) -> u32 {
+        self.bytes.len() as u32
+    }
+
+    fn outer_tag(&self) -> Option<u16> {
+        self.outer_tag.map(|(_ethertype, tci)| tci)
+    }
+
+    fn fixed<const OFFSET: usize, T: Plain>(&self) -> Result<T, Short> {
+        self.load(OFFSET as u32)
+    }
+
+    fn load<T: Plain>(&self, offset: u32) -> Result<T, Short> {
+        let start = offset as usize;
+        let bytes = self
+            .bytes
+            .get(start..start.saturating_add(size_of::<T>()))
+            .ok_or(Short)?;
+        from_bytes(bytes).ok_or(Short)
+    }
+
+    fn store<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused> {
+        let start = offset as usize;
+        let target = self
+            .bytes
+            .get_mut(start..start.saturating_add(size_of::<T>()))
+            .ok_or(Refused)?;
+        target.copy_from_slice(bytes_of(value));
+        Ok(())
+    }
+
+    fn repeat<S: Step>(count: u32, step: &mut S) {
+        for idx in 0..count {
+            if step.step(idx).is_break() {
+                break;
+            }
+        }
+    }
+
+    fn copy_to(&mut self, interface: IfIndex) -> Result<(), Refused> {
+        self.copies.push((interface, self.to_wire()));
+        Ok(())
+    }
+}
+
+/// The tables of one host in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryTables {
+    /// `INTERFACES`.
+    pub interfaces: BTreeMap<IfIndex, IngressPort>,
+    /// `PORTS`.
+    pub ports: BTreeMap<PortId, EgressPort>,
+    /// `NETWORKS`.
+    pub networks: BTreeMap<Vni, Network>,
+    /// `FDB`.
+    pub fdb: BTreeMap<FdbKey, FdbEntry>,
+    /// `NEIGHBORS`.
+    pub neighbors: BTreeMap<NeighborKey, Neighbor>,
+    /// `FLOOD`.
+    pub flood: BTreeMap<FloodKey, FloodMember>,
+    /// `LEARNED`.
+    pub learned: RefCell<BTreeMap<FdbKey, LearnedEntry>>,
+    /// `COUNTERS`, summed over CPUs.
+    pub counters: RefCell<BTreeMap<PortId, PortCounters>>,
+    /// The time.
+    pub now_ns: Cell<u64>,
+}
+
+impl MemoryTables {
+    /// Puts a row in that is given as the kernel has it; `None` if a size is not the map's.
+    #[must_use]
+    pub fn insert(&mut self, map: MapName, key: &[u8], value: &[u8]) -> Option<()> {
+        match map {
+            MapName::Counters => {
+                self.counters
+                    .get_mut()
+                    .insert(from_bytes(key)?, PortCounters::ZERO);
+            }
+            MapName::Ports => {
+                self.ports.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Neighbors => {
+                self.neighbors.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Fdb => {
+                self.fdb.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Flood => {
+                self.flood.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Networks => {
+                self.networks.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Interfaces => {
+                self.interfaces.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+        }
+        Some(())
+    }
+}
+
+impl Tables for MemoryTables {
+    fn ingress_port(&self, interface: IfIndex) -> Option<IngressPort> {
+        self.interfaces.get(&interface).copied()
+    }
+
+    fn egress_port(&self, port: PortId) -> Option<EgressPort> {
+        self.ports.get(&port).copied()
+    }
+
+    fn network(&self, vni: Vni) -> Option<Network> {
+        self.networks.get(&vni).copied()
+    }
+
+    fn fdb(&self, key: &FdbKey) -> Option<FdbEntry> {
+        self.fdb.get(key).copied()
+    }
+
+    fn neighbor(&self, key: &NeighborKey) -> Option<Neighbor> {
+        self.neighbors.get(key).copied()
+    }
+
+    fn flood_member(&self, key: &FloodKey) -> Option<FloodMember> {
+        self.flood.get(key).copied()
+    }
+
+    fn learned(&self, key: &FdbKey) -> Option<LearnedEntry> {
+        self.learned.borrow().get(key).copied()
+    }
+
+    fn learn(&self, key: &FdbKey, entry: &LearnedEntry) {
+        self.learned.borrow_mut().insert(*key, *entry);
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
+    fn count(&self, port: PortId, count: Count) {
+        if let Some(counters) = self.counters.borrow_mut().get_mut(&port) {
+            count.add_to(counters);
+        }
+    }
+}

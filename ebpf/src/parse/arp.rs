@@ -1,0 +1,62 @@
+//! ARP for IPv4 over Ethernet (RFC 826).
+
+use maps_schema::{DropReason, Ip, Mac};
+
+use super::ethernet::HEADER_LEN;
+use super::{Claim, Kind, Message, Packet, Resolution};
+use crate::frame::Frame;
+
+/// The fixed beginning: hardware type Ethernet, protocol type IPv4, address lengths 6 and 4.
+const PREAMBLE: [u16; 3] = [1, 0x0800, 0x0604];
+
+/// Offset of the operation within the packet.
+pub const OPERATION: u32 = 6;
+/// Offset of the addresses within the packet: the sender's MAC and IP, then the target's.
+pub const ADDRESSES: u32 = 8;
+/// Offset of the sender's MAC address within the frame.
+const SENDER_MAC: usize = HEADER_LEN + ADDRESSES as usize;
+/// Operation code of a request.
+pub const REQUEST: u16 = 1;
+/// Operation code of a reply.
+pub const REPLY: u16 = 2;
+
+/// Parses an ARP packet.
+///
+/// # Errors
+/// [`DropReason::MalformedArp`] if it is cut short or for other protocols.
+#[inline(always)]
+pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), DropReason> {
+    let malformed = DropReason::MalformedArp;
+    let [hardware, protocol, lengths, operation] = frame
+        .fixed::<HEADER_LEN, [u16; 4]>()
+        .map_err(|_short| malformed)?;
+    let sender_mac = frame
+        .fixed::<SENDER_MAC, Mac>()
+        .map_err(|_short| malformed)?;
+    let sender_ip = frame
+        .fixed::<{ SENDER_MAC + 6 }, u32>()
+        .map_err(|_short| malformed)?;
+    let target_ip = frame
+        .fixed::<{ SENDER_MAC + 16 }, u32>()
+        .map_err(|_short| malformed)?;
+    if [hardware, protocol, lengths].map(u16::from_be) != PREAMBLE {
+        return Err(malformed);
+    }
+    packet.kind = Kind::Arp;
+    packet.ip_source = Ip::v4_from_word(sender_ip);
+    packet.ip_destination = Ip::v4_from_word(target_ip);
+    let truthful = sender_mac == packet.source;
+    packet.resolution = Resolution {
+        message: match u16::from_be(operation) {
+            REQUEST => Message::ArpRequest,
+            _ => Message::ArpOther,
+        },
+        target: packet.ip_destination,
+        claim: if truthful {
+            Claim::Sender
+        } else {
+            Claim::Foreign
+        },
+    };
+    Ok(())
+}

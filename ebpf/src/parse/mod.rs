@@ -1,0 +1,201 @@
+//! Bytes into values, once, before anything is decided.
+//!
+//! The result is one flat record in which every field always has a value. An enum with a payload per
+//! protocol would read better, but LLVM leaves the parts of it that a variant does not have
+//! undefined, may spill them to the stack all the same, and the verifier refuses a program that
+//! stores a register which was never written.
+
+pub mod arp;
+pub mod discovery;
+pub mod ethernet;
+pub mod ipv4;
+pub mod ipv6;
+pub mod transport;
+
+use maps_schema::{DropReason, Ip, Mac};
+
+use crate::frame::Frame;
+
+/// A parsed frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Packet {
+    /// Who it is for.
+    pub destination: Mac,
+    /// Who sent it.
+    pub source: Mac,
+    /// The VLAN that it belongs to; 0 if it belongs to none.
+    pub vlan: u16,
+    /// What it carries, as far as the datapath looks inside.
+    pub kind: Kind,
+    /// Who sent the IP packet; in ARP, the sender's protocol address. Unspecified if `Opaque`.
+    pub ip_source: Ip,
+    /// Who the IP packet is for; in ARP, the target's protocol address. Unspecified if `Opaque`.
+    pub ip_destination: Ip,
+    /// Time to live or hop limit of the IP packet.
+    pub ttl: u8,
+    /// What the IP packet carries behind all its headers, as IANA numbers protocols.
+    pub protocol: u8,
+    /// Which part of an IP packet this is.
+    pub fragment: Fragment,
+    /// What lies behind the IP header and its options or extension headers.
+    pub payload: Span,
+    /// The transport header.
+    pub transport: Transport,
+    /// What ARP or neighbor discovery says.
+    pub resolution: Resolution,
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Something that the datapath carries without looking inside: another protocol, or a frame of
+    /// a VLAN, whose addresses are not the network's.
+    Opaque,
+    /// Address resolution for IPv4.
+    Arp,
+    /// An IPv4 packet.
+    Ipv4,
+    /// An IPv6 packet.
+    Ipv6,
+}
+
+/// Which part of a packet an IP packet is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fragment {
+    /// All of it.
+    Whole,
+    /// The first of several: the transport header is here.
+    First,
+    /// A later one.
+    Later,
+}
+
+impl Fragment {
+    #[inline(always)]
+    const fn new(at_start: bool, more: bool) -> Self {
+        match (at_start, more) {
+            (true, false) => Self::Whole,
+            (true, true) => Self::First,
+            (false, _) => Self::Later,
+        }
+    }
+}
+
+/// A part of the frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Span {
+    /// Where it begins, in bytes from the beginning of the frame.
+    pub start: u32,
+    /// Its length in bytes, as the headers before it say.
+    pub len: u32,
+}
+
+/// A transport header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transport {
+    /// Whether there is one.
+    pub kind: TransportKind,
+    /// TCP and UDP: the sender's port, in host byte order. ICMP and ICMPv6: the type.
+    pub source: u16,
+    /// TCP and UDP: the receiver's port, in host byte order. ICMP and ICMPv6: the code.
+    pub destination: u16,
+}
+
+/// Whether there is a transport header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransportKind {
+    /// A protocol without a header that the datapath reads, a later fragment, or a packet that ends
+    /// too early. Bridges carry such packets; whoever needs the header decides.
+    Absent,
+    /// TCP or UDP.
+    Ports,
+    /// ICMP or ICMPv6.
+    Icmp,
+}
+
+/// What ARP or neighbor discovery says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Resolution {
+    /// The message.
+    pub message: Message,
+    /// The address that is asked for or claimed; unspecified where the message has none.
+    pub target: Ip,
+    /// Which MAC address the message makes its receivers note.
+    pub claim: Claim,
+}
+
+/// The messages of ARP and neighbor discovery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Message {
+    /// The frame carries none.
+    None,
+    /// "Who has the target?", in ARP.
+    ArpRequest,
+    /// Any other ARP packet; all of them claim the sender's addresses.
+    ArpOther,
+    /// "Where are routers?"
+    RouterSolicitation,
+    /// "Who has the target?", in IPv6.
+    NeighborSolicitation,
+    /// "I have the target."
+    NeighborAdvertisement,
+    /// A router advertisement or a redirect: only routers send these.
+    FromRouter,
+}
+
+/// Which MAC address a message makes its receivers note.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// None.
+    Absent,
+    /// That of the frame's sender.
+    Sender,
+    /// Another station's; or the message is too contrived to tell.
+    Foreign,
+}
+
+impl Packet {
+    /// A frame that the datapath does not look into.
+    #[inline(always)]
+    const fn opaque(destination: Mac, source: Mac, vlan: u16) -> Self {
+        Self {
+            destination,
+            source,
+            vlan,
+            kind: Kind::Opaque,
+            ip_source: Ip::UNSPECIFIED_V6,
+            ip_destination: Ip::UNSPECIFIED_V6,
+            ttl: 0,
+            protocol: 0,
+            fragment: Fragment::Whole,
+            payload: Span { start: 0, len: 0 },
+            transport: Transport {
+                kind: TransportKind::Absent,
+                source: 0,
+                destination: 0,
+            },
+            resolution: Resolution {
+                message: Message::None,
+                target: Ip::UNSPECIFIED_V6,
+                claim: Claim::Absent,
+            },
+        }
+    }
+}
+
+/// Parses a whole frame.
+///
+/// # Errors
+/// The reason why it must be dropped.
+#[inline(always)]
+pub fn parse<F: Frame>(frame: &F) -> Result<Packet, DropReason> {
+    let (mut packet, ethertype) = ethernet::parse(frame)?;
+    match ethertype {
+        _ if packet.vlan != 0 => {}
+        ethernet::ARP => arp::parse(frame, &mut packet)?,
+        ethernet::IPV4 => ipv4::parse(frame, &mut packet)?,
+        ethernet::IPV6 => ipv6::parse(frame, &mut packet)?,
+        _ => {}
+    }
+    Ok(packet)
+}

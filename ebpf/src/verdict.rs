@@ -1,0 +1,19 @@
+//! What is to become of a frame, as the walk decided it. Nothing has been written yet.
+
+use maps_schema::map::Network;
+use maps_schema::{DropReason, PortId};
+
+use crate::edit::Reply;
+
+/// What is to become of a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// It goes to this port, as it is.
+    Deliver(PortId),
+    /// It goes to every port of the network but the one that it came from.
+    Flood(Network),
+    /// It is turned into an answer and goes back to where it came from.
+    Reply(Reply),
+    /// It goes nowhere.
+    Drop(DropReason),
+}
