@@ -4,5 +4,11 @@
 //! `document`, `topology`, `plan`, `diff` and `trace` do no I/O; only `document` knows YAML and only
 //! `kernel` knows aya and netlink.
 
+pub mod digest;
+pub mod docker;
+pub mod instance;
+pub mod kernel;
+pub mod ledger;
 pub mod link;
+pub mod similar;
 pub mod topology;

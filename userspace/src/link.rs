@@ -22,6 +22,18 @@ pub struct Link {
     pub inside: Inside,
 }
 
+impl Link {
+    /// Whether this link cannot be changed into the other one, but must be deleted and made again:
+    /// an interface that is up is neither renamed nor given another MAC address behind the back of
+    /// the workload that uses it.
+    #[must_use]
+    pub fn needs_recreation(&self, to: &Self) -> bool {
+        self.name != to.name
+            || self.inside.interface != to.inside.interface
+            || self.inside.mac != to.inside.mac
+    }
+}
+
 /// The workload's end of a veth pair.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inside {
@@ -43,4 +55,39 @@ pub struct Route {
     pub to: IpNet,
     /// The next hop, of the same family.
     pub via: IpAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_and_mac_addresses_need_a_new_link() {
+        let link = Link {
+            name: "bl-00000001".to_owned(),
+            alias: "bowline:default:web/eth0".to_owned(),
+            mtu: 1500,
+            up: true,
+            inside: Inside {
+                interface: "eth0".to_owned(),
+                mac: Mac([2, 0, 0, 0, 0, 1]),
+                addresses: BTreeSet::new(),
+                routes: BTreeSet::new(),
+            },
+        };
+        let changed = |change: fn(&mut Link)| {
+            let mut to = link.clone();
+            change(&mut to);
+            link.needs_recreation(&to)
+        };
+        assert!(changed(|link| link.name.push('2')));
+        assert!(changed(|link| link.inside.interface.push('2')));
+        assert!(changed(|link| link.inside.mac = Mac([2, 0, 0, 0, 0, 2])));
+        assert!(!changed(|link| link.mtu = 1400));
+        assert!(!changed(|link| link.up = false));
+        assert!(!changed(|link| link.alias.clear()));
+        assert!(!changed(|link| {
+            link.inside.addresses.insert("10.1.0.1/24".parse().unwrap());
+        }));
+    }
 }

@@ -1,0 +1,322 @@
+//! The pinned datapath: maps, program and attachments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::net::UdpSocket;
+use std::path::PathBuf;
+
+use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
+use bowline::kernel::bpffs;
+use bowline::kernel::datapath::{Attachment, Datapath, Mode, remove_all};
+use bowline::kernel::link::Links;
+use bowline::kernel::object::Object;
+use bowline::link::Link;
+use maps_schema::map::{FdbEntry, FdbKey, IngressPort, MapName, PortCounters};
+use maps_schema::plain::bytes_of;
+use maps_schema::{IfIndex, Mac, PortId, Vni};
+
+use super::{Owned, Space, block_on, create, eventually, is_root, wanted};
+
+/// A host with one link to a workload, and the instance whose it is.
+struct Plugged {
+    instance: Owned,
+    host: Space,
+    workload: Space,
+    link: Link,
+    ifindex: IfIndex,
+}
+
+impl Plugged {
+    fn new(what: &str) -> Self {
+        let (host, workload) = (Space::new("host"), Space::new("work"));
+        let instance = Owned::new(what);
+        let link = wanted(&instance.0, 1);
+        let ifindex = block_on(async {
+            let links = Links::in_netns(&instance.0, &host.open()).unwrap();
+            create(&links, &link, &workload.open()).await
+        });
+        Self {
+            instance,
+            host,
+            workload,
+            link,
+            ifindex,
+        }
+    }
+
+    fn load(&self, drop_events: bool, mode: Mode) -> Datapath {
+        let object = Object::embedded().unwrap();
+        Datapath::load_in_mode(&self.instance.0, &object, drop_events, mode).unwrap()
+    }
+
+    fn attachment(&self, datapath: &Datapath) -> Option<Attachment> {
+        let interfaces = BTreeMap::from([
+            (self.ifindex, self.link.name.clone()),
+            (IfIndex(9999), "gone".to_owned()),
+        ]);
+        datapath
+            .attached(&interfaces)
+            .unwrap()
+            .remove(&self.ifindex)
+    }
+
+    /// How many frames of the workload were counted.
+    fn frames(&self, datapath: &Datapath) -> u64 {
+        datapath.counters().unwrap()[&PortId(1)].ingress_packets
+    }
+
+    /// Makes the workload ask for a neighbor, and waits until that was counted.
+    fn is_counting(&self, datapath: &Datapath) {
+        let before = self.frames(datapath);
+        self.workload.open().run(send).unwrap();
+        eventually("a counted frame", || self.frames(datapath) > before);
+    }
+}
+
+fn send() {
+    let socket = UdpSocket::bind("10.9.0.1:0").unwrap();
+    for last in 2..=9 {
+        // Nobody is there: what counts is the attempt.
+        let _ = socket.send_to(b"knock", format!("10.9.0.{last}:9"));
+    }
+}
+
+fn is_loaded(program: u32) -> bool {
+    loaded_programs().any(|info| info.is_ok_and(|info| info.id() == program))
+}
+
+fn attached_mode(mode: Mode) {
+    let plugged = Plugged::new(match mode {
+        Mode::Tcx => "tcx",
+        Mode::Clsact => "clsact",
+    });
+    let instance = &plugged.instance.0;
+    let host = plugged.host.open();
+    let name = plugged.link.name.clone();
+    let before = plugged.host.contents();
+    let mut ids = Vec::new();
+    host.run(|| {
+        assert!(Datapath::open(instance).unwrap().is_none());
+        let mut one = plugged.load(false, mode);
+        write_rows(&mut one, plugged.ifindex);
+        assert_eq!(plugged.attachment(&one), None);
+        for _ in 0..2 {
+            one.attach(plugged.ifindex, &name).unwrap();
+            let attached = plugged.attachment(&one).unwrap();
+            assert_eq!(attached.fingerprint.as_deref(), Some(one.fingerprint()));
+            assert!(attached.sound);
+        }
+        plugged.is_counting(&one);
+        ids.push(one.program_info().unwrap().id());
+        let first = one.fingerprint().to_owned();
+        drop(one);
+
+        // Another setting is another program, and the rows stay.
+        let mut two = plugged.load(true, mode);
+        ids.push(two.program_info().unwrap().id());
+        assert_ne!(two.fingerprint(), first);
+        let attached = plugged.attachment(&two).unwrap();
+        assert_eq!(attached.fingerprint.as_deref(), Some(&*first));
+        two.attach(plugged.ifindex, &name).unwrap();
+        let attached = plugged.attachment(&two).unwrap();
+        assert_eq!(attached.fingerprint.as_deref(), Some(two.fingerprint()));
+        plugged.is_counting(&two);
+        two.prune(&BTreeSet::from([name.clone()])).unwrap();
+        eventually("the old program is gone", || !is_loaded(ids[0]));
+        plugged.is_counting(&two);
+        drop(two);
+
+        let opened = Datapath::open(instance).unwrap().unwrap();
+        assert_eq!(opened.program_info().unwrap().id(), ids[1]);
+        let again = plugged.load(true, mode);
+        assert_eq!(
+            again.program_info().unwrap().id(),
+            ids[1],
+            "loaded once more"
+        );
+        again.detach(plugged.ifindex, &name).unwrap();
+        again.detach(plugged.ifindex, &name).unwrap();
+        assert_eq!(plugged.attachment(&again), None);
+        drop((opened, again));
+        remove_all(instance).unwrap();
+        remove_all(instance).unwrap();
+        assert!(Datapath::open(instance).unwrap().is_none());
+    })
+    .unwrap();
+    assert_eq!(plugged.host.contents(), before);
+    assert!(!instance.bpffs_dir().exists());
+    eventually("the programs are gone", || {
+        !ids.iter().any(|&id| is_loaded(id))
+    });
+}
+
+fn write_rows(datapath: &mut Datapath, ifindex: IfIndex) {
+    let (port, mac) = (PortId(1), Mac([2, 0x62, 0x6c, 0, 0, 1]));
+    let ingress = IngressPort {
+        port,
+        vni: Vni::new(7).unwrap(),
+        mac,
+        flags: 0,
+        reserved: 0,
+    };
+    let counters = bytes_of(&PortCounters::ZERO);
+    datapath
+        .write(MapName::Counters, bytes_of(&port), counters)
+        .unwrap();
+    datapath
+        .write(MapName::Interfaces, bytes_of(&ifindex), bytes_of(&ingress))
+        .unwrap();
+}
+
+#[test]
+fn a_program_runs_is_replaced_and_goes_tcx() {
+    if is_root() {
+        attached_mode(Mode::Tcx);
+    }
+}
+
+#[test]
+fn a_program_runs_is_replaced_and_goes_clsact() {
+    if is_root() {
+        attached_mode(Mode::Clsact);
+    }
+}
+
+#[test]
+fn rows_are_written_read_and_removed() {
+    if !is_root() {
+        return;
+    }
+    let instance = Owned::new("rows");
+    let object = Object::embedded().unwrap();
+    let mut datapath = Datapath::load(&instance.0, &object, false).unwrap();
+    let widths: &[(MapName, usize, usize)] = &[
+        (MapName::Counters, 4, 0),
+        (MapName::Ports, 4, 4),
+        (MapName::Neighbors, 20, 12),
+        (MapName::Fdb, 12, 4),
+        (MapName::Flood, 8, 4),
+        (MapName::Networks, 4, 24),
+        (MapName::Interfaces, 4, 16),
+    ];
+    assert_eq!(widths.len(), MapName::ALL.len());
+    for &(map, key_len, value_len) in widths {
+        let mut expected = BTreeMap::new();
+        for n in 1..=3_u8 {
+            let (key, value) = (vec![n; key_len], vec![n; value_len]);
+            datapath.write(map, &key, &value).unwrap();
+            datapath.write(map, &key, &value).unwrap();
+            expected.insert(key, value);
+        }
+        assert_eq!(datapath.rows(map).unwrap(), expected, "{map:?}");
+        assert!(datapath.write(map, &[0], &vec![0; value_len]).is_err());
+        datapath.remove(map, &vec![2; key_len]).unwrap();
+        datapath.remove(map, &vec![2; key_len]).unwrap();
+        expected.remove(&vec![2; key_len]);
+        assert_eq!(datapath.rows(map).unwrap(), expected, "{map:?}");
+    }
+    let entry = FdbEntry { port: PortId(5) };
+    let key = FdbKey::new(Vni::new(7).unwrap(), Mac([2, 0, 0, 0, 0, 1]));
+    datapath
+        .write(MapName::Fdb, bytes_of(&key), bytes_of(&entry))
+        .unwrap();
+    assert_eq!(
+        datapath.rows(MapName::Fdb).unwrap()[bytes_of(&key)],
+        bytes_of(&entry)
+    );
+    let counters = datapath.counters().unwrap();
+    assert!(
+        counters
+            .values()
+            .all(|counters| *counters == PortCounters::ZERO)
+    );
+    assert!(datapath.learned().unwrap().is_empty());
+    // Another process finds the same rows.
+    let opened = Datapath::open(&instance.0).unwrap().unwrap();
+    let ports = opened.rows(MapName::Ports).unwrap();
+    assert_eq!(ports.len(), 2);
+}
+
+#[test]
+fn an_attachment_whose_pin_is_lost_is_adopted_and_not_doubled() {
+    if !is_root() {
+        return;
+    }
+    let plugged = Plugged::new("orphan");
+    let instance = &plugged.instance.0;
+    let name = plugged.link.name.clone();
+    let pin = instance.pin_dir().join("links").join(&name);
+    plugged
+        .host
+        .open()
+        .run(|| {
+            let mut datapath = plugged.load(false, Mode::Tcx);
+            write_rows(&mut datapath, plugged.ifindex);
+            datapath.attach(plugged.ifindex, &name).unwrap();
+            // As after a BPF file system was mounted over ours: the pin is out of sight and works.
+            let hidden = instance.pin_dir().join("hidden");
+            fs::rename(&pin, &hidden).unwrap();
+            assert!(!plugged.attachment(&datapath).unwrap().sound);
+            datapath.attach(plugged.ifindex, &name).unwrap();
+            assert!(plugged.attachment(&datapath).unwrap().sound);
+            let (_, programs) = SchedClassifier::query_tcx(&name, TcAttachType::Ingress).unwrap();
+            assert_eq!(programs.len(), 1);
+            // The pin of an interface of the past: the link in it is attached to nothing.
+            fs::remove_file(&hidden).unwrap();
+            datapath.detach(plugged.ifindex, &name).unwrap();
+            datapath.attach(plugged.ifindex, &name).unwrap();
+        })
+        .unwrap();
+    block_on(async {
+        let links = Links::in_netns(instance, &plugged.host.open()).unwrap();
+        links.delete(&name).await.unwrap();
+        assert!(pin.exists());
+        let ifindex = create(&links, &plugged.link, &plugged.workload.open()).await;
+        assert_ne!(ifindex, plugged.ifindex);
+        let attach = || {
+            let mut datapath = plugged.load(false, Mode::Tcx);
+            write_rows(&mut datapath, ifindex);
+            datapath.attach(ifindex, &name).unwrap();
+            plugged.is_counting(&datapath);
+            datapath.prune(&BTreeSet::new()).unwrap();
+        };
+        plugged.host.open().run(attach).unwrap();
+    });
+    assert!(!pin.exists());
+}
+
+#[test]
+fn what_a_crash_left_is_completed() {
+    if !is_root() {
+        return;
+    }
+    let instance = Owned::new("crash");
+    let object = Object::embedded().unwrap();
+    let load = || Datapath::load(&instance.0, &object, false).unwrap();
+    let first = load().program_info().unwrap().id();
+    let row = ([1; 4], [2; 4]);
+    load().write(MapName::Ports, &row.0, &row.1).unwrap();
+
+    // The program's pin is missing: it is loaded again on the maps that are there.
+    let programs: Vec<PathBuf> = fs::read_dir(instance.0.pin_dir().join("programs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(programs.len(), 1);
+    fs::remove_file(&programs[0]).unwrap();
+    assert!(Datapath::open(&instance.0).unwrap().is_none());
+    let second = load();
+    assert_ne!(second.program_info().unwrap().id(), first);
+    assert_eq!(second.rows(MapName::Ports).unwrap().len(), 1);
+
+    // A map's pin is missing: the program works on a map that nobody can write any more.
+    fs::remove_file(instance.0.pin_dir().join("maps/PORTS")).unwrap();
+    assert!(Datapath::open(&instance.0).unwrap().is_none());
+    let third = load();
+    assert_ne!(
+        third.program_info().unwrap().id(),
+        second.program_info().unwrap().id()
+    );
+    assert!(third.rows(MapName::Ports).unwrap().is_empty());
+    bpffs::prepare(&instance.0).unwrap();
+}

@@ -1,0 +1,188 @@
+//! The edge to the kernel by itself: links, namespaces, pinned maps, programs and attachments, in
+//! throw-away namespaces that stand for the host and its workloads.
+
+mod datapath;
+mod link;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bowline::instance::Instance;
+use bowline::kernel::capability;
+use bowline::kernel::datapath::remove_all;
+use bowline::kernel::link::{Links, Observed};
+use bowline::kernel::netns::Netns;
+use bowline::link::{Inside, Link, Route};
+use bowline::topology::PortName;
+use maps_schema::{IfIndex, Mac, PortId};
+
+/// Whether these tests can run; says so if not.
+fn is_root() -> bool {
+    match capability::check_capabilities() {
+        Ok(()) => true,
+        Err(error) => {
+            eprintln!("skipped: {error:#}");
+            false
+        }
+    }
+}
+
+/// A network namespace of the test's own.
+struct Space {
+    name: String,
+}
+
+impl Space {
+    fn new(what: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("bledge-{}-{count}-{what}", std::process::id());
+        let space = Self { name };
+        space.make();
+        space
+    }
+
+    fn make(&self) {
+        ip(&["netns", "add", &self.name]);
+    }
+
+    fn destroy(&self) {
+        ip(&["netns", "delete", &self.name]);
+    }
+
+    fn open(&self) -> Netns {
+        Netns::by_name(&self.name).unwrap()
+    }
+
+    fn ip(&self, arguments: &[&str]) -> String {
+        let mut all = vec!["-n", &self.name];
+        all.extend(arguments);
+        ip(&all)
+    }
+
+    /// Everything that `ip` tells about one interface.
+    fn describe(&self, interface: &str) -> String {
+        self.ip(&["-d", "link", "show", "dev", interface])
+            + &self.ip(&["address", "show", "dev", interface])
+    }
+
+    /// Everything that `ip` tells about the namespace.
+    fn contents(&self) -> String {
+        self.ip(&["-d", "link"]) + &self.ip(&["address"]) + &self.ip(&["route"])
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let _ = Command::new("ip")
+            .args(["netns", "delete", &self.name])
+            .output();
+    }
+}
+
+fn ip(arguments: &[&str]) -> String {
+    let output = Command::new("ip").args(arguments).output().unwrap();
+    assert!(
+        output.status.success(),
+        "ip {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An instance of the test's own, whose pins are gone afterwards whatever happens.
+struct Owned(Instance);
+
+impl Owned {
+    fn new(what: &str) -> Self {
+        let name = format!("edge-{}-{what}", std::process::id());
+        Self(Instance::new(Some(&name)).unwrap())
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = remove_all(&self.0);
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn wanted(instance: &Instance, port: u32) -> Link {
+    let name = PortName {
+        workload: format!("w{port}"),
+        interface: "eth0".to_owned(),
+    };
+    Link {
+        name: instance.host_end(PortId(port)),
+        alias: instance.alias(&name),
+        mtu: 1450,
+        up: true,
+        inside: Inside {
+            interface: "eth0".to_owned(),
+            mac: Mac([2, 0x62, 0x6c, 0, 0, port.to_be_bytes()[3]]),
+            addresses: addresses(&["10.9.0.1/24", "fd09::1/64"]),
+            routes: routes(&[("0.0.0.0/0", "10.9.0.254"), ("fd0a::/48", "fd09::fe")]),
+        },
+    }
+}
+
+fn addresses(texts: &[&str]) -> BTreeSet<ipnet::IpNet> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn routes(texts: &[(&str, &str)]) -> BTreeSet<Route> {
+    let route = |&(to, via): &(&str, &str)| Route {
+        to: to.parse().unwrap(),
+        via: via.parse().unwrap(),
+    };
+    texts.iter().map(route).collect()
+}
+
+async fn observe(links: &Links, name: &str, netns: &Netns) -> Option<Observed> {
+    let places = BTreeMap::from([(name.to_owned(), netns)]);
+    links.observe(&places).await.unwrap().remove(name)
+}
+
+/// Makes the link, and checks that what is there is what was asked for.
+async fn create(links: &Links, link: &Link, netns: &Netns) -> IfIndex {
+    let ifindex = links.create(link, netns).await.unwrap();
+    let observed = observe(links, &link.name, netns).await.unwrap();
+    assert_eq!(observed.link(), Some(link));
+    assert_eq!(observed.ifindex, ifindex);
+    assert_eq!(observed.alias.as_ref(), Some(&link.alias));
+    ifindex
+}
+
+#[test]
+fn work_inside_a_namespace_leaves_the_thread_outside() {
+    if !is_root() {
+        return;
+    }
+    let space = Space::new("run");
+    let (inside, outside) = (space.open(), Netns::current().unwrap());
+    assert_ne!(inside.id(), outside.id());
+    let seen = inside.run(|| Netns::current().unwrap().id()).unwrap();
+    assert_eq!(seen, inside.id());
+    assert_eq!(Netns::current().unwrap().id(), outside.id());
+    let typo = format!("{}x", space.name);
+    let error = Netns::by_name(&typo).unwrap_err();
+    assert!(error.to_string().contains(&space.name), "{error}");
+}

@@ -1,0 +1,3 @@
+//! The one test binary of everything that needs the kernel.
+
+mod kernel_edge;

@@ -1,0 +1,218 @@
+//! An instance is one "host" in bowline's sense: what it keeps on disk, pins in the kernel and calls
+//! its interfaces follows from its name alone, so that several of them (the namespaces of a lab, the
+//! engines of a test) live on one machine without meeting.
+
+use std::path::{Path, PathBuf};
+
+use maps_schema::{PortId, SCHEMA_VERSION};
+
+use crate::digest::fnv1a;
+use crate::topology::PortName;
+
+/// Where every instance keeps what must survive a reboot, unless [`STATE_DIR_VARIABLE`] says
+/// otherwise.
+const STATE_ROOT: &str = "/var/lib/bowline";
+/// Environment variable that names another root for the state of all instances, for tests.
+pub const STATE_DIR_VARIABLE: &str = "BOWLINE_STATE_DIR";
+/// Where every instance pins its maps, programs and links.
+pub const BPFFS_ROOT: &str = "/sys/fs/bpf/bowline";
+/// The first word of the alias of every interface that is ours.
+const ALIAS_OWNER: &str = "bowline";
+
+/// One instance, by name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Instance {
+    name: String,
+    state_root: PathBuf,
+}
+
+/// The name given for an instance is not one.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "`{0}` cannot name an instance: 1 to 32 lower-case letters, digits and hyphens can, \
+     for example `lab-2`"
+)]
+pub struct InvalidName(String);
+
+impl Instance {
+    /// The instance that is meant when none is named.
+    pub const DEFAULT: &'static str = "default";
+
+    /// The instance of this name, or the default one.
+    ///
+    /// # Errors
+    ///
+    /// The name does not consist of 1 to 32 characters of `a-z`, `0-9` and `-`: it becomes part of
+    /// paths and of interface aliases.
+    pub fn new(name: Option<&str>) -> Result<Self, InvalidName> {
+        let name = name.unwrap_or(Self::DEFAULT);
+        let fits = (1..=32).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
+        if !fits {
+            return Err(InvalidName(name.to_owned()));
+        }
+        let state_root = std::env::var_os(STATE_DIR_VARIABLE)
+            .filter(|root| !root.is_empty())
+            .map_or_else(|| PathBuf::from(STATE_ROOT), PathBuf::from);
+        Ok(Self {
+            name: name.to_owned(),
+            state_root,
+        })
+    }
+
+    /// The same instance with its state under another root.
+    #[must_use]
+    pub fn with_state_root(self, state_root: impl Into<PathBuf>) -> Self {
+        Self {
+            state_root: state_root.into(),
+            ..self
+        }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder of what must survive a reboot.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.state_root.join(&self.name)
+    }
+
+    /// The file that is locked while the instance is being changed.
+    #[must_use]
+    pub fn lock_path(&self) -> PathBuf {
+        self.state_dir().join("lock")
+    }
+
+    /// The folder of everything that the instance has pinned, of any version of the map contract.
+    #[must_use]
+    pub fn bpffs_dir(&self) -> PathBuf {
+        Path::new(BPFFS_ROOT).join(&self.name)
+    }
+
+    /// The folder of what this version of the map contract has pinned.
+    #[must_use]
+    pub fn pin_dir(&self) -> PathBuf {
+        self.bpffs_dir().join(format!("v{SCHEMA_VERSION}"))
+    }
+
+    /// What the names of the instance's interfaces on the host begin with: `bl-` for the default
+    /// instance, `bl` with three hex digits of the name's hash and a hyphen for another. Two
+    /// instances with the same prefix (1 in 4096) still know their interfaces by the alias.
+    #[must_use]
+    pub fn interface_prefix(&self) -> String {
+        if self.name == Self::DEFAULT {
+            "bl-".to_owned()
+        } else {
+            format!("bl{:03x}-", fnv1a([self.name.as_bytes()]) & 0xfff)
+        }
+    }
+
+    /// The name of the host's end of a port's link. It fits into the 15 bytes that an interface's
+    /// name may have.
+    #[must_use]
+    pub fn host_end(&self, port: PortId) -> String {
+        format!("{}{:08x}", self.interface_prefix(), port.0)
+    }
+
+    /// Whether [`Instance::host_end`] could have made this name.
+    #[must_use]
+    pub fn is_host_end(&self, interface: &str) -> bool {
+        interface
+            .strip_prefix(&self.interface_prefix())
+            .is_some_and(|id| {
+                id.len() == 8 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+            })
+    }
+
+    /// The alias of the host's end of a port's link: who owns it and which port it is.
+    #[must_use]
+    pub fn alias(&self, port: &PortName) -> String {
+        format!("{ALIAS_OWNER}:{}:{port}", self.name)
+    }
+
+    /// The port that an alias names, if it is one of this instance.
+    #[must_use]
+    pub fn port_of_alias(&self, alias: &str) -> Option<PortName> {
+        let port = alias
+            .strip_prefix(ALIAS_OWNER)?
+            .strip_prefix(':')?
+            .strip_prefix(self.name.as_str())?
+            .strip_prefix(':')?;
+        let (workload, interface) = port.rsplit_once('/')?;
+        (!workload.is_empty() && !interface.is_empty()).then(|| PortName {
+            workload: workload.to_owned(),
+            interface: interface.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(name: &str) -> Instance {
+        Instance::new(Some(name)).unwrap()
+    }
+
+    #[test]
+    fn only_short_lower_case_names_are_instances() {
+        for name in ["a", "default", "lab-2", &"x".repeat(32)] {
+            assert_eq!(instance(name).name(), name);
+        }
+        for name in ["", "A", "a_b", "a/b", "..", "a b", &"x".repeat(33), "ä"] {
+            assert!(Instance::new(Some(name)).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn paths_follow_from_the_name() {
+        let lab = instance("lab").with_state_root("/somewhere");
+        assert_eq!(lab.state_dir(), Path::new("/somewhere/lab"));
+        assert_eq!(lab.lock_path(), Path::new("/somewhere/lab/lock"));
+        assert_eq!(lab.bpffs_dir(), Path::new("/sys/fs/bpf/bowline/lab"));
+        assert!(lab.pin_dir().starts_with(lab.bpffs_dir()));
+    }
+
+    #[test]
+    fn interface_names_fit_and_are_recognized() {
+        let port = PortId(0x00c0_ffee);
+        let default = Instance::new(None).unwrap();
+        assert_eq!(default.host_end(port), "bl-00c0ffee");
+        let lab = instance("lab");
+        let name = lab.host_end(port);
+        assert_eq!(name.len(), 14);
+        assert!(lab.is_host_end(&name));
+        assert!(!default.is_host_end(&name));
+        assert!(!lab.is_host_end(&default.host_end(port)));
+        assert!(!default.is_host_end("bl-00C0FFEE"));
+        assert!(!default.is_host_end("bl-c0ffee"));
+    }
+
+    #[test]
+    fn an_alias_names_its_port_and_its_instance_only() {
+        let port = PortName {
+            workload: "web".to_owned(),
+            interface: "eth0".to_owned(),
+        };
+        let lab = instance("lab");
+        let alias = lab.alias(&port);
+        assert_eq!(alias, "bowline:lab:web/eth0");
+        assert_eq!(lab.port_of_alias(&alias), Some(port));
+        assert_eq!(instance("la").port_of_alias(&alias), None);
+        for other in [
+            "",
+            "uplink",
+            "bowline:lab:",
+            "bowline:lab:web",
+            "bowline:lab:/eth0",
+        ] {
+            assert_eq!(lab.port_of_alias(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The rows of the datapath's maps, as bytes: the plan knows what they mean, the kernel does not
+//! care, and this module only knows how wide they are.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::Pod;
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
+use aya::util::nr_cpus;
+use maps_schema::map::{
+    EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LEARNED,
+    LearnedEntry, MapName, Neighbor, NeighborKey, Network, PortCounters,
+};
+use maps_schema::reason::REASON_SLOTS;
+use maps_schema::{IfIndex, PortId, Vni};
+
+/// `BPF_NOEXIST` of `linux/bpf.h`: write the row only if there is none.
+const BPF_NOEXIST: u64 = 1;
+
+/// The rows of one map, by key.
+pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// The pinned maps of an instance.
+#[derive(Debug)]
+pub(super) struct Maps {
+    planned: BTreeMap<MapName, Map>,
+    learned: Map,
+}
+
+/// Calls a function of this module with the widths of a map's keys and values.
+macro_rules! with_widths {
+    ($name:expr, $function:ident($($argument:expr),*)) => {
+        match $name {
+            MapName::Counters => {
+                $function::<{ size_of::<PortId>() }, { size_of::<PortCounters>() }>($($argument),*)
+            }
+            MapName::Ports => {
+                $function::<{ size_of::<PortId>() }, { size_of::<EgressPort>() }>($($argument),*)
+            }
+            MapName::Neighbors => {
+                $function::<{ size_of::<NeighborKey>() }, { size_of::<Neighbor>() }>($($argument),*)
+            }
+            MapName::Fdb => {
+                $function::<{ size_of::<FdbKey>() }, { size_of::<FdbEntry>() }>($($argument),*)
+            }
+            MapName::Flood => {
+                $function::<{ size_of::<FloodKey>() }, { size_of::<FloodMember>() }>($($argument),*)
+            }
+            MapName::Networks => {
+                $function::<{ size_of::<Vni>() }, { size_of::<Network>() }>($($argument),*)
+            }
+            MapName::Interfaces => {
+                $function::<{ size_of::<IfIndex>() }, { size_of::<IngressPort>() }>($($argument),*)
+            }
+        }
+    };
+}
+
+/// The symbols of all maps, which are also the names of their pins.
+pub(super) fn symbols() -> impl Iterator<Item = &'static str> {
+    let planned = MapName::ALL.iter().map(|name| name.symbol());
+    planned.chain([LEARNED, EVENTS])
+}
+
+impl Maps {
+    /// The maps pinned in a folder; all of them must be there.
+    pub(super) fn open(dir: &Path) -> Result<Self> {
+        let mut planned = BTreeMap::new();
+        for &name in MapName::ALL {
+            planned.insert(name, open(dir, name.symbol())?);
+        }
+        let maps = Self {
+            planned,
+            learned: open(dir, LEARNED)?,
+        };
+        for &name in MapName::ALL {
+            maps.rows_or_width_error(name)?;
+        }
+        Ok(maps)
+    }
+
+    /// Notices a map of other widths when it is opened and not in the middle of a change.
+    fn rows_or_width_error(&self, name: MapName) -> Result<()> {
+        with_widths!(name, check_widths(self.map(name)?))
+            .with_context(|| format!("open the map {}", name.symbol()))
+    }
+
+    fn map(&self, name: MapName) -> Result<&Map> {
+        let map = self.planned.get(&name);
+        map.ok_or_else(|| anyhow!("the map {} is not open", name.symbol()))
+    }
+
+    pub(super) fn rows(&self, name: MapName) -> Result<Rows> {
+        with_widths!(name, rows(self.map(name)?))
+            .with_context(|| format!("read the map {}", name.symbol()))
+    }
+
+    pub(super) fn write(&mut self, name: MapName, key: &[u8], value: &[u8]) -> Result<()> {
+        let map = self.planned.get_mut(&name);
+        let map = map.with_context(|| format!("the map {} is not open", name.symbol()))?;
+        let result = if name == MapName::Counters {
+            write_counters(map, key)
+        } else {
+            with_widths!(name, write(map, key, value))
+        };
+        result.with_context(|| format!("write the row {key:02x?} of the map {}", name.symbol()))
+    }
+
+    pub(super) fn remove(&mut self, name: MapName, key: &[u8]) -> Result<()> {
+        let map = self.planned.get_mut(&name);
+        let map = map.with_context(|| format!("the map {} is not open", name.symbol()))?;
+        with_widths!(name, remove(map, key))
+            .with_context(|| format!("remove the row {key:02x?} of the map {}", name.symbol()))
+    }
+
+    pub(super) fn counters(&self) -> Result<BTreeMap<PortId, PortCounters>> {
+        let read = || -> Result<_> {
+            let map =
+                PerCpuHashMap::<_, PortId, PortCounters>::try_from(self.map(MapName::Counters)?)?;
+            let mut counters = BTreeMap::new();
+            for row in map.iter() {
+                let (port, per_cpu) = row?;
+                counters.insert(port, sum(per_cpu.iter()));
+            }
+            Ok(counters)
+        };
+        read().context("read the counters")
+    }
+
+    pub(super) fn learned(&self) -> Result<BTreeMap<FdbKey, LearnedEntry>> {
+        let read = || -> Result<_> {
+            let map = HashMap::<_, FdbKey, LearnedEntry>::try_from(&self.learned)?;
+            let mut learned = BTreeMap::new();
+            // The datapath goes on learning and forgetting meanwhile. When the key at which we are
+            // disappears, the kernel starts again from the beginning; twice the size is enough for
+            // everybody.
+            let bound = 2 * maps_schema::map::LEARNED_ROWS as usize;
+            for row in map.iter().take(bound) {
+                let (key, entry) = row?;
+                learned.insert(key, entry);
+            }
+            Ok(learned)
+        };
+        read().context("read the learned addresses")
+    }
+}
+
+fn open(dir: &Path, symbol: &str) -> Result<Map> {
+    let path = dir.join(symbol);
+    let open = || -> Result<Map, MapError> { Map::from_map_data(MapData::from_pin(&path)?) };
+    open().with_context(|| format!("open the pinned map {}", path.display()))
+}
+
+fn check_widths<const K: usize, const V: usize>(map: &Map) -> Result<()> {
+    match map {
+        Map::PerCpuHashMap(_) => PerCpuHashMap::<_, [u8; K], [u8; V]>::try_from(map).map(drop)?,
+        _ => HashMap::<_, [u8; K], [u8; V]>::try_from(map).map(drop)?,
+    }
+    Ok(())
+}
+
+/// The rows; those of a per-CPU map have no value of which one could say what it should be.
+fn rows<const K: usize, const V: usize>(map: &Map) -> Result<Rows> {
+    let mut rows = Rows::new();
+    if matches!(map, Map::PerCpuHashMap(_)) {
+        for key in PerCpuHashMap::<_, [u8; K], [u8; V]>::try_from(map)?.keys() {
+            rows.insert(key?.to_vec(), Vec::new());
+        }
+    } else {
+        for row in HashMap::<_, [u8; K], [u8; V]>::try_from(map)?.iter() {
+            let (key, value) = row?;
+            rows.insert(key.to_vec(), value.to_vec());
+        }
+    }
+    Ok(rows)
+}
+
+fn exactly<const N: usize>(what: &str, bytes: &[u8]) -> Result<[u8; N]> {
+    ensure!(
+        bytes.len() == N,
+        "a {what} has {N} bytes here and not {}",
+        bytes.len()
+    );
+    Ok(bytes.try_into()?)
+}
+
+fn write<const K: usize, const V: usize>(map: &mut Map, key: &[u8], value: &[u8]) -> Result<()> {
+    let key = exactly::<K>("key", key)?;
+    let value = exactly::<V>("value", value)?;
+    HashMap::<_, [u8; K], [u8; V]>::try_from(map)?.insert(key, value, 0)?;
+    Ok(())
+}
+
+/// Makes a row of zeroes, unless there is one already: a `load` never sets counters back.
+fn write_counters(map: &mut Map, key: &[u8]) -> Result<()> {
+    let key = PortId(u32::from_ne_bytes(exactly("key", key)?));
+    let cpus = nr_cpus().map_err(|(path, error)| anyhow!(error).context(format!("read {path}")))?;
+    let zeroes = PerCpuValues::try_from(vec![PortCounters::ZERO; cpus])?;
+    let mut map = PerCpuHashMap::<_, PortId, PortCounters>::try_from(map)?;
+    match map.insert(key, zeroes, BPF_NOEXIST) {
+        Err(MapError::SyscallError(error)) if is(&error, std::io::ErrorKind::AlreadyExists) => {
+            Ok(())
+        }
+        result => Ok(result?),
+    }
+}
+
+fn remove<const K: usize, const V: usize>(map: &mut Map, key: &[u8]) -> Result<()> {
+    let key = exactly::<K>("key", key)?;
+    match remove_key::<[u8; K], [u8; V]>(map, &key) {
+        Err(MapError::SyscallError(error)) if is(&error, std::io::ErrorKind::NotFound) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+fn remove_key<K: Pod, V: Pod>(map: &mut Map, key: &K) -> Result<(), MapError> {
+    if matches!(map, Map::PerCpuHashMap(_)) {
+        PerCpuHashMap::<_, K, V>::try_from(map)?.remove(key)
+    } else {
+        HashMap::<_, K, V>::try_from(map)?.remove(key)
+    }
+}
+
+fn is(error: &aya::sys::SyscallError, kind: std::io::ErrorKind) -> bool {
+    error.io_error.kind() == kind
+}
+
+/// What all CPUs counted together.
+fn sum<'a>(per_cpu: impl Iterator<Item = &'a PortCounters>) -> PortCounters {
+    per_cpu.fold(PortCounters::ZERO, |sum, one| {
+        let mut drops = [0; REASON_SLOTS];
+        for ((total, a), b) in drops.iter_mut().zip(sum.drops).zip(one.drops) {
+            *total = a.wrapping_add(b);
+        }
+        PortCounters {
+            ingress_packets: sum.ingress_packets.wrapping_add(one.ingress_packets),
+            ingress_bytes: sum.ingress_bytes.wrapping_add(one.ingress_bytes),
+            egress_packets: sum.egress_packets.wrapping_add(one.egress_packets),
+            egress_bytes: sum.egress_bytes.wrapping_add(one.egress_bytes),
+            drops,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_all_cpus_add_up_and_wrap() {
+        let mut one = PortCounters {
+            ingress_packets: 1,
+            ingress_bytes: 60,
+            egress_packets: u64::MAX,
+            egress_bytes: 4,
+            ..PortCounters::ZERO
+        };
+        one.drops[8] = 5;
+        let mut two = one;
+        two.drops[9] = 7;
+        two.egress_packets = 2;
+        let total = sum([one, two, PortCounters::ZERO].iter());
+        assert_eq!((total.ingress_packets, total.ingress_bytes), (2, 120));
+        assert_eq!((total.egress_packets, total.egress_bytes), (1, 8));
+        assert_eq!((total.drops[8], total.drops[9], total.drops[1]), (10, 7, 0));
+        assert_eq!(sum([].iter()), PortCounters::ZERO);
+    }
+
+    #[test]
+    fn widths_are_checked() {
+        assert_eq!(exactly::<2>("key", &[1, 2]).unwrap(), [1, 2]);
+        let error = exactly::<4>("key", &[1, 2]).unwrap_err();
+        assert_eq!(error.to_string(), "a key has 4 bytes here and not 2");
+    }
+}

@@ -1,0 +1,420 @@
+//! What is loaded, recorded durably: one text per source, so that a reboot, another `load` and
+//! `unload` know what the host should carry. It also holds the lock that lets one process at a time
+//! change an instance.
+//!
+//! A source is `sources/<name>.yaml`, the text as it was loaded, with `sources/<name>.json` beside it
+//! that says where the text came from. The text decides: a source exists if and only if its text
+//! does. Each file is written whole under another name, flushed and renamed, so that a crash at any
+//! point leaves the old state or the new one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::instance::Instance;
+
+/// One loaded source.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// The file that it was loaded from, as the user gave it; empty if that is not known any more.
+    pub path: String,
+    /// When it was loaded.
+    pub loaded: SystemTime,
+    /// The text.
+    pub text: String,
+}
+
+/// What is recorded beside a text.
+#[derive(Serialize, Deserialize, Default)]
+struct Note {
+    path: String,
+    /// Seconds since 1970.
+    loaded: u64,
+}
+
+/// The record of an instance's sources.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    instance: Instance,
+}
+
+/// The right to change an instance; given back when it is dropped or the process ends.
+#[derive(Debug)]
+pub struct Locked {
+    ledger: Ledger,
+    lock: File,
+}
+
+/// Why an instance could not be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another process holds the lock.
+    #[error(
+        "another bowline{} is changing instance {instance}; try again when it has finished",
+        pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+    )]
+    Busy {
+        /// The instance.
+        instance: String,
+        /// The other process, if it has said so already.
+        pid: Option<u32>,
+    },
+    /// The lock's file cannot be made or opened.
+    #[error("cannot lock instance {instance}: {path}")]
+    File {
+        /// The instance.
+        instance: String,
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+impl Ledger {
+    /// The record of an instance; nothing is read or made yet.
+    #[must_use]
+    pub fn new(instance: &Instance) -> Self {
+        Self {
+            instance: instance.clone(),
+        }
+    }
+
+    /// Every loaded source, by name. It needs no lock: each text is replaced as a whole.
+    ///
+    /// # Errors
+    ///
+    /// A file is there but cannot be read.
+    pub fn sources(&self) -> Result<BTreeMap<String, Source>> {
+        let dir = self.sources_dir();
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            entries => entries.with_context(|| format!("read {}", dir.display()))?,
+        };
+        let mut sources = BTreeMap::new();
+        for entry in entries {
+            let file = entry
+                .with_context(|| format!("read {}", dir.display()))?
+                .file_name();
+            let Some(name) = file.to_str().and_then(|file| file.strip_suffix(".yaml")) else {
+                continue;
+            };
+            if is_source_name(name) {
+                sources.insert(name.to_owned(), self.source(name)?);
+            }
+        }
+        Ok(sources)
+    }
+
+    fn source(&self, name: &str) -> Result<Source> {
+        let path = self.text_path(name);
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        // A note that is missing or torn costs a file name in a message, not the source.
+        let note: Note = fs::read(self.note_path(name))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        Ok(Source {
+            path: note.path,
+            loaded: UNIX_EPOCH + Duration::from_secs(note.loaded),
+            text,
+        })
+    }
+
+    /// Takes the right to change the instance, waiting for another process for at most `patience`.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Busy`] when another process still has it then; [`LockError::File`] when the
+    /// state folder cannot be made or written.
+    pub fn lock(&self, patience: Duration) -> Result<Locked, LockError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.try_lock() {
+                Ok(Some(lock)) => {
+                    return Ok(Locked {
+                        ledger: self.clone(),
+                        lock,
+                    });
+                }
+                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+                Ok(None) => {
+                    return Err(LockError::Busy {
+                        instance: self.instance.name().to_owned(),
+                        pid: self.holder(),
+                    });
+                }
+                Err(source) => {
+                    return Err(LockError::File {
+                        instance: self.instance.name().to_owned(),
+                        path: self.instance.lock_path(),
+                        source,
+                    });
+                }
+            }
+        }
+    }
+
+    fn try_lock(&self) -> io::Result<Option<File>> {
+        let path = self.instance.lock_path();
+        make_dirs(&self.instance.state_dir())?;
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            result => result?,
+        }
+        // Whoever held the lock before may have removed the file together with the state folder;
+        // a lock on a file without a name would exclude nobody.
+        let named = fs::metadata(&path).is_ok_and(|named| {
+            lock.metadata()
+                .is_ok_and(|held| (held.dev(), held.ino()) == (named.dev(), named.ino()))
+        });
+        if !named {
+            return Ok(None);
+        }
+        lock.set_len(0)?;
+        lock.write_all(std::process::id().to_string().as_bytes())?;
+        Ok(Some(lock))
+    }
+
+    fn holder(&self) -> Option<u32> {
+        let mut text = String::new();
+        File::open(self.instance.lock_path())
+            .ok()?
+            .take(16)
+            .read_to_string(&mut text)
+            .ok()?;
+        text.trim().parse().ok()
+    }
+
+    fn sources_dir(&self) -> PathBuf {
+        self.instance.state_dir().join("sources")
+    }
+
+    fn text_path(&self, name: &str) -> PathBuf {
+        self.sources_dir().join(format!("{name}.yaml"))
+    }
+
+    fn note_path(&self, name: &str) -> PathBuf {
+        self.sources_dir().join(format!("{name}.json"))
+    }
+}
+
+impl Locked {
+    /// The record, to read from.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Records a source, in place of the one of the same name if there is one.
+    ///
+    /// # Errors
+    ///
+    /// The name cannot be a file's, or the disk refuses; the former record is then still there.
+    pub fn put(&self, name: &str, source: &Source) -> Result<()> {
+        ensure!(
+            is_source_name(name),
+            "`{name}` cannot name a source: letters, digits, `.`, `_` and `-` can, \
+             at most 64 of them and no dot at the beginning"
+        );
+        let dir = self.ledger.sources_dir();
+        make_dirs(&dir).with_context(|| format!("make {}", dir.display()))?;
+        let loaded = source.loaded.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let note = Note {
+            path: source.path.clone(),
+            loaded: loaded.as_secs(),
+        };
+        // The note goes first: the text is what makes the source exist.
+        write_whole(&self.ledger.note_path(name), &serde_json::to_vec(&note)?)?;
+        write_whole(&self.ledger.text_path(name), source.text.as_bytes())
+    }
+
+    /// Removes a source from the record; one that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        ensure!(is_source_name(name), "`{name}` cannot name a source");
+        for path in [self.ledger.text_path(name), self.ledger.note_path(name)] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        let dir = self.ledger.sources_dir();
+        if dir.exists() {
+            flush_dir(&dir).with_context(|| format!("flush {}", dir.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the instance's state folder if no source is left, and gives the lock back.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn remove_if_empty(self) -> Result<()> {
+        if !self.ledger.sources()?.is_empty() {
+            return Ok(());
+        }
+        let dir = self.ledger.instance.state_dir();
+        fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;
+        drop(self.lock);
+        Ok(())
+    }
+}
+
+fn is_source_name(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// The texts may be somebody's business secret: only root looks in.
+fn make_dirs(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// Writes a file so that a crash leaves the old content or the new one under its name. The name of
+/// the unfinished file is always the same, so that what a crash left is overwritten next time.
+fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
+    let unfinished = path.with_extension("unfinished");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&unfinished)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)?;
+        path.parent().map_or(Ok(()), flush_dir)
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}
+
+/// A rename is durable once the folder is flushed.
+fn flush_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::ZERO;
+
+    fn ledger(root: &Path) -> Ledger {
+        Ledger::new(&Instance::new(Some("test")).unwrap().with_state_root(root))
+    }
+
+    fn source(text: &str) -> Source {
+        Source {
+            path: "shop.yaml".to_owned(),
+            loaded: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_there_until_it_is_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = ledger(root.path());
+        assert!(ledger.sources().unwrap().is_empty());
+        let locked = ledger.lock(NOW).unwrap();
+        locked.put("shop", &source("one")).unwrap();
+        locked.put("shop.v2", &source("two")).unwrap();
+        locked.put("shop", &source("three")).unwrap();
+        let expected = BTreeMap::from([
+            ("shop".to_owned(), source("three")),
+            ("shop.v2".to_owned(), source("two")),
+        ]);
+        assert_eq!(ledger.sources().unwrap(), expected);
+        locked.remove("shop.v2").unwrap();
+        locked.remove("never-there").unwrap();
+        assert_eq!(ledger.sources().unwrap().len(), 1);
+        locked.remove("shop").unwrap();
+        locked.remove_if_empty().unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_crash_leaves_the_old_state_or_the_new_one() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = ledger(root.path());
+        let locked = ledger.lock(NOW).unwrap();
+        locked.put("shop", &source("old")).unwrap();
+        let dir = ledger.sources_dir();
+        // In the middle of writing either file: only the unfinished one is touched.
+        fs::write(dir.join("shop.unfinished"), "torn").unwrap();
+        assert_eq!(ledger.sources().unwrap()["shop"].text, "old");
+        // Between the note and the text of a new source.
+        fs::write(dir.join("new.json"), "{}").unwrap();
+        assert_eq!(ledger.sources().unwrap().len(), 1);
+        // Between the text and the note of a removed source, or a note that cannot be read.
+        fs::write(dir.join("shop.json"), "{").unwrap();
+        assert_eq!(ledger.sources().unwrap()["shop"].text, "old");
+        fs::remove_file(dir.join("shop.json")).unwrap();
+        assert_eq!(ledger.sources().unwrap()["shop"].path, "");
+        // The next change cleans up.
+        locked.put("shop", &source("new")).unwrap();
+        assert_eq!(ledger.sources().unwrap()["shop"], source("new"));
+        assert!(!dir.join("shop.unfinished").exists());
+    }
+
+    #[test]
+    fn one_changes_at_a_time_and_the_other_learns_who() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = ledger(root.path());
+        let locked = ledger.lock(NOW).unwrap();
+        let busy = ledger.lock(Duration::from_millis(30)).unwrap_err();
+        let expected = format!(
+            "another bowline (pid {}) is changing instance test; try again when it has finished",
+            std::process::id()
+        );
+        assert_eq!(busy.to_string(), expected);
+        drop(locked);
+        ledger.lock(NOW).unwrap();
+    }
+
+    #[test]
+    fn waiting_gets_the_lock_after_the_state_was_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = ledger(root.path());
+        let locked = ledger.lock(NOW).unwrap();
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| ledger.lock(Duration::from_secs(10)));
+            thread::sleep(Duration::from_millis(50));
+            locked.remove_if_empty().unwrap();
+            let locked = waiting.join().unwrap().unwrap();
+            locked.put("shop", &source("text")).unwrap();
+            assert!(ledger.lock(NOW).is_err());
+        });
+    }
+
+    #[test]
+    fn a_name_never_leaves_the_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let locked = ledger(root.path()).lock(NOW).unwrap();
+        for name in ["", "..", ".x", "a/b", "../x", &"x".repeat(65)] {
+            assert!(locked.put(name, &source("text")).is_err(), "{name}");
+            assert!(locked.remove(name).is_err(), "{name}");
+        }
+    }
+}
