@@ -4,5 +4,9 @@
 //! `document`, `topology`, `plan`, `diff` and `trace` do no I/O; only `document` knows YAML and only
 //! `kernel` knows aya and netlink.
 
+pub mod document;
 pub mod link;
+pub mod problem;
+pub mod source;
+mod suggestion;
 pub mod topology;

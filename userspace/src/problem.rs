@@ -1,0 +1,242 @@
+//! What is wrong with a topology file, as data, and the way it is shown.
+//!
+//! Both stages that read files, `document` and `topology`, report values of [`Problem`]; the command
+//! line turns each into a [`Report`], which `miette` draws: file, line and column, the line itself
+//! with a mark under the spot, and how to mend it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use miette::{
+    Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
+
+use crate::source::{Origin, SourceFile};
+
+/// Something in a topology file that must be mended before the file can be loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// What is wrong and with which object: lower case, no full stop.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+    /// The places concerned; the first is where the problem is, the others explain it.
+    pub labels: Vec<Label>,
+}
+
+/// A place in a file and what it has to do with the problem.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Label {
+    /// The place.
+    pub origin: Origin,
+    /// What is to be seen there.
+    pub text: String,
+}
+
+impl Problem {
+    /// A problem with this message, and no place yet.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            help: None,
+            labels: Vec::new(),
+        }
+    }
+
+    /// Adds a place; the first one added is the primary one.
+    #[must_use]
+    pub fn at(mut self, origin: &Origin, text: impl Into<String>) -> Self {
+        self.labels.push(Label {
+            origin: origin.clone(),
+            text: text.into(),
+        });
+        self
+    }
+
+    /// Says how to mend it.
+    #[must_use]
+    pub fn help(mut self, text: impl Into<String>) -> Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Where the problem is.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        self.labels.first().map(|label| &label.origin)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = self.origin() {
+            write!(f, "{origin}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// A [`Problem`] in the form that `miette` draws.
+///
+/// `miette` draws one file per diagnostic: the labels in other files than the first become related
+/// diagnostics of their own.
+#[derive(Debug)]
+pub struct Report {
+    message: String,
+    help: Option<String>,
+    text: Option<Text>,
+    spans: Vec<LabeledSpan>,
+    elsewhere: Vec<Report>,
+    severity: miette::Severity,
+}
+
+impl From<Problem> for Report {
+    fn from(problem: Problem) -> Self {
+        let mut report = Self {
+            message: problem.message,
+            help: problem.help,
+            text: None,
+            spans: Vec::new(),
+            elsewhere: Vec::new(),
+            severity: miette::Severity::Error,
+        };
+        for label in problem.labels {
+            report.add(label);
+        }
+        report
+    }
+}
+
+impl Report {
+    /// Puts a label where its file is drawn.
+    fn add(&mut self, label: Label) {
+        let file = &label.origin.file;
+        let here = self.text.get_or_insert_with(|| Text(Arc::clone(file)));
+        if Arc::ptr_eq(&here.0, file) {
+            self.spans.push(span(&label, self.spans.is_empty()));
+            return;
+        }
+        let drawn = |report: &&mut Self| {
+            let text = report.text.as_ref();
+            text.is_some_and(|text| Arc::ptr_eq(&text.0, file))
+        };
+        if let Some(other) = self.elsewhere.iter_mut().find(drawn) {
+            other.spans.push(span(&label, false));
+            return;
+        }
+        self.elsewhere.push(Self {
+            message: format!("the other place is in {}", file.path),
+            help: None,
+            text: Some(Text(Arc::clone(file))),
+            spans: vec![span(&label, true)],
+            elsewhere: Vec::new(),
+            severity: miette::Severity::Advice,
+        });
+    }
+}
+
+/// The label as `miette` has it, kept within the text whatever the parser said.
+fn span(label: &Label, primary: bool) -> LabeledSpan {
+    let text = &label.origin.file.text;
+    let start = label.origin.offset.min(text.len());
+    let end = start.saturating_add(label.origin.len).min(text.len());
+    let span = SourceSpan::from(start..end);
+    let text = Some(label.text.clone());
+    if primary {
+        LabeledSpan::new_primary_with_span(text, span)
+    } else {
+        LabeledSpan::new_with_span(text, span)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl Diagnostic for Report {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(self.severity)
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = self.help.as_ref()?;
+        Some(Box::new(help))
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        let text = self.text.as_ref()?;
+        Some(text)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.spans.iter().cloned()))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        if self.elsewhere.is_empty() {
+            return None;
+        }
+        let related = self.elsewhere.iter();
+        Some(Box::new(
+            related.map(|report| -> &dyn Diagnostic { report }),
+        ))
+    }
+}
+
+/// A file's text under the file's path, without a copy of either.
+#[derive(Debug)]
+struct Text(Arc<SourceFile>);
+
+impl SourceCode for Text {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        context_lines_before: usize,
+        context_lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let found = self
+            .0
+            .text
+            .read_span(span, context_lines_before, context_lines_after)?;
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.0.path.clone(),
+            found.data(),
+            *found.span(),
+            found.line(),
+            found.column(),
+            found.line_count(),
+        )))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod listing {
+    //! Problems as text, for tests that say everything about them.
+
+    use super::Problem;
+    use std::fmt::Write;
+
+    /// One line for the message, one for each label with its line and column, one for the help.
+    pub(crate) fn listing(problems: &[Problem]) -> String {
+        let mut text = String::new();
+        for problem in problems {
+            writeln!(text, "{}", problem.message).unwrap();
+            for label in &problem.labels {
+                let origin = &label.origin;
+                let (line, column) = (origin.line, origin.column);
+                writeln!(text, "  {line}:{column} {}", label.text).unwrap();
+            }
+            if let Some(help) = &problem.help {
+                writeln!(text, "  help: {help}").unwrap();
+            }
+        }
+        text
+    }
+}
