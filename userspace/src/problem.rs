@@ -240,3 +240,96 @@ pub(crate) mod listing {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use miette::{GraphicalReportHandler, GraphicalTheme, ThemeCharacters, ThemeStyles};
+
+    use super::*;
+    use crate::document::parse;
+    use crate::topology::compile;
+
+    fn rendered(problem: &Problem) -> String {
+        let theme = GraphicalTheme {
+            characters: ThemeCharacters::ascii(),
+            styles: ThemeStyles::none(),
+        };
+        let mut text = String::new();
+        GraphicalReportHandler::new_themed(theme)
+            .with_width(100)
+            .without_syntax_highlighting()
+            .render_report(&mut text, &Report::from(problem.clone()))
+            .unwrap();
+        text
+    }
+
+    fn problem(files: &[(&str, &str)]) -> Problem {
+        let documents: Vec<_> = files
+            .iter()
+            .map(|(path, text)| parse(path, text).unwrap())
+            .collect();
+        compile(&documents).unwrap_err().remove(0)
+    }
+
+    const WEB: &str = "version: 1
+name: web
+networks:
+  front: 10.1.0.0/24
+workloads:
+  web:
+    ports:
+      - { network: front, addresses: 10.1.0.10 }
+";
+
+    #[test]
+    fn a_report_shows_line_mark_and_help() {
+        let text = WEB.replace("network: front", "network: frnt");
+        assert_eq!(
+            rendered(&problem(&[("shop.yaml", &text)])),
+            "  x port web/eth0 is on network frnt, which does not exist
+   ,-[shop.yaml:8:20]
+ 7 |     ports:
+ 8 |       - { network: frnt, addresses: 10.1.0.10 }
+   :                    ^^|^
+   :                      `-- no network has this name
+   `----
+  help: did you mean `front`?
+"
+        );
+    }
+
+    #[test]
+    fn a_report_shows_both_files() {
+        let text = "version: 1\nname: db\nworkloads:\n  db: { ports: [{ network: front, addresses: 10.1.0.10 }] }\n";
+        assert_eq!(
+            rendered(&problem(&[("web.yaml", WEB), ("db.yaml", text)])),
+            "  x address 10.1.0.10 in network front belongs to both port web/eth0 of source web and port db/
+  | eth0 of source db
+   ,-[db.yaml:4:46]
+ 3 | workloads:
+ 4 |   db: { ports: [{ network: front, addresses: 10.1.0.10 }] }
+   :                                              ^^^^|^^^^
+   :                                                  `-- port db/eth0 has it too
+   `----
+  help: give each port an address of its own
+
+Advice: 
+  > the other place is in web.yaml
+   ,-[web.yaml:8:38]
+ 7 |     ports:
+ 8 |       - { network: front, addresses: 10.1.0.10 }
+   :                                      ^^^^|^^^^
+   :                                          `-- port web/eth0 has it
+   `----
+"
+        );
+    }
+
+    #[test]
+    fn a_place_beyond_the_text_is_still_shown() {
+        let mut problem = problem(&[("shop.yaml", &WEB.replace("network: front", "network: x"))]);
+        problem.labels[0].origin.offset = usize::MAX;
+        problem.labels[0].origin.len = usize::MAX;
+        assert!(rendered(&problem).contains("which does not exist"));
+    }
+}

@@ -7,6 +7,8 @@
 //! All mistakes of a file are reported at once. What could be read despite them is kept in a
 //! [`Draft`], so that the next stage can report its own findings on the rest at the same time.
 
+#[cfg(test)]
+mod examples;
 mod model;
 mod network;
 mod read;
@@ -57,7 +59,7 @@ pub fn parse(path: &str, text: &str) -> Result<Document, Vec<Problem>> {
 #[must_use]
 pub fn draft(path: &str, text: &str) -> Draft {
     // The mark would count as a character of the first line (YAML 1.2, section 5.2).
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.trim_start_matches('\u{feff}');
     let read = yaml::read(text);
     let file = Arc::new(SourceFile {
         name: read.as_ref().ok().and_then(source_name).unwrap_or_default(),

@@ -38,13 +38,21 @@ pub struct Document {
     #[schemars(with = "String", extend("pattern" = SOURCE_NAME))]
     pub name: Located<String>,
     /// What holds for all objects of this file that do not say otherwise.
-    #[schemars(default)]
+    #[schemars(default, transform = schema::or_empty)]
     pub defaults: Defaults,
     /// Virtual L2 segments, by name. The names of all loaded sources are in one namespace.
-    #[schemars(default, extend("propertyNames" = {"pattern": OBJECT_NAME}))]
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
     pub networks: BTreeMap<String, Network>,
     /// What is plugged into the networks, by name.
-    #[schemars(default, extend("propertyNames" = {"pattern": OBJECT_NAME}))]
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
     pub workloads: BTreeMap<String, Workload>,
 }
 

@@ -53,6 +53,11 @@ fn or(schema: &mut Schema, others: impl IntoIterator<Item = Value>) {
     }
 }
 
+/// A section may be left empty.
+pub(super) fn or_empty(schema: &mut Schema) {
+    or(schema, [json!({ "const": null })]);
+}
+
 /// A list may be given as its one item.
 pub(super) fn or_one(schema: &mut Schema) {
     let item = schema.get("items").cloned().unwrap_or(Value::Bool(true));

@@ -73,9 +73,16 @@ pub(super) fn read(text: &str) -> Result<Node, NotYaml> {
         with_snippet: false,
         emit_comments: false,
     };
-    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
-        Ok(root) => Ok(node(root, text)),
-        Err(error) => Err(not_yaml(&error, text)),
+    let read = serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options);
+    let text = Text::new(text);
+    match read {
+        // An empty document is found where the text ends; there is nothing to be seen there.
+        Ok(root) if matches!(root.value, Raw::Null) => Ok(Node {
+            value: Value::Null,
+            spot: text.at(0, 0),
+        }),
+        Ok(root) => Ok(node(root, &text)),
+        Err(error) => Err(not_yaml(&error, &text)),
     }
 }
 
@@ -156,13 +163,13 @@ fn node(
         referenced,
         defined,
     }: Spanned<Raw>,
-    text: &str,
+    text: &Text<'_>,
 ) -> Node {
-    let mut spot = spot(&referenced, text);
+    let mut spot = text.spot(&referenced);
     let value = match value {
         Raw::Null => Value::Null,
         Raw::Text(scalar) => Value::Scalar(Kind::Text, as_written(scalar, &defined, text)),
-        Raw::Other(kind) => Value::Scalar(kind, written(&defined, text).to_owned()),
+        Raw::Other(kind) => Value::Scalar(kind, text.written(&defined).to_owned()),
         Raw::List(items) => {
             let items: Vec<Node> = items.into_iter().map(|item| node(item, text)).collect();
             widen(&mut spot, items.first());
@@ -194,9 +201,9 @@ fn widen(spot: &mut Spot, child: Option<&Node>) {
 }
 
 /// The parser writes what it takes for infinite in one way; a container's id may be `12e4567`.
-fn as_written(scalar: String, defined: &Location, text: &str) -> String {
+fn as_written(scalar: String, defined: &Location, text: &Text<'_>) -> String {
     let written = match scalar.as_str() {
-        ".inf" | "-.inf" | ".nan" => written(defined, text),
+        ".inf" | "-.inf" | ".nan" => text.written(defined),
         _ => return scalar,
     };
     if written.is_empty() || written.starts_with(['"', '\'']) {
@@ -206,31 +213,69 @@ fn as_written(scalar: String, defined: &Location, text: &str) -> String {
     }
 }
 
-/// The characters at a place.
-fn written<'a>(location: &Location, text: &'a str) -> &'a str {
-    let Spot { offset, len, .. } = spot(location, text);
-    text.get(offset..offset.saturating_add(len)).unwrap_or("")
+/// The text and where its lines begin. Line and column are counted here and not taken from the
+/// parser, whose count is one off at the end of a text without a last line break.
+struct Text<'a> {
+    text: &'a str,
+    lines: Vec<usize>,
 }
 
-/// The parser's place as ours. Errors of the scanner carry an offset in characters only.
-fn spot(location: &Location, text: &str) -> Spot {
-    let span = location.span();
-    let (offset, len) = match (span.byte_offset(), span.byte_len()) {
-        (Some(offset), Some(len)) => (to_usize(offset), to_usize(len)),
-        _ => {
-            let mut ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-            let offset = ends.nth(to_usize(span.offset())).unwrap_or(text.len());
-            let rest = text.get(offset..).unwrap_or("");
-            let len = rest.chars().next().map_or(0, char::len_utf8);
-            (offset, len)
+impl<'a> Text<'a> {
+    fn new(text: &'a str) -> Self {
+        let bytes = text.as_bytes();
+        // A line ends with a line feed, a carriage return or both (YAML 1.2, section 5.4).
+        let ends = bytes.iter().zip(1..).filter(|&(&byte, next)| {
+            byte == b'\n' || byte == b'\r' && bytes.get(next) != Some(&b'\n')
+        });
+        let lines = [0].into_iter().chain(ends.map(|(_, next)| next));
+        let lines = lines.collect();
+        Self { text, lines }
+    }
+
+    /// The parser's place as ours. Errors of its scanner carry an offset in characters only.
+    fn spot(&self, location: &Location) -> Spot {
+        let span = location.span();
+        match (span.byte_offset(), span.byte_len()) {
+            (Some(offset), Some(len)) => self.at(to_usize(offset), to_usize(len)),
+            _ => {
+                let mut offsets = self.text.char_indices().map(|(at, _)| at);
+                let offset = offsets
+                    .nth(to_usize(span.offset()))
+                    .unwrap_or(self.text.len());
+                let rest = self.text.get(offset..).unwrap_or("");
+                self.at(offset, rest.chars().next().map_or(0, char::len_utf8))
+            }
         }
-    };
-    let from_one = |number: u64| u32::try_from(number).unwrap_or(u32::MAX).max(1);
-    Spot {
-        offset: offset.min(text.len()),
-        len,
-        line: from_one(location.line()),
-        column: from_one(location.column()),
+    }
+
+    /// The place of these bytes, kept within the text and between its characters whatever the
+    /// parser said.
+    fn at(&self, offset: usize, len: usize) -> Spot {
+        let boundary = |at: usize| {
+            let mut at = at.min(self.text.len());
+            while !self.text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let end = boundary(offset.saturating_add(len));
+        let offset = boundary(offset);
+        let line = self.lines.partition_point(|&start| start <= offset);
+        let start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let before = self.text.get(start..offset).unwrap_or("");
+        let from_one = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Spot {
+            offset,
+            len: end - offset,
+            line: from_one(line),
+            column: from_one(before.chars().count() + 1),
+        }
+    }
+
+    /// The characters at a place.
+    fn written(&self, location: &Location) -> &'a str {
+        let Spot { offset, len, .. } = self.spot(location);
+        self.text.get(offset..offset + len).unwrap_or("")
     }
 }
 
@@ -240,7 +285,7 @@ fn to_usize(number: impl TryInto<usize>) -> usize {
 }
 
 /// What the parser says, in a user's words.
-fn not_yaml(error: &serde_saphyr::Error, text: &str) -> NotYaml {
+fn not_yaml(error: &serde_saphyr::Error, text: &Text<'_>) -> NotYaml {
     let location = error.location().unwrap_or(Location::UNKNOWN);
     let message = match error.without_snippet() {
         serde_saphyr::Error::MultipleDocuments { .. } => {
@@ -262,7 +307,7 @@ fn not_yaml(error: &serde_saphyr::Error, text: &str) -> NotYaml {
     };
     NotYaml {
         message,
-        spot: spot(&location, text),
+        spot: text.spot(&location),
     }
 }
 

@@ -44,12 +44,16 @@ fn check(
         Err(Box::new(problem))
     };
     if let Some(kind) = range::special(ip) {
-        let message = format!("address {ip} of port {port} is {kind}");
-        return wrong(
-            message,
-            "no workload can have this address",
-            advice(ip, network),
-        );
+        let message = format!("port {port} cannot have the {kind} address {ip}");
+        let help = match range::unmapped(ip) {
+            Some(v4) => format!("write {v4}"),
+            // IPv6 needs one on every interface (RFC 4291, section 2.1); IPv4 does not.
+            None if kind == range::LINK_LOCAL && ip.is_ipv6() => {
+                "leave it out: the kernel makes its own".to_owned()
+            }
+            None => advice(ip, network),
+        };
+        return wrong(message, "not an address for a workload", help);
     }
     let Some(subnet) = network.subnets.iter().find(|subnet| subnet.contains(&ip)) else {
         if declared.incomplete {
@@ -63,11 +67,7 @@ fn check(
     };
     if let Some(role) = reserved(ip, *subnet) {
         let message = format!("address {ip} of port {port} is the {role} of subnet {subnet}");
-        return wrong(
-            message,
-            "no workload can have this address",
-            one_from(*subnet),
-        );
+        return wrong(message, "not an address for a workload", one_from(*subnet));
     }
     match given.prefix_len {
         Some(len) if len != subnet.prefix_len() => {

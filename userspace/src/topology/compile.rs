@@ -1,7 +1,7 @@
 //! Documents to a topology. Every rule is checked, whatever the others found, and all problems are
 //! reported together in the order of the files.
 
-use super::merge::merge;
+use super::merge::{merge, rank};
 use super::{Topology, network, place, port};
 use crate::document::{Document, Draft};
 use crate::problem::Problem;
@@ -64,12 +64,6 @@ fn finish(
     if problems.is_empty() {
         return Ok(topology);
     }
-    problems.sort_by_key(|problem| {
-        problem.origin().map(|origin| {
-            let is_here =
-                |document: &Document| std::sync::Arc::ptr_eq(&document.file, &origin.file);
-            (documents.iter().position(is_here), origin.offset)
-        })
-    });
+    problems.sort_by_key(|problem| problem.origin().map(|origin| rank(documents, origin)));
     Err(problems)
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::Arc;
 
 use crate::document::{Defaults, Document, Network, Workload};
 use crate::problem::Problem;
@@ -10,6 +11,7 @@ use crate::source::Origin;
 
 /// All sources together.
 pub(super) struct Merged<'a> {
+    documents: &'a [Document],
     /// Networks by name, with the defaults of the file that each is in.
     pub(super) networks: BTreeMap<&'a str, (&'a Network, &'a Defaults)>,
     /// Workloads by name.
@@ -18,9 +20,25 @@ pub(super) struct Merged<'a> {
     pub(super) incomplete: bool,
 }
 
+impl Merged<'_> {
+    /// See [`rank`].
+    pub(super) fn rank(&self, origin: &Origin) -> (usize, usize) {
+        rank(self.documents, origin)
+    }
+}
+
+/// Sorts places as the user sees them: by file in the order given, then by where they are in it. Of
+/// two objects in conflict, the one of higher rank is reported.
+pub(super) fn rank(documents: &[Document], origin: &Origin) -> (usize, usize) {
+    let is_here = |document: &Document| Arc::ptr_eq(&document.file, &origin.file);
+    let file = documents.iter().position(is_here);
+    (file.unwrap_or(usize::MAX), origin.offset)
+}
+
 /// Merges the sources.
 pub(super) fn merge<'a>(documents: &'a [Document], problems: &mut Vec<Problem>) -> Merged<'a> {
     let mut merged = Merged {
+        documents,
         networks: BTreeMap::new(),
         workloads: BTreeMap::new(),
         incomplete: documents.iter().any(|document| document.incomplete),
@@ -31,6 +49,8 @@ pub(super) fn merge<'a>(documents: &'a [Document], problems: &mut Vec<Problem>) 
             // The name of a file that has none is empty, and that has been reported.
             Entry::Occupied(first) if !document.name.is_empty() => {
                 problems.push(same_source(document, first.get()));
+                // All of its objects would be reported, and for no other reason.
+                continue;
             }
             Entry::Occupied(_) => {}
             Entry::Vacant(entry) => {

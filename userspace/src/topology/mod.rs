@@ -11,6 +11,8 @@ mod mtu;
 mod network;
 mod place;
 mod port;
+#[cfg(test)]
+mod properties;
 mod range;
 mod route;
 #[cfg(test)]

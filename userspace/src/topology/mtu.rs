@@ -6,11 +6,17 @@ use crate::problem::Problem;
 /// What a network carries where nothing is said: Ethernet's own (RFC 894).
 pub(super) const DEFAULT: u32 = 1500;
 /// The least that IPv4 needs (RFC 791, section 3.2).
-pub(super) const LEAST: u32 = 68;
+const LEAST: u32 = 68;
 /// The least that IPv6 needs (RFC 8200, section 5); the kernel switches IPv6 off below.
 const LEAST_IPV6: u32 = 1280;
 /// The most that a veth device takes (`ETH_MAX_MTU`).
 const MOST: u32 = 65_535;
+
+/// The MTU as a number, if a veth device takes it.
+pub(super) fn in_range(given: &Located<u64>) -> Option<u32> {
+    let value = u32::try_from(given.value).ok()?;
+    (LEAST..=MOST).contains(&value).then_some(value)
+}
 
 /// Checks a given MTU against what every network needs. `object` is whose it is.
 pub(super) fn check(
@@ -19,9 +25,9 @@ pub(super) fn check(
     problems: &mut Vec<Problem>,
 ) -> Option<u32> {
     let given = given?;
-    let value = u32::try_from(given.value).unwrap_or(u32::MAX);
-    if (LEAST..=MOST).contains(&value) {
-        return Some(value);
+    let value = in_range(given);
+    if value.is_some() {
+        return value;
     }
     problems.push(
         Problem::new(format!("the mtu of {object} is {}", given.value))

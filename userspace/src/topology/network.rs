@@ -9,7 +9,7 @@ use maps_schema::Vni;
 
 use super::merge::{Merged, across};
 use super::{Network, UnknownUnicast, identity, mtu, range};
-use crate::document::{self, Defaults, Located};
+use crate::document::{self, Defaults};
 use crate::problem::Problem;
 use crate::source::Origin;
 
@@ -63,7 +63,12 @@ fn identifiers<'a>(merged: &Merged<'a>, problems: &mut Vec<Problem>) -> BTreeMap
             continue;
         };
         if let Some(&(other, origin)) = given.get(&vni) {
-            problems.push(same_vni(vni, (name, &number.origin), (other, origin)));
+            problems.push(same_vni(
+                merged,
+                vni,
+                (name, &number.origin),
+                (other, origin),
+            ));
             continue;
         }
         given.insert(vni, (name, &number.origin));
@@ -77,10 +82,14 @@ fn identifiers<'a>(merged: &Merged<'a>, problems: &mut Vec<Problem>) -> BTreeMap
     vnis
 }
 
-fn same_vni(vni: Vni, one: (&str, &Origin), other: (&str, &Origin)) -> Problem {
+fn same_vni(
+    merged: &Merged<'_>,
+    vni: Vni,
+    one: (&str, &Origin),
+    other: (&str, &Origin),
+) -> Problem {
     // The two are known in name order; the one that is written later is the one at fault.
-    let written = |(_, origin): (&str, &Origin)| (origin.file.path.clone(), origin.offset);
-    let (first, again) = if written(one) < written(other) {
+    let (first, again) = if merged.rank(one.1) < merged.rank(other.1) {
         (one, other)
     } else {
         (other, one)
@@ -97,7 +106,8 @@ fn same_vni(vni: Vni, one: (&str, &Origin), other: (&str, &Origin)) -> Problem {
 
 /// Checks the subnets, and returns them without host bits.
 fn subnets(name: &str, network: &document::Network, problems: &mut Vec<Problem>) -> Vec<IpNet> {
-    let mut subnets: Vec<(IpNet, &Origin)> = Vec::with_capacity(network.subnets.len());
+    let mut subnets = Vec::with_capacity(network.subnets.len());
+    let mut apart: Vec<(IpNet, &Origin)> = Vec::new();
     for given in &network.subnets {
         let subnet = given.value.trunc();
         if subnet != given.value {
@@ -110,17 +120,20 @@ fn subnets(name: &str, network: &document::Network, problems: &mut Vec<Problem>)
                 .help(format!("write {subnet}")),
             );
         }
-        if let Some(kind) = special(subnet) {
-            problems.push(
-                Problem::new(format!("subnet {subnet} of network {name} is {kind}"))
-                    .at(&given.origin, "no port can have an address from here")
-                    .help("use a private prefix, such as 10.1.0.0/24 or fd00:1::/64"),
-            );
+        match special(subnet) {
+            Some(kind) => problems.push(
+                Problem::new(format!(
+                    "network {name} cannot have the {kind} subnet {subnet}"
+                ))
+                .at(&given.origin, "no port can have an address from here")
+                .help("use a private prefix, such as 10.1.0.0/24 or fd00:1::/64"),
+            ),
+            None => apart.push((subnet, &given.origin)),
         }
-        subnets.push((subnet, &given.origin));
+        subnets.push(subnet);
     }
-    overlaps(name, &subnets, problems);
-    subnets.into_iter().map(|(subnet, _)| subnet).collect()
+    overlaps(name, &apart, problems);
+    subnets
 }
 
 /// Prefixes overlap only where one contains the other, so that in sorted order it is enough to
@@ -149,7 +162,7 @@ fn overlaps(name: &str, subnets: &[(IpNet, &Origin)], problems: &mut Vec<Problem
 /// What a subnet is, if no workload can have an address from it.
 fn special(subnet: IpNet) -> Option<&'static str> {
     if subnet.prefix_len() == 0 {
-        return Some("the whole address space");
+        return Some("all-embracing");
     }
     range::special(subnet.network()).or_else(|| match subnet.network() {
         IpAddr::V4(v4) if v4.octets().first() == Some(&0) => Some("reserved"),
@@ -186,21 +199,19 @@ fn largest_packet(
     problems: &mut Vec<Problem>,
 ) -> u32 {
     let object = format!("network {name}");
-    let own = mtu::check(network.mtu.as_ref(), &object, problems);
-    let given: Option<&Located<u64>> = network.mtu.as_ref().or(defaults.mtu.as_ref());
-    let value = match (&network.mtu, &defaults.mtu) {
-        (Some(_), _) => own,
-        (None, given) => given
-            .as_ref()
-            .and_then(|given| u32::try_from(given.value).ok()),
-    }
-    .unwrap_or(mtu::DEFAULT);
+    let (given, value) = match &network.mtu {
+        Some(own) => (Some(own), mtu::check(Some(own), &object, problems)),
+        None => (
+            defaults.mtu.as_ref(),
+            defaults.mtu.as_ref().and_then(mtu::in_range),
+        ),
+    };
+    let value = value.unwrap_or(mtu::DEFAULT);
     let ipv6 = network
         .subnets
         .iter()
         .find(|subnet| subnet.addr().is_ipv6());
     if let (Some(given), Some(ipv6)) = (given, ipv6)
-        && value >= mtu::LEAST
         && !mtu::carries_ipv6(value)
     {
         problems.push(

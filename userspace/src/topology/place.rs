@@ -21,7 +21,7 @@ pub(super) fn resolve(
         .iter()
         .map(|(name, workload)| (*name, *workload))
         .collect();
-    in_file_order.sort_by_key(|(_, workload)| (&workload.origin.file.path, workload.origin.offset));
+    in_file_order.sort_by_key(|(_, workload)| merged.rank(&workload.origin));
     let mut taken: BTreeMap<Place, (&str, Origin)> = BTreeMap::new();
     let mut workloads = BTreeMap::new();
     for (name, workload) in in_file_order {

@@ -28,7 +28,7 @@ pub(super) fn resolve(
     let ids = identity::port_ids(&named.iter().map(|(name, _)| name).collect());
     // Of two ports in conflict the one that is written later is at fault.
     let mut in_file_order: Vec<&(PortName, &document::Port)> = named.iter().collect();
-    in_file_order.sort_by_key(|(_, port)| (&port.origin.file.path, port.origin.offset));
+    in_file_order.sort_by_key(|(_, port)| merged.rank(&port.origin));
 
     let mut neighbors: BTreeMap<&str, Neighbors> = BTreeMap::new();
     let mut routes: BTreeMap<&str, Taken> = BTreeMap::new();

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-/// What kind of special address this is, or `None` for one that a station can have.
+/// What [`special`] calls the addresses that hosts make by themselves.
+pub(super) const LINK_LOCAL: &str = "link-local";
+
+/// Which kind of special address this is, as an adjective, or `None` for one that a station can have.
 pub(super) fn special(ip: IpAddr) -> Option<&'static str> {
     if ip.is_unspecified() {
         Some("unspecified")
@@ -11,11 +14,11 @@ pub(super) fn special(ip: IpAddr) -> Option<&'static str> {
     } else if ip.is_multicast() {
         Some("multicast")
     } else if is_link_local(ip) {
-        Some("link-local")
+        Some(LINK_LOCAL)
     } else if ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
         Some("broadcast")
-    } else if is_mapped(ip) {
-        Some("an IPv4 address in IPv6 form")
+    } else if unmapped(ip).is_some() {
+        Some("IPv4-mapped")
     } else {
         None
     }
@@ -29,7 +32,10 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-/// `::ffff:a.b.c.d`: in the datapath's tables this is how the IPv4 address itself is stored.
-fn is_mapped(ip: IpAddr) -> bool {
-    matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
+/// The IPv4 address in `::ffff:a.b.c.d`, which is how the datapath's tables store it.
+pub(super) fn unmapped(ip: IpAddr) -> Option<Ipv4Addr> {
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(v6) => v6.to_ipv4_mapped(),
+    }
 }
