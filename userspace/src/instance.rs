@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use maps_schema::{PortId, SCHEMA_VERSION};
 
-use crate::digest::fnv1a;
+use crate::fnv::fnv1a_64;
 use crate::topology::PortName;
 
 /// Where every instance keeps what must survive a reboot, unless [`STATE_DIR_VARIABLE`] says
@@ -109,7 +109,7 @@ impl Instance {
         if self.name == Self::DEFAULT {
             "bl-".to_owned()
         } else {
-            format!("bl{:03x}-", fnv1a([self.name.as_bytes()]) & 0xfff)
+            format!("bl{:03x}-", fnv1a_64([self.name.as_bytes()]) & 0xfff)
         }
     }
 

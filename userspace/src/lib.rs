@@ -4,11 +4,15 @@
 //! `document`, `topology`, `plan`, `diff` and `trace` do no I/O; only `document` knows YAML and only
 //! `kernel` knows aya and netlink.
 
-pub mod digest;
 pub mod docker;
+pub mod document;
+pub mod fnv;
 pub mod instance;
 pub mod kernel;
 pub mod ledger;
 pub mod link;
+pub mod problem;
 pub mod similar;
+pub mod source;
+mod suggestion;
 pub mod topology;

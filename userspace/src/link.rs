@@ -2,7 +2,7 @@
 //! the kernel edge says how it is, and the two are compared field by field.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use maps_schema::Mac;
@@ -57,6 +57,31 @@ pub struct Route {
     pub via: IpAddr,
 }
 
+/// The IPv6 link-local address that follows from a MAC address (RFC 4291, appendix A). The kernel
+/// gives it to the workload's end, and the datapath accepts it as a source.
+#[must_use]
+pub fn link_local(mac: Mac) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.octets();
+    Ipv6Addr::from([
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,7 +95,7 @@ mod tests {
             up: true,
             inside: Inside {
                 interface: "eth0".to_owned(),
-                mac: Mac([2, 0, 0, 0, 0, 1]),
+                mac: Mac::new([2, 0, 0, 0, 0, 1]),
                 addresses: BTreeSet::new(),
                 routes: BTreeSet::new(),
             },
@@ -82,12 +107,22 @@ mod tests {
         };
         assert!(changed(|link| link.name.push('2')));
         assert!(changed(|link| link.inside.interface.push('2')));
-        assert!(changed(|link| link.inside.mac = Mac([2, 0, 0, 0, 0, 2])));
+        assert!(changed(
+            |link| link.inside.mac = Mac::new([2, 0, 0, 0, 0, 2])
+        ));
         assert!(!changed(|link| link.mtu = 1400));
         assert!(!changed(|link| link.up = false));
         assert!(!changed(|link| link.alias.clear()));
         assert!(!changed(|link| {
             link.inside.addresses.insert("10.1.0.1/24".parse().unwrap());
         }));
+    }
+
+    #[test]
+    fn link_local_addresses_flip_the_universal_bit() {
+        assert_eq!(
+            link_local(Mac::new([0x02, 0x42, 0x0a, 0x01, 0x00, 0x0a])),
+            "fe80::42:aff:fe01:a".parse::<Ipv6Addr>().unwrap()
+        );
     }
 }

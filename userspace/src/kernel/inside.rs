@@ -23,7 +23,7 @@ use super::interface::{
     Interface, change, interface, interfaces, is_errno, set_address_mode, system_error,
 };
 use super::netns::Netns;
-use crate::link::{Inside, Link, Route};
+use crate::link::{Inside, Link, Route, link_local};
 
 /// The `rtm_protocol` of the routes that bowline makes ("b"), by which it knows them again. The
 /// kernel gives the numbers from 64 on no meaning (`linux/rtnetlink.h`).
@@ -315,28 +315,6 @@ impl Snapshot {
     }
 }
 
-/// The link-local address that follows from a MAC address (RFC 4291, appendix A).
-fn link_local(Mac([a, b, c, d, e, f]): Mac) -> Ipv6Addr {
-    Ipv6Addr::from([
-        0xfe,
-        0x80,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        a ^ 2,
-        b,
-        c,
-        0xff,
-        0xfe,
-        d,
-        e,
-        f,
-    ])
-}
-
 fn address(message: &AddressMessage) -> Option<IpNet> {
     // On an interface that is not point-to-point, IPv4's `Local` and `Address` are the same; IPv6
     // has `Address` only.
@@ -408,14 +386,6 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn link_local_addresses_flip_the_universal_bit() {
-        assert_eq!(
-            link_local(Mac([0x02, 0x42, 0x0a, 0x01, 0x00, 0x0a])),
-            "fe80::42:aff:fe01:a".parse::<Ipv6Addr>().unwrap()
-        );
-    }
 
     #[test]
     fn a_route_survives_its_message_and_others_are_not_ours() {

@@ -59,7 +59,7 @@ impl From<LinkMessage> for Interface {
             match attribute {
                 LinkAttribute::IfName(name) => interface.name = name,
                 LinkAttribute::IfAlias(alias) => interface.alias = Some(alias),
-                LinkAttribute::Address(mac) => interface.mac = mac.try_into().ok().map(Mac),
+                LinkAttribute::Address(mac) => interface.mac = mac.try_into().ok().map(Mac::new),
                 LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
                 LinkAttribute::Link(peer) => interface.peer = Some(peer),
                 LinkAttribute::LinkNetNsId(netns) => interface.peer_netns = Some(netns),

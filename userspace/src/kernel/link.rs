@@ -228,7 +228,7 @@ impl Links {
     async fn create_pair(&self, link: &Link, netns: &Netns) -> Result<()> {
         let peer = LinkMessageBuilder::<LinkUnspec>::new()
             .name(&link.inside.interface)
-            .address(link.inside.mac.0.to_vec())
+            .address(link.inside.mac.octets().to_vec())
             .mtu(link.mtu)
             .setns_by_fd(netns.as_fd().as_raw_fd())
             .build();

@@ -8,7 +8,7 @@ use aya::include_bytes_aligned;
 use maps_schema::{SCHEMA_SECTION, SCHEMA_VERSION};
 use object::{Object as _, ObjectSection as _};
 
-use crate::digest::fnv1a;
+use crate::fnv::fnv1a_64;
 
 /// Empty when there was no object to embed.
 static EMBEDDED: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bowline-ebpf.o"));
@@ -60,7 +60,7 @@ impl Object {
     /// kernel: 12 hex digits.
     #[must_use]
     pub fn fingerprint(&self, drop_events: bool) -> String {
-        let hash = fnv1a([&*self.bytes, &[u8::from(drop_events)]]);
+        let hash = fnv1a_64([&*self.bytes, &[u8::from(drop_events)]]);
         format!("{:012x}", hash >> 16)
     }
 }

@@ -2,15 +2,34 @@
 //! checked. A value of [`Topology`] is consistent by construction; there is no other way to make one
 //! than from documents.
 
+mod address;
+mod compile;
+mod identity;
+mod interface;
+mod merge;
+mod mtu;
+mod network;
+mod place;
+mod port;
+#[cfg(test)]
+mod properties;
+mod range;
+mod route;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use maps_schema::{Mac, PortId, Vni};
 
+pub use compile::{compile, compile_drafts};
+
 use crate::link::Route;
+pub use crate::problem::{Label, Problem};
+pub use crate::source::{Origin, SourceFile};
 
 /// Everything that the loaded sources describe together.
 #[derive(Clone, PartialEq, Debug)]
@@ -43,7 +62,8 @@ pub struct Network {
 }
 
 /// What becomes of a frame to a MAC address that nobody is known to have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, schemars::JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum UnknownUnicast {
     /// It is dropped: with declared ports there is nobody who could be missed.
     Drop,
@@ -121,48 +141,11 @@ pub struct Port {
 }
 
 /// Whether a workload may use source addresses that are not its own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, schemars::JsonSchema)]
+#[schemars(rename_all = "lowercase")]
 pub enum Spoofing {
     /// Frames with another's MAC or IP address as their source are dropped.
     Deny,
     /// Any source is let through.
     Allow,
-}
-
-/// The place in a file that an object comes from.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// The file.
-    pub file: Arc<SourceFile>,
-    /// Where the object begins, in bytes from the start of the file.
-    pub offset: usize,
-    /// How many bytes to point at.
-    pub len: usize,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in characters, from 1.
-    pub column: u32,
-}
-
-/// A topology file that was read.
-#[derive(PartialEq, Eq)]
-pub struct SourceFile {
-    /// The source's name: `name:` in the file.
-    pub name: String,
-    /// The path as the user gave it.
-    pub path: String,
-    /// The text.
-    pub text: String,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file.path, self.line, self.column)
-    }
-}
-
-impl fmt::Debug for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }

@@ -151,7 +151,7 @@ fn attached_mode(mode: Mode) {
 }
 
 fn write_rows(datapath: &mut Datapath, ifindex: IfIndex) {
-    let (port, mac) = (PortId(1), Mac([2, 0x62, 0x6c, 0, 0, 1]));
+    let (port, mac) = (PortId(1), Mac::new([2, 0x62, 0x6c, 0, 0, 1]));
     let ingress = IngressPort {
         port,
         vni: Vni::new(7).unwrap(),
@@ -216,7 +216,7 @@ fn rows_are_written_read_and_removed() {
         assert_eq!(datapath.rows(map).unwrap(), expected, "{map:?}");
     }
     let entry = FdbEntry { port: PortId(5) };
-    let key = FdbKey::new(Vni::new(7).unwrap(), Mac([2, 0, 0, 0, 0, 1]));
+    let key = FdbKey::new(Vni::new(7).unwrap(), Mac::new([2, 0, 0, 0, 0, 1]));
     datapath
         .write(MapName::Fdb, bytes_of(&key), bytes_of(&entry))
         .unwrap();

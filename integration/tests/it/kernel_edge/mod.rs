@@ -137,7 +137,7 @@ fn wanted(instance: &Instance, port: u32) -> Link {
         up: true,
         inside: Inside {
             interface: "eth0".to_owned(),
-            mac: Mac([2, 0x62, 0x6c, 0, 0, port.to_be_bytes()[3]]),
+            mac: Mac::new([2, 0x62, 0x6c, 0, 0, port.to_be_bytes()[3]]),
             addresses: addresses(&["10.9.0.1/24", "fd09::1/64"]),
             routes: routes(&[("0.0.0.0/0", "10.9.0.254"), ("fd0a::/48", "fd09::fe")]),
         },

@@ -1,0 +1,232 @@
+//! The examples that users start from, and the schema that editors check files against.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::problem::listing::listing;
+use crate::topology::{Place, compile};
+
+const EXAMPLES: [(&str, &str); 3] = [
+    (
+        "two-containers",
+        include_str!("../../../examples/two-containers.yaml"),
+    ),
+    (
+        "two-namespaces",
+        include_str!("../../../examples/two-namespaces.yaml"),
+    ),
+    (
+        "annotated",
+        include_str!("../../../examples/annotated.yaml"),
+    ),
+];
+
+fn example(name: &str) -> (&'static str, &'static str) {
+    *EXAMPLES.iter().find(|(known, _)| *known == name).unwrap()
+}
+
+/// A file as a value without types, as an editor sees it.
+fn untyped(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap()
+}
+
+#[test]
+fn every_example_is_listed_here() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(name) = name.strip_suffix(".yaml") {
+            found.insert(name.to_owned());
+        }
+    }
+    let listed = EXAMPLES.iter().map(|(name, _)| (*name).to_owned());
+    assert_eq!(found, listed.collect());
+}
+
+#[test]
+fn every_example_compiles() {
+    for (name, text) in EXAMPLES {
+        let document =
+            parse(name, text).unwrap_or_else(|found| panic!("{name}: {}", listing(&found)));
+        assert_eq!(document.name.value, name);
+        compile(&[document]).unwrap_or_else(|found| panic!("{name}: {}", listing(&found)));
+    }
+}
+
+#[test]
+fn the_two_examples_for_demonstration_differ_in_the_places_only() {
+    let [containers, namespaces] = ["two-containers", "two-namespaces"].map(|name| {
+        let (name, text) = example(name);
+        compile(&[parse(name, text).unwrap()]).unwrap()
+    });
+    for (name, port) in &containers.ports {
+        let other = &namespaces.ports[name];
+        assert_eq!((port.id, port.mac), (other.id, other.mac));
+        assert_eq!(port.addresses, other.addresses);
+    }
+    let place =
+        |topology: &crate::topology::Topology, name: &str| topology.workloads[name].place.clone();
+    assert_eq!(
+        place(&containers, "web"),
+        Place::Container("web".to_owned())
+    );
+    assert_eq!(place(&namespaces, "db"), Place::Netns("demo-db".to_owned()));
+}
+
+/// The keys of every map with fixed keys, by the schema of that map.
+fn keys_by_schema(schema: &Value) -> Vec<(String, BTreeSet<String>)> {
+    let mut found = Vec::new();
+    let long = schema["anyOf"]
+        .as_array()
+        .and_then(|choices| choices.last())
+        .unwrap_or(schema);
+    if let Some(properties) = long["properties"].as_object() {
+        assert_eq!(long["additionalProperties"], json!(false), "{long}");
+        let title = schema["title"].as_str().unwrap_or("").to_owned();
+        found.push((title, properties.keys().cloned().collect()));
+        for (key, property) in properties {
+            let description = property["description"].as_str().unwrap_or("");
+            assert!(!description.is_empty(), "{key} is not described");
+        }
+    }
+    if let Some(definitions) = schema["$defs"].as_object() {
+        for (name, definition) in definitions {
+            for (_, keys) in keys_by_schema(definition) {
+                found.push((name.clone(), keys));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_schema_has_exactly_the_accepted_keys() {
+    let expected = [
+        ("bowline topology file", model::DOCUMENT_KEYS),
+        ("Defaults", model::DEFAULTS_KEYS),
+        ("Network", model::NETWORK_KEYS),
+        ("Port", model::PORT_KEYS),
+        ("Route", model::ROUTE_KEYS),
+        ("Workload", model::WORKLOAD_KEYS),
+    ];
+    let expected = expected.map(|(name, keys)| {
+        let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        (name.to_owned(), keys)
+    });
+    assert_eq!(keys_by_schema(&schema()), expected);
+}
+
+#[test]
+fn the_annotated_example_explains_every_key() {
+    let (_, text) = example("annotated");
+    for (of, keys) in keys_by_schema(&schema()) {
+        for key in keys {
+            let given = text.contains(&format!("{key}:"));
+            assert!(given, "{key} of {of} is not in the annotated example");
+        }
+    }
+}
+
+/// Whether a value is right by a schema; knows what our schema uses of JSON Schema, and nothing else.
+fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
+    let Value::Object(rules) = schema else {
+        return schema == &Value::Bool(true);
+    };
+    rules.iter().all(|(rule, said)| match rule.as_str() {
+        "$ref" => {
+            let pointer = said.as_str().unwrap().trim_start_matches('#');
+            accepts(root, root.pointer(pointer).unwrap(), value)
+        }
+        "type" => match said.as_str().unwrap() {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "boolean" => value.is_boolean(),
+            "integer" => value.is_i64() || value.is_u64(),
+            other => panic!("the schema has the type {other}"),
+        },
+        "anyOf" | "oneOf" => {
+            let choices = said.as_array().unwrap();
+            choices.iter().any(|choice| accepts(root, choice, value))
+        }
+        "not" => !accepts(root, said, value),
+        "const" => value == said,
+        "enum" => said.as_array().unwrap().contains(value),
+        "minimum" => value.as_u64() >= said.as_u64(),
+        "maximum" => value.as_u64() <= said.as_u64(),
+        "required" => {
+            let keys = said.as_array().unwrap();
+            keys.iter()
+                .all(|key| value.get(key.as_str().unwrap()).is_some())
+        }
+        "items" => value
+            .as_array()
+            .is_none_or(|items| items.iter().all(|item| accepts(root, said, item))),
+        "properties" => said.as_object().unwrap().iter().all(|(key, property)| {
+            value
+                .get(key)
+                .is_none_or(|value| accepts(root, property, value))
+        }),
+        "additionalProperties" => value.as_object().is_none_or(|map| {
+            let others = map
+                .iter()
+                .filter(|(key, _)| rules.get("properties").is_none_or(|p| p.get(key).is_none()));
+            others
+                .into_iter()
+                .all(|(_, value)| accepts(root, said, value))
+        }),
+        "$schema" | "$defs" | "title" | "description" | "format" | "pattern" | "propertyNames" => {
+            true
+        }
+        other => panic!("the schema uses {other}, which this test does not know"),
+    })
+}
+
+#[test]
+fn the_schema_accepts_what_is_read_and_refuses_what_is_not() {
+    let schema = schema();
+    for (name, text) in EXAMPLES {
+        assert!(accepts(&schema, &schema, &untyped(text)), "{name}");
+    }
+    let cases = [
+        (
+            "networks: { a: 10.1.0.0/24, b: [], c: { subnets: 10.1.0.0/24, ageing: 7 } }",
+            true,
+        ),
+        (
+            "workloads: { w: { ports: [a, { network: a, addresses: [] }] } }",
+            true,
+        ),
+        ("defaults:\nnetworks:\nworkloads:", true),
+        ("networks: { a: { vni: 5 } }", false),
+        ("networks: { a: { subnets: [], vni: 0 } }", false),
+        ("networks: { a: { subnets: [], mtu: 65536 } }", false),
+        (
+            "networks: { a: { subnets: [], unknown_unicast: maybe } }",
+            false,
+        ),
+        ("workloads: { w: { ports: [5] } }", false),
+        ("workloads: { w: { ports: a } }", false),
+        (
+            "workloads: { w: { ports: [{ network: a, adresses: b }] } }",
+            false,
+        ),
+        (
+            "workloads: { w: { container: a, netns: b, ports: [] } }",
+            false,
+        ),
+        ("workloads: { w: {} }", false),
+        ("hosts: {}", false),
+    ];
+    for (rest, good) in cases {
+        let text = format!("version: 1\nname: test\n{rest}\n");
+        assert_eq!(accepts(&schema, &schema, &untyped(&text)), good, "{rest}");
+        let read = parse("test.yaml", &text).map(|document| compile(&[document]));
+        // The schema knows no names: that a network is there is beyond it.
+        let fine = matches!(&read, Ok(Ok(_))) || rest.contains("ports: [a, {");
+        assert_eq!(fine, good, "{rest}: {read:?}");
+    }
+}

@@ -1,0 +1,220 @@
+//! What a topology file may contain. The descriptions here are also those of the JSON schema, and
+//! each type stands next to the list of its keys; a test holds the two together.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use maps_schema::Mac;
+use schemars::JsonSchema;
+
+use super::read::Located;
+use super::scalar::{Address, Destination, OBJECT_NAME, SOURCE_NAME};
+use super::schema;
+use crate::source::{Origin, SourceFile};
+use crate::topology::{Spoofing, UnknownUnicast};
+
+/// The version of the file format that this release reads.
+pub(super) const VERSION: u64 = 1;
+
+pub(super) const DOCUMENT_KEYS: &[&str] = &["version", "name", "defaults", "networks", "workloads"];
+
+/// A bowline topology file.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(title = "bowline topology file", deny_unknown_fields)]
+pub struct Document {
+    /// The file.
+    #[schemars(skip)]
+    pub file: Arc<SourceFile>,
+    /// Whether networks may be missing because a part of the file could not be read.
+    #[schemars(skip)]
+    pub(crate) incomplete: bool,
+    /// The version of the file format.
+    #[schemars(extend("const" = VERSION))]
+    pub version: u64,
+    /// The name of this source of objects. What was loaded under a name is unloaded under it.
+    #[schemars(with = "String", extend("pattern" = SOURCE_NAME))]
+    pub name: Located<String>,
+    /// What holds for all objects of this file that do not say otherwise.
+    #[schemars(default, transform = schema::or_empty)]
+    pub defaults: Defaults,
+    /// Virtual L2 segments, by name. The names of all loaded sources are in one namespace.
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub networks: BTreeMap<String, Network>,
+    /// What is plugged into the networks, by name.
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub workloads: BTreeMap<String, Workload>,
+}
+
+impl Document {
+    /// The document of a file of which nothing could be read.
+    pub(super) fn unreadable(file: Arc<SourceFile>, origin: Origin) -> Self {
+        Self {
+            name: Located {
+                value: file.name.clone(),
+                origin,
+            },
+            file,
+            incomplete: true,
+            version: VERSION,
+            defaults: Defaults::default(),
+            networks: BTreeMap::new(),
+            workloads: BTreeMap::new(),
+        }
+    }
+}
+
+pub(super) const DEFAULTS_KEYS: &[&str] = &["mtu", "drop_events"];
+
+/// What holds for all objects of a file that do not say otherwise.
+#[derive(Clone, Default, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Defaults {
+    /// The largest IP packet of the file's networks, in bytes. 1500 unless given.
+    #[schemars(with = "Option<u16>", range(min = 68))]
+    pub mtu: Option<Located<u64>>,
+    /// Whether every dropped frame is reported as an event. Off unless given; on for the host as
+    /// soon as one loaded source switches it on.
+    #[schemars(with = "Option<bool>")]
+    pub drop_events: Option<Located<bool>>,
+}
+
+pub(super) const NETWORK_KEYS: &[&str] = &["subnets", "vni", "mtu", "unknown_unicast", "ageing"];
+
+/// A virtual L2 segment. Short forms: its one subnet, or a list of its subnets.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = schema::or_its_subnets)]
+pub struct Network {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// Whether parts of it could not be read.
+    #[schemars(skip)]
+    pub(crate) incomplete: bool,
+    /// The subnets that the addresses of its ports come from, one or a list. An empty list makes a
+    /// network without addresses.
+    #[schemars(with = "Vec<String>", transform = schema::or_one)]
+    pub subnets: Vec<Located<IpNet>>,
+    /// The network's identifier, of 24 bits. Derived from the name unless given.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 16_777_215))]
+    pub vni: Option<Located<u64>>,
+    /// The largest IP packet in bytes. That of `defaults` unless given.
+    #[schemars(with = "Option<u16>", range(min = 68))]
+    pub mtu: Option<Located<u64>>,
+    /// What becomes of a frame to a MAC address that nobody is known to have. `drop` unless given.
+    #[schemars(with = "Option<UnknownUnicast>")]
+    pub unknown_unicast: Option<Located<UnknownUnicast>>,
+    /// The age after which a learned MAC address is forgotten: seconds, or a number with the unit
+    /// s, m or h. 300s unless given.
+    #[schemars(with = "Option<u64>", transform = schema::or_duration)]
+    pub ageing: Option<Located<Duration>>,
+}
+
+pub(super) const WORKLOAD_KEYS: &[&str] = &["container", "netns", "pid", "ports"];
+
+/// What is plugged in: a container, a network namespace or a process. At most one of `container`,
+/// `netns` and `pid` is given; without any, it is the container of the workload's own name.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = schema::at_most_one_place)]
+pub struct Workload {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// Whether parts of it could not be read.
+    #[schemars(skip)]
+    pub(crate) incomplete: bool,
+    /// The name or id of a Docker container.
+    #[schemars(with = "Option<String>")]
+    pub container: Option<Located<String>>,
+    /// The name of a network namespace under /run/netns.
+    #[schemars(with = "Option<String>")]
+    pub netns: Option<Located<String>>,
+    /// The id of a process; its network namespace is meant.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    pub pid: Option<Located<u64>>,
+    /// Where it is plugged in.
+    pub ports: Vec<Port>,
+}
+
+pub(super) const PORT_KEYS: &[&str] = &[
+    "network",
+    "addresses",
+    "interface",
+    "mac",
+    "mtu",
+    "routes",
+    "learning",
+    "spoofing",
+];
+
+/// Where a workload is plugged into a network. Short form: the network's name, for a port without
+/// an address.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = schema::or_its_network)]
+pub struct Port {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// Whether parts of it could not be read.
+    #[schemars(skip)]
+    pub(crate) incomplete: bool,
+    /// Which of the workload's ports it is, from 0.
+    #[schemars(skip)]
+    pub position: usize,
+    /// The name of the network.
+    #[schemars(with = "String")]
+    pub network: Located<String>,
+    /// The port's addresses, one or a list, with or without the subnet's prefix length.
+    #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
+    pub addresses: Vec<Located<Address>>,
+    /// The name of the interface in the workload, of 15 bytes at most. eth0, eth1 and so on by
+    /// position unless given.
+    #[schemars(with = "Option<String>")]
+    pub interface: Option<Located<String>>,
+    /// The interface's MAC address. Derived from the names of workload and interface unless given.
+    #[schemars(
+        with = "Option<String>",
+        extend("pattern" = "^[0-9A-Fa-f]{2}((:[0-9A-Fa-f]{2}){5}|(-[0-9A-Fa-f]{2}){5})$")
+    )]
+    pub mac: Option<Located<Mac>>,
+    /// The largest IP packet in bytes: the network's unless given, and never more.
+    #[schemars(with = "Option<u16>", range(min = 68))]
+    pub mtu: Option<Located<u64>>,
+    /// Routes for the workload's namespace, besides those that follow from the addresses.
+    #[schemars(default)]
+    pub routes: Vec<Route>,
+    /// Whether more than one station is behind the port, so that MAC addresses are learned. Off
+    /// unless given.
+    #[schemars(with = "Option<bool>")]
+    pub learning: Option<Located<bool>>,
+    /// Whether the workload may use source addresses that are not its own. `deny` unless given.
+    #[schemars(with = "Option<Spoofing>")]
+    pub spoofing: Option<Located<Spoofing>>,
+}
+
+pub(super) const ROUTE_KEYS: &[&str] = &["to", "via"];
+
+/// A route in the workload's namespace.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Route {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// The destinations: a prefix, or `default` for all of the next hop's family.
+    #[schemars(with = "String")]
+    pub to: Located<Destination>,
+    /// The address of the next hop.
+    #[schemars(with = "String")]
+    pub via: Located<IpAddr>,
+}

@@ -1,0 +1,230 @@
+//! Scalars with a form of their own: subnets, addresses, MAC addresses, durations and names.
+//!
+//! Only the form is judged here. Whether a subnet has host bits or an address is in the network is
+//! the topology's business.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use maps_schema::Mac;
+
+use super::read::{Located, Reader};
+use super::yaml::{Kind, Node, Value};
+
+/// An address of a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// The prefix length, where one is given.
+    pub prefix_len: Option<u8>,
+}
+
+/// Where a route leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Destination {
+    /// Everywhere, in the family of the next hop.
+    Default,
+    /// This prefix.
+    Prefix(IpNet),
+}
+
+/// The pattern of a source's name.
+pub(super) const SOURCE_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
+/// The pattern of a network's or workload's name: what Docker allows for a container's, because a
+/// workload without a place means the container of its own name.
+pub(super) const OBJECT_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
+
+/// Whether a source may be called this; see [`SOURCE_NAME`].
+pub(super) fn is_source_name(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    is_name(name, letter, |byte| letter(byte) || byte == b'-')
+}
+
+/// Whether a network or workload may be called this; see [`OBJECT_NAME`].
+pub(super) fn is_object_name(name: &str) -> bool {
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    is_name(name, |byte| byte.is_ascii_alphanumeric(), rest)
+}
+
+fn is_name(name: &str, first: impl Fn(u8) -> bool, rest: impl Fn(u8) -> bool) -> bool {
+    let bytes = name.as_bytes();
+    let begins = bytes.first().is_some_and(|&byte| first(byte));
+    begins && bytes.len() <= 63 && bytes.iter().all(|&byte| rest(byte))
+}
+
+/// The text of a scalar, or `None` for every other node.
+fn scalar(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::Scalar(_, text) => Some(text),
+        _ => None,
+    }
+}
+
+/// A subnet: an address and a prefix length.
+pub(super) fn subnet(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<IpNet>> {
+    let text = scalar(node);
+    if let Some(subnet) = text.and_then(|text| text.parse().ok()) {
+        return Some(reader.located(node, subnet));
+    }
+    let expected = "a subnet such as 10.1.0.0/24 or fd00:1::/64";
+    match text.and_then(|text| text.parse::<IpAddr>().ok()) {
+        Some(_) => reader.wrong_with_help(node, what, expected, "add the length of the prefix"),
+        None => reader.wrong(node, what, expected),
+    }
+}
+
+/// An address, with or without a prefix length.
+pub(super) fn address(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Address>> {
+    let text = scalar(node).unwrap_or("");
+    let address = if let Ok(ip) = text.parse() {
+        Address {
+            ip,
+            prefix_len: None,
+        }
+    } else if let Ok(net) = text.parse::<IpNet>() {
+        Address {
+            ip: net.addr(),
+            prefix_len: Some(net.prefix_len()),
+        }
+    } else {
+        return reader.wrong(node, what, "an address such as 10.1.0.10 or fd00:1::10");
+    };
+    Some(reader.located(node, address))
+}
+
+/// The address of a next hop.
+pub(super) fn next_hop(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<IpAddr>> {
+    match scalar(node).and_then(|text| text.parse().ok()) {
+        Some(ip) => Some(reader.located(node, ip)),
+        None => reader.wrong(node, what, "an address such as 10.1.0.1 or fd00:1::1"),
+    }
+}
+
+/// The destination of a route.
+pub(super) fn destination(
+    reader: &mut Reader,
+    node: &Node,
+    what: &str,
+) -> Option<Located<Destination>> {
+    let text = scalar(node).unwrap_or("");
+    if text == "default" {
+        return Some(reader.located(node, Destination::Default));
+    }
+    if let Ok(prefix) = text.parse() {
+        return Some(reader.located(node, Destination::Prefix(prefix)));
+    }
+    let expected = "`default` or a prefix such as 10.9.0.0/16";
+    match text.parse::<IpAddr>() {
+        Ok(ip) => {
+            let help = format!("for this address alone, write {}", IpNet::from(ip));
+            reader.wrong_with_help(node, what, expected, help)
+        }
+        Err(_) => reader.wrong(node, what, expected),
+    }
+}
+
+/// A MAC address.
+pub(super) fn mac(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Mac>> {
+    match scalar(node).and_then(parse_mac) {
+        Some(mac) => Some(reader.located(node, mac)),
+        None => reader.wrong(node, what, "a MAC address such as 02:00:00:00:00:10"),
+    }
+}
+
+fn parse_mac(text: &str) -> Option<Mac> {
+    let mut bytes = [0; 6];
+    let separator = if text.contains('-') { '-' } else { ':' };
+    let mut parts = text.split(separator);
+    for byte in &mut bytes {
+        let part = parts.next()?;
+        // `from_str_radix` takes a sign, which no MAC address has.
+        let digits = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(part, 16).ok().filter(|_| digits)?;
+    }
+    parts.next().is_none().then_some(Mac::new(bytes))
+}
+
+/// A duration: seconds, or a number with a unit.
+pub(super) fn duration(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Duration>> {
+    match &node.value {
+        Value::Scalar(Kind::Text | Kind::Number, text) => match parse_duration(text) {
+            Some(duration) => Some(reader.located(node, duration)),
+            None => reader.wrong(node, what, DURATION),
+        },
+        _ => reader.wrong(node, what, DURATION),
+    }
+}
+
+const DURATION: &str = "a number of seconds or a duration such as 300s, 5m or 1h";
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = match text.get(digits.len()..)? {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    // `parse` takes a sign, which no duration has.
+    let plain = digits.bytes().all(|digit| digit.is_ascii_digit());
+    let number: u64 = digits.parse().ok().filter(|_| plain)?;
+    Some(Duration::from_secs(number.checked_mul(unit)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn macs() {
+        let mac = Some(Mac::new([2, 0, 0xab, 0, 0, 0x10]));
+        assert_eq!(parse_mac("02:00:ab:00:00:10"), mac);
+        assert_eq!(parse_mac("02-00-AB-00-00-10"), mac);
+        for bad in [
+            "",
+            "2:0:ab:0:0:10",
+            "02:00:ab:00:00",
+            "02:00:ab:00:00:10:00",
+            "+2:00:ab:00:00:10",
+        ] {
+            assert_eq!(parse_mac(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations() {
+        let seconds = |number| Some(Duration::from_secs(number));
+        assert_eq!(parse_duration("300"), seconds(300));
+        assert_eq!(parse_duration("300s"), seconds(300));
+        assert_eq!(parse_duration("5m"), seconds(300));
+        assert_eq!(parse_duration("2h"), seconds(7200));
+        for bad in [
+            "",
+            "s",
+            "-1",
+            "+1",
+            "1.5",
+            "1d",
+            "5 m",
+            "99999999999999999999",
+            "99999999999999999h",
+        ] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        assert!(is_source_name("two-containers"));
+        assert!(is_source_name("0"));
+        assert!(!is_source_name("-a"));
+        assert!(!is_source_name("Shop"));
+        assert!(!is_source_name(&"a".repeat(64)));
+        assert!(is_object_name("web_1.Front-2"));
+        assert!(!is_object_name("a/b"));
+        assert!(!is_object_name(""));
+        assert!(!is_object_name("é"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Identities derived from names: they stay the same when the rest of the topology changes, and are
+//! the same on every host.
+//!
+//! The hash is FNV-1a with 32 bits (Fowler, Noll, Vo; RFC 9923): short names, no secret, and
+//! everybody can compute it. Where two names meet in one number the later one in name order takes
+//! the next free number; that is the one case in which an addition can move another object.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use maps_schema::{Mac, PortId, Vni};
+
+use super::PortName;
+use crate::fnv::fnv1a_32;
+
+/// The ids of ports: the hash of `workload/interface`, never [`PortId::NONE`].
+pub(super) fn port_ids<'a>(names: &BTreeSet<&'a PortName>) -> BTreeMap<&'a PortName, PortId> {
+    let mut taken = BTreeSet::from([PortId::NONE]);
+    let mut ids = BTreeMap::new();
+    for &name in names {
+        let mut id = PortId(fnv1a_32(&name.to_string()));
+        while !taken.insert(id) {
+            id = PortId(id.0.wrapping_add(1));
+        }
+        ids.insert(name, id);
+    }
+    ids
+}
+
+/// The identifiers of networks that are not given one: the hash of the name folded to 24 bits, as
+/// FNV's authors advise (the upper bits onto the lower ones), none of them among those `given`.
+pub(super) fn vnis<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    given: impl IntoIterator<Item = Vni>,
+) -> BTreeMap<&'a str, Vni> {
+    let mut taken: BTreeSet<Vni> = given.into_iter().collect();
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    let mut vnis = BTreeMap::new();
+    for name in names {
+        let hash = fnv1a_32(name);
+        let folded = (hash >> 24) ^ (hash & Vni::MAX);
+        // There are far more identifiers than networks in a file that fits into memory limits; were
+        // there not, the network without one would be reported by its absence.
+        let free = (folded..=Vni::MAX)
+            .chain(1..folded)
+            .filter_map(Vni::new)
+            .find(|vni| !taken.contains(vni));
+        if let Some(vni) = free {
+            taken.insert(vni);
+            vnis.insert(name, vni);
+        }
+    }
+    vnis
+}
+
+/// The MAC address of a port that is not given one: locally administered (the second bit of the
+/// first byte), and as unique as the id.
+pub(super) fn mac(id: PortId) -> Mac {
+    let [a, b, c, d] = id.0.to_be_bytes();
+    Mac::new([0x02, 0x62, a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(workload: &str, interface: &str) -> PortName {
+        PortName {
+            workload: workload.to_owned(),
+            interface: interface.to_owned(),
+        }
+    }
+
+    #[test]
+    fn names_that_meet_take_the_next_number() {
+        // A known pair of words with the same FNV-1a hash.
+        assert_eq!(fnv1a_32("costarring"), fnv1a_32("liquid"));
+        let vnis = vnis(["liquid", "costarring"], []);
+        let first = vnis["costarring"].number();
+        assert_eq!(vnis["liquid"].number(), first + 1);
+    }
+
+    #[test]
+    fn a_given_identifier_is_never_derived() {
+        let alone = vnis(["front"], [])["front"];
+        let pushed = vnis(["front"], [alone])["front"];
+        assert_eq!(pushed.number(), alone.number() + 1);
+    }
+
+    #[test]
+    fn ids_are_spread_and_make_unicast_macs() {
+        let names = [port("web", "eth0"), port("web", "eth1"), port("db", "eth0")];
+        let ids = port_ids(&names.iter().collect());
+        let distinct: BTreeSet<PortId> = ids.values().copied().collect();
+        assert_eq!(distinct.len(), 3);
+        assert_eq!(ids[&names[0]], PortId(fnv1a_32("web/eth0")));
+        assert!(!mac(PortId(u32::MAX)).is_group());
+        assert_eq!(
+            mac(PortId(0x0a0b_0c0d)),
+            Mac::new([0x02, 0x62, 0x0a, 0x0b, 0x0c, 0x0d])
+        );
+    }
+}

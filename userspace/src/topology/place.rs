@@ -1,0 +1,147 @@
+//! The rules for where a workload is found.
+
+use std::collections::BTreeMap;
+
+use super::merge::{Merged, across};
+use super::{Place, Workload};
+use crate::document;
+use crate::problem::Problem;
+use crate::source::Origin;
+
+/// The largest process id that the kernel can be set to give (`PID_MAX_LIMIT`).
+const LARGEST_PID: u64 = 4_194_304;
+
+/// Checks all workloads' places. Two workloads in one namespace would fight over its interfaces.
+pub(super) fn resolve(
+    merged: &Merged<'_>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Workload> {
+    let mut in_file_order: Vec<(&str, &document::Workload)> = merged
+        .workloads
+        .iter()
+        .map(|(name, workload)| (*name, *workload))
+        .collect();
+    in_file_order.sort_by_key(|(_, workload)| merged.rank(&workload.origin));
+    let mut taken: BTreeMap<Place, (&str, Origin)> = BTreeMap::new();
+    let mut workloads = BTreeMap::new();
+    for (name, workload) in in_file_order {
+        let Some((place, origin)) = place(name, workload, problems) else {
+            continue;
+        };
+        if let Some((other, first)) = taken.get(&place) {
+            let other = across(&format!("workload {other}"), first, &origin);
+            let this = across(&format!("workload {name}"), &origin, first);
+            problems.push(
+                Problem::new(format!("{other} and {this} are both {place}"))
+                    .at(&origin, "the same place again")
+                    .at(first, "first taken here")
+                    .help("declare the place once, with the ports of both"),
+            );
+        } else {
+            taken.insert(place.clone(), (name, origin));
+        }
+        let origin = workload.origin.clone();
+        workloads.insert(name.to_owned(), Workload { place, origin });
+    }
+    workloads
+}
+
+/// The workload's place and where it is said.
+fn place(
+    name: &str,
+    workload: &document::Workload,
+    problems: &mut Vec<Problem>,
+) -> Option<(Place, Origin)> {
+    let mut given: Vec<(&str, Option<Place>, &Origin)> = Vec::new();
+    if let Some(container) = &workload.container {
+        let place = container_place(name, container, problems);
+        given.push(("container", place, &container.origin));
+    }
+    if let Some(netns) = &workload.netns {
+        given.push(("netns", netns_place(name, netns, problems), &netns.origin));
+    }
+    if let Some(pid) = &workload.pid {
+        given.push(("pid", pid_place(name, pid, problems), &pid.origin));
+    }
+    given.sort_by_key(|(_, _, origin)| origin.offset);
+    if let [(first, _, here), (second, _, there), ..] = given.as_slice() {
+        problems.push(
+            Problem::new(format!("workload {name} has both a {first} and a {second}"))
+                .at(there, "a second place")
+                .at(here, "the first place")
+                .help("a workload is in one place: keep one of the two"),
+        );
+    }
+    match given.into_iter().next() {
+        Some((_, place, origin)) => Some((place?, origin.clone())),
+        // A place that could not be read has been reported, and is not the container of this name.
+        None if workload.incomplete => None,
+        None => Some((Place::Container(name.to_owned()), workload.origin.clone())),
+    }
+}
+
+fn container_place(
+    workload: &str,
+    given: &document::Located<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Place> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let first = given
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if first && given.bytes().all(legal) {
+        return Some(Place::Container(given.value.clone()));
+    }
+    problems.push(
+        Problem::new(format!(
+            "workload {workload}: {:?} cannot be the name of a container",
+            given.value
+        ))
+        .at(&given.origin, "this name")
+        .help("Docker's names are of letters, digits, `_`, `.` and `-`, without a leading slash"),
+    );
+    None
+}
+
+fn netns_place(
+    workload: &str,
+    given: &document::Located<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Place> {
+    // It is the name of a file in /run/netns.
+    let file_name = !matches!(given.as_str(), "" | "." | "..")
+        && given.len() <= 255
+        && !given.contains(['/', '\0']);
+    if file_name {
+        return Some(Place::Netns(given.value.clone()));
+    }
+    problems.push(
+        Problem::new(format!(
+            "workload {workload}: {:?} cannot be the name of a network namespace",
+            given.value
+        ))
+        .at(&given.origin, "this name")
+        .help("write the name that `ip netns list` shows, not a path"),
+    );
+    None
+}
+
+fn pid_place(
+    workload: &str,
+    given: &document::Located<u64>,
+    problems: &mut Vec<Problem>,
+) -> Option<Place> {
+    let pid = u32::try_from(given.value).ok();
+    if (1..=LARGEST_PID).contains(&given.value)
+        && let Some(pid) = pid
+    {
+        return Some(Place::Pid(pid));
+    }
+    problems.push(
+        Problem::new(format!("the pid of workload {workload} is {}", given.value))
+            .at(&given.origin, "out of range")
+            .help(format!("a process id is between 1 and {LARGEST_PID}")),
+    );
+    None
+}
