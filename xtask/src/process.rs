@@ -72,6 +72,13 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
         .is_ok_and(|status| status.success())
 }
 
+/// Sends a signal. The program `kill` is missing on small systems, but every shell has the word.
+/// A process that is gone already is no failure.
+pub(crate) fn signal(name: &str, pid: u32) {
+    let pid = pid.to_string();
+    succeeds(Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "sh", name, &pid]));
+}
+
 /// The words of a command, for messages.
 pub(crate) fn display(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];

@@ -30,7 +30,7 @@ const NEEDS: &[Need] = &[
     Need {
         program: "ip",
         package: "iproute2",
-        reason: "namespaces and links of the lab and the demo",
+        reason: "namespaces, links and filters of tests and demo",
         purposes: &[Purpose::Test, Purpose::Demo, Purpose::Bench],
     },
     Need {
@@ -73,12 +73,6 @@ const NEEDS: &[Need] = &[
         program: "ethtool",
         package: "ethtool",
         reason: "tests and benchmarks switch offloads",
-        purposes: &[Purpose::Test, Purpose::Bench],
-    },
-    Need {
-        program: "tc",
-        package: "iproute2",
-        reason: "tests compare filters before and after",
         purposes: &[Purpose::Test, Purpose::Bench],
     },
     Need {
@@ -183,7 +177,6 @@ pub(crate) fn ensure(purposes: &[Purpose]) -> Result<()> {
             programs.join(" ")
         )));
     }
-    let mut packages: Vec<_> = missing.iter().map(|need| need.package).collect();
-    packages.dedup();
+    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
     apt::install(&packages)
 }

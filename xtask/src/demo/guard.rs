@@ -62,11 +62,7 @@ fn wait(story: &mut Child) -> Result<(ExitStatus, Option<u8>)> {
         if signalled.is_some_and(|(_, since)| since.elapsed() > GRACE) {
             // The story runs one command at a time and keeps no state of its own, so there is
             // nothing that a gentler end would save.
-            process::succeeds(
-                Command::new("kill")
-                    .arg("-KILL")
-                    .arg(story.id().to_string()),
-            );
+            process::signal("KILL", story.id());
         }
         sleep(POLL);
     }

@@ -47,7 +47,7 @@ pub(super) fn create() -> Result<()> {
 
 pub(super) fn add_namespace(name: &str) -> Result<()> {
     process::output(Command::new("ip").args(["netns", "add", name]))?;
-    process::output(Command::new("ip").args(["-n", name, "link", "set", "lo", "up"]))?;
+    process::output(Command::new("nsenter").args([&entry(name), "ip", "link", "set", "lo", "up"]))?;
     Ok(())
 }
 
@@ -113,19 +113,22 @@ fn undo(command: &mut Command) -> Result<()> {
     process::output(command.process_group(0)).map(drop)
 }
 
+/// The word that makes nsenter enter a namespace. `ip netns exec` and `ip -n` mount a new /sys on
+/// the way, which hides the BPF file system and takes rights that a container may not have.
+pub(super) fn entry(name: &str) -> String {
+    format!("--net={}", namespace(name).display())
+}
+
 fn namespace(name: &str) -> PathBuf {
     Path::new("/run/netns").join(name)
 }
 
 /// Asks processes to end, and makes them after ten seconds.
 fn end(processes: impl Fn() -> Vec<u32>) {
-    let signal = |name: &str| {
+    for (name, patience) in [("TERM", 10), ("KILL", 5)] {
         for pid in processes() {
-            process::succeeds(Command::new("kill").arg(name).arg(pid.to_string()));
+            process::signal(name, pid);
         }
-    };
-    for (name, patience) in [("-TERM", 10), ("-KILL", 5)] {
-        signal(name);
         let deadline = Instant::now() + Duration::from_secs(patience);
         while !processes().is_empty() && Instant::now() < deadline {
             sleep(Duration::from_millis(50));

@@ -17,7 +17,8 @@ pub(super) struct Snapshot(BTreeSet<String>);
 impl Snapshot {
     pub(super) fn take() -> Result<Self> {
         let mut found = BTreeSet::new();
-        let lab = process::output(Command::new("ip").args(["-n", lab::HOST, "-brief", "link"]))?;
+        let entry = lab::entry(lab::HOST);
+        let lab = process::output(Command::new("nsenter").args([&entry, "ip", "-brief", "link"]))?;
         let host = process::output(Command::new("ip").args(["-brief", "link"]))?;
         for (place, listed) in [("the lab", lab), ("this machine", host)] {
             let names = listed

@@ -26,11 +26,10 @@ impl Stage {
         })
     }
 
-    /// A program in the lab's namespace, in a session of its own. Not by `ip netns exec`, which
-    /// mounts a new /sys and so hides the BPF file system.
+    /// A program in the lab's namespace, in a session of its own.
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("setsid");
-        command.args(["nsenter", &net(), program]);
+        command.args(["nsenter", &lab::entry(lab::HOST), program]);
         self.surround(&mut command);
         command
     }
@@ -66,7 +65,7 @@ impl Stage {
         let folder = workspace.target.join("release");
         format!(
             "sudo nsenter {} env DOCKER_HOST={} \"PATH={}:$PATH\" bash",
-            net(),
+            lab::entry(lab::HOST),
             engine::address(),
             folder.display()
         )
@@ -74,7 +73,7 @@ impl Stage {
 
     fn shell(&self, line: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args([&net(), "sh", "-c", line]);
+        command.args([&lab::entry(lab::HOST), "sh", "-c", line]);
         self.surround(&mut command);
         command
     }
@@ -94,14 +93,10 @@ pub(super) fn bowline_words() -> String {
 pub(super) fn bowline(workspace: &Workspace) -> Command {
     let mut command = Command::new("nsenter");
     command
-        .arg(net())
+        .arg(lab::entry(lab::HOST))
         .arg(workspace.binary())
         .args(["--instance", INSTANCE]);
     command
-}
-
-fn net() -> String {
-    format!("--net=/run/netns/{}", lab::HOST)
 }
 
 fn path(workspace: &Workspace) -> Result<OsString> {

@@ -129,7 +129,7 @@ fn namespaces() -> Result<Cast> {
         terminal::say(terminal::prompt(&format!("ip netns add {name}")));
         lab::add_namespace(name)?;
     }
-    let [web, db] = WORKLOADS.map(|name| format!("ip netns exec {name}"));
+    let [web, db] = WORKLOADS.map(|name| format!("nsenter {}", lab::entry(name)));
     Ok(Cast {
         example: "examples/two-namespaces.yaml",
         web,
