@@ -4,6 +4,7 @@
 //! `document`, `topology`, `plan`, `diff` and `trace` do no I/O; only `document` knows YAML and only
 //! `kernel` knows aya and netlink.
 
+pub mod diff;
 pub mod docker;
 pub mod document;
 pub mod fnv;
@@ -11,6 +12,7 @@ pub mod instance;
 pub mod kernel;
 pub mod ledger;
 pub mod link;
+pub mod plan;
 pub mod problem;
 pub mod similar;
 pub mod source;
