@@ -121,7 +121,10 @@ fn attached_mode(mode: Mode) {
         let attached = plugged.attachment(&two).unwrap();
         assert_eq!(attached.fingerprint.as_deref(), Some(two.fingerprint()));
         plugged.is_counting(&two);
+        let old_version = instance.bpffs_dir().join("v0/links");
+        fs::create_dir_all(&old_version).unwrap();
         two.prune(&BTreeSet::from([name.clone()])).unwrap();
+        assert!(!instance.bpffs_dir().join("v0").exists());
         eventually("the old program is gone", || !is_loaded(ids[0]));
         plugged.is_counting(&two);
         drop(two);
