@@ -61,9 +61,7 @@ pub(crate) fn cargo(
 ) -> Result<Command> {
     let mut command = toolchain.cargo(workspace, subcommand)?;
     command.args(["--release", "--package", PACKAGE, "--bin", PACKAGE]);
-    command
-        .arg("--target-dir")
-        .arg(workspace.target.join("bpf"));
+    command.arg("--target-dir").arg(folder(workspace));
     // One codegen unit: bpf-linker sees the whole program anyway, and the object is the same
     // on every machine, however many processors it has.
     command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
