@@ -86,13 +86,11 @@ impl Diff {
     #[must_use]
     pub fn new(plan: &Plan, fingerprint: &str, holdings: &Holdings) -> Self {
         let links = link_changes(plan, holdings);
+        let stays = |name: &str| matches!(links.get(name), None | Some(LinkChange::Adjust { .. }));
         let attach = plan
             .links
             .keys()
-            .filter(|name| {
-                !matches!(links.get(*name), None | Some(LinkChange::Adjust { .. }))
-                    || !is_current(holdings, name, fingerprint)
-            })
+            .filter(|name| !stays(name) || !is_current(holdings, name, fingerprint))
             .cloned()
             .collect();
         Self {
