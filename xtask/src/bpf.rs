@@ -89,6 +89,8 @@ fn rustflags() -> Vec<String> {
         "-Clink-arg=--btf",
         // v3 has 32-bit arithmetic and comparisons; v4 would ask for Linux 6.6.
         "-Ctarget-cpu=v3",
+        // Without this LLVM makes a call of a loop over bytes of every small copy and fill.
+        "-Clink-arg=--disable-expand-memcpy-in-order",
     ];
     flags.extend(fixed.map(str::to_owned));
     flags
