@@ -31,12 +31,13 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// The index of every link that is there and leads to where it should.
+    /// The index of every link that is there and leads to where it should, as far as anybody can
+    /// tell.
     #[must_use]
     pub fn interfaces(&self) -> BTreeMap<String, IfIndex> {
         self.links
             .iter()
-            .filter(|(_, observed)| observed.link().is_some())
+            .filter(|(_, observed)| observed.link().is_some() || is_left_alone(observed))
             .map(|(name, observed)| (name.clone(), observed.ifindex))
             .collect()
     }
@@ -121,18 +122,26 @@ fn is_current(holdings: &Holdings, host_end: &str, fingerprint: &str) -> bool {
         .is_some_and(|found| found.sound && found.fingerprint.as_deref() == Some(fingerprint))
 }
 
+/// A whole link to a workload of which nobody can say where it is stays as it is.
+fn is_left_alone(observed: &Observed) -> bool {
+    observed.peer == Peer::Unasked && observed.alias.is_some()
+}
+
 fn link_changes(plan: &Plan, holdings: &Holdings) -> BTreeMap<String, LinkChange> {
     let mut changes = BTreeMap::new();
     for (name, planned) in &plan.links {
         let to = planned.link.clone();
-        let change = match holdings.links.get(name).map(|observed| &observed.peer) {
+        let change = match holdings.links.get(name) {
             None => LinkChange::Create(to),
-            Some(Peer::Inside(from)) if *from == to => continue,
-            Some(Peer::Inside(from)) if !from.needs_recreation(&to) => LinkChange::Adjust {
-                from: from.clone(),
-                to,
+            Some(observed) if is_left_alone(observed) => continue,
+            Some(observed) => match observed.link() {
+                Some(from) if *from == to => continue,
+                Some(from) if !from.needs_recreation(&to) => LinkChange::Adjust {
+                    from: from.clone(),
+                    to,
+                },
+                _ => LinkChange::Recreate(to),
             },
-            Some(_) => LinkChange::Recreate(to),
         };
         changes.insert(name.clone(), change);
     }

@@ -171,18 +171,32 @@ fn a_link_with_another_mac_or_name_is_made_again() {
 
 #[test]
 fn a_link_that_leads_elsewhere_is_made_again_and_loses_its_rows() {
-    for peer in [Peer::Elsewhere, Peer::Unasked] {
-        let (diff, lines) =
-            after(|holdings| holdings.links.get_mut(WEB).unwrap().peer = peer.clone());
-        let expected = [
-            "~ link       web/eth0 (bl-c784aefb), made again",
-            "~ attachment port_ingress at bl-c784aefb (web/eth0)",
-            "- interface  interface 13 is web/eth0 in front with 02:00:00:00:00:10",
-            "- port       web/eth0 leads to interface 13",
-        ];
-        assert_eq!(lines, expected, "{peer:?}");
-        assert!(matches!(diff.links[WEB], LinkChange::Recreate(_)));
-    }
+    let (diff, lines) =
+        after(|holdings| holdings.links.get_mut(WEB).unwrap().peer = Peer::Elsewhere);
+    let expected = [
+        "~ link       web/eth0 (bl-c784aefb), made again",
+        "~ attachment port_ingress at bl-c784aefb (web/eth0)",
+        "- interface  interface 13 is web/eth0 in front with 02:00:00:00:00:10",
+        "- port       web/eth0 leads to interface 13",
+    ];
+    assert_eq!(lines, expected);
+    assert!(matches!(diff.links[WEB], LinkChange::Recreate(_)));
+}
+
+#[test]
+fn a_link_of_which_nobody_can_say_where_it_should_lead_is_left_alone() {
+    let ask_nobody = |holdings: &mut Holdings| {
+        let observed = holdings.links.get_mut(WEB).unwrap();
+        observed.peer = Peer::Unasked;
+    };
+    let (diff, _) = after(ask_nobody);
+    assert!(diff.is_empty());
+    // Half of one is of no use to anybody.
+    let (diff, _) = after(|holdings| {
+        ask_nobody(holdings);
+        holdings.links.get_mut(WEB).unwrap().alias = None;
+    });
+    assert!(matches!(diff.links[WEB], LinkChange::Recreate(_)));
 }
 
 #[test]
@@ -276,7 +290,9 @@ fn interfaces_are_those_of_links_that_lead_where_they_should() {
     assert_eq!(held.interfaces(), interfaces(&plan));
     held.links.get_mut(WEB).unwrap().peer = Peer::Elsewhere;
     held.links.get_mut(DB).unwrap().peer = Peer::Unasked;
+    let tap = held.links.get_mut("bl-f8b638ee").unwrap();
+    (tap.peer, tap.alias) = (Peer::Unasked, None);
     let names: BTreeSet<String> = held.interfaces().into_keys().collect();
-    let expected = ["bl-c684ad68", "bl-f8b638ee"].map(str::to_owned);
+    let expected = ["bl-c684ad68", DB].map(str::to_owned);
     assert_eq!(names, BTreeSet::from(expected));
 }
