@@ -8,7 +8,7 @@
 //! | `FDB` | hash | [`FdbKey`] | [`FdbEntry`] | 131,072 | user space | datapath: known MAC addresses |
 //! | `NEIGHBORS` | hash | [`NeighborKey`] | [`Neighbor`] | 262,144 | user space | datapath: known IP addresses (ARP, ND, anti-spoofing) |
 //! | `FLOOD` | hash | [`FloodKey`] | [`FloodMember`] | 65,536 | user space | datapath: members of flood lists |
-//! | `LEARNED` | LRU hash | [`FdbKey`] | [`LearnedEntry`] | 16,384 | datapath | datapath, user space (show) |
+//! | `LEARNED` | LRU hash | [`FdbKey`] | [`LearnedEntry`] | 16,384 | datapath; user space forgets the stations of ports that left | datapath, user space (show) |
 //! | `COUNTERS` | per-CPU hash | [`PortId`] | [`PortCounters`] | 4,097 | user space makes and removes rows, the datapath counts in them | user space |
 //! | `EVENTS` | ring buffer | | [`DropEvent`](crate::record::DropEvent) | 256 KiB | datapath | user space |
 //!
@@ -70,7 +70,7 @@ maps! {
     Interfaces = "INTERFACES", 4096;
 }
 
-/// Symbol and pin name of the map of learned MAC addresses, which the datapath writes.
+/// Symbol and pin name of the map of learned MAC addresses, in which only the datapath writes rows.
 pub const LEARNED: &str = "LEARNED";
 /// How many learned MAC addresses a host remembers; beyond that the least recently used go first.
 pub const LEARNED_ROWS: u32 = 16_384;

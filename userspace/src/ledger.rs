@@ -25,7 +25,7 @@ use crate::instance::Instance;
 /// One loaded source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Source {
-    /// The file that it was loaded from, as the user gave it; empty if that is not known any more.
+    /// The file that it was loaded from, from the root; empty if that is not known any more.
     pub path: String,
     /// When it was loaded.
     pub loaded: SystemTime,

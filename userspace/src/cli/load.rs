@@ -65,13 +65,15 @@ impl Load {
         let result = async {
             let outlook = host.look(request.as_ref()).await?;
             warn_of_missing(&outlook);
-            host.load(&lock, request.as_ref(), &outlook).await
+            host.load(&lock, &outlook).await
         };
         let summary = match result.await {
             Ok(summary) => summary,
             Err(error) => {
-                lock.remove_if_empty()?;
-                return Err(error);
+                return Err(match lock.remove_if_empty() {
+                    Ok(()) => error,
+                    Err(more) => error.context(format!("{more:#}")),
+                });
             }
         };
         print(global.output, "loaded", summary)?;

@@ -190,9 +190,15 @@ fn read(path: &str) -> Result<Request> {
     } else {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?
     };
-    let path = if path == "-" { "<stdin>" } else { path };
+    let (path, absolute_path) = if path == "-" {
+        ("<stdin>", "<stdin>".to_owned())
+    } else {
+        let absolute = std::path::absolute(path).with_context(|| format!("locate {path}"))?;
+        (path, absolute.display().to_string())
+    };
     Ok(Request {
         path: path.to_owned(),
+        absolute_path,
         text,
     })
 }

@@ -45,10 +45,15 @@ impl PlanVerb {
     }
 }
 
-/// Says which workloads of other sources are not there.
+/// Says which workloads of other sources are not there, or perhaps not.
 pub(super) fn warn_of_missing(outlook: &Outlook) {
     for (workload, reason) in outlook.places.missing() {
-        output::warn(format!("workload `{workload}` stays unplugged: {reason:#}"));
+        let fate = if outlook.keeps(workload) {
+            "is left as it is"
+        } else {
+            "stays unplugged"
+        };
+        output::warn(format!("workload `{workload}` {fate}: {reason:#}"));
     }
 }
 

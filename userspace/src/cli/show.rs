@@ -172,6 +172,7 @@ fn port_state(name: &PortName, port: &Port, outlook: &Outlook) -> PortState {
     });
     let missing = outlook.places.missing().get(&name.workload);
     let (state, reason) = match missing {
+        Some(reason) if planned.is_some() => ("unknown", Some(format!("{reason:#}"))),
         Some(reason) => ("unplugged", Some(format!("{reason:#}"))),
         None if is_there => ("up", None),
         None => (

@@ -1,21 +1,25 @@
 //! The last stage of a document's journey: the difference is applied, make before break.
 //!
-//! What is new is made first: links, still down; the program; the rows, in the order in which they
-//! refer to one another; then the links are completed. If a step fails, those before it are undone.
-//! Only when all of it is there is the old taken away, and that goes on whatever fails.
+//! What is new is made first: the program; links, still down; the rows, in the order in which they
+//! refer to one another; only then does the program run where another one did, so that it finds its
+//! rows; last the links are completed. If a step fails, those before it are undone. Only when all of
+//! it is there is the old taken away, and that goes on whatever fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Error, Result, anyhow};
+use ipnet::IpNet;
 use maps_schema::IfIndex;
+use maps_schema::map::IngressPort;
 
 use super::Outlook;
+use super::undo::Undo;
 use crate::diff::{Holdings, LinkChange, RowChange, row_changes};
 use crate::instance::Instance;
 use crate::kernel::datapath::{self, Datapath};
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
-use crate::link::Link;
+use crate::link::{Link, Route};
 use crate::plan::Plan;
 
 /// What was changed.
@@ -43,26 +47,39 @@ impl Summary {
     }
 }
 
-/// How to take a step back.
-enum Undo {
-    /// A link was made.
-    Delete(String),
-    /// A link was changed.
-    Adjust(Link),
-    /// A row was changed.
-    Row(RowChange),
-    /// A link was given another program.
-    Attach(IfIndex, String),
+/// A change that took place.
+#[derive(Debug)]
+pub(super) struct Applied {
+    /// What was changed.
+    pub(super) summary: Summary,
+    /// What could not be removed of the old; the new is in force nevertheless.
+    leftover: Option<Error>,
 }
 
-struct Work<'a> {
-    instance: &'a Instance,
-    links: &'a Links,
-    outlook: &'a Outlook,
+impl Applied {
+    /// What was changed, unless something is left over.
+    ///
+    /// # Errors
+    ///
+    /// What could not be removed.
+    pub(super) fn finish(self) -> Result<Summary> {
+        let Some(error) = self.leftover else {
+            return Ok(self.summary);
+        };
+        Err(error.context(
+            "everything new is in place, but something old could not be removed; try again",
+        ))
+    }
+}
+
+pub(super) struct Work<'a> {
+    pub(super) instance: &'a Instance,
+    pub(super) links: &'a Links,
+    pub(super) outlook: &'a Outlook,
     netns: BTreeMap<String, &'a Netns>,
     /// The datapath as it was.
-    former: Option<Datapath>,
-    undo: Vec<Undo>,
+    pub(super) former: Option<Datapath>,
+    pub(super) undo: Vec<Undo>,
     summary: Summary,
 }
 
@@ -75,15 +92,20 @@ pub(super) async fn apply(
     instance: &Instance,
     links: &Links,
     outlook: &Outlook,
-) -> Result<Summary> {
+) -> Result<Applied> {
     if outlook.diff.is_empty() {
-        return Ok(Summary::default());
+        return Ok(Applied {
+            summary: Summary::default(),
+            leftover: None,
+        });
     }
     let mut work = Work {
         instance,
         links,
         outlook,
-        netns: outlook.places.by_host_end(&outlook.plan),
+        netns: outlook
+            .places
+            .by_host_end(instance, &outlook.plan, &outlook.holdings.links),
         former: Datapath::open(instance)?,
         undo: Vec::new(),
         summary: Summary {
@@ -92,12 +114,12 @@ pub(super) async fn apply(
         },
     };
     match work.make().await {
-        Ok((datapath, removals)) => work.clear(datapath, removals).await,
+        Ok((datapath, removals)) => Ok(work.clear(datapath, removals).await),
         Err(error) => Err(work.take_back(error).await),
     }
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     /// Makes what is new. What is left to be removed is returned.
     async fn make(&mut self) -> Result<(Datapath, Vec<RowChange>)> {
         let Outlook {
@@ -109,22 +131,29 @@ impl Work<'_> {
         } = self.outlook;
         let mut datapath = Datapath::load(self.instance, object, plan.drop_events)?;
         let interfaces = self.create_links().await?;
-        for host_end in &diff.attach {
-            let &ifindex = interfaces
-                .get(host_end)
-                .with_context(|| format!("{host_end} has gone while it was being made"))?;
-            datapath.attach(ifindex, host_end)?;
-            if !diff.links.contains_key(host_end) {
-                self.undo.push(Undo::Attach(ifindex, host_end.clone()));
-            }
-        }
-        let changes = row_changes(&holdings.tables, &plan.rows(&interfaces));
+        // The maps of a datapath that was there in parts may hold rows that nobody has looked at.
+        let held = match &self.former {
+            Some(_) => holdings.tables.clone(),
+            None => datapath.tables()?,
+        };
+        let changes = row_changes(&held, &plan.rows(&interfaces));
         let (writes, removals): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| change.to.is_some());
         for change in writes {
             write(&mut datapath, &change, plan)?;
             self.undo.push(Undo::Row(change));
             self.summary.written += 1;
+        }
+        let before = holdings.interfaces();
+        for host_end in &diff.attach {
+            let &ifindex = interfaces
+                .get(host_end)
+                .with_context(|| format!("{host_end} has gone while it was being made"))?;
+            if before.get(host_end) == Some(&ifindex) {
+                // First the note: the step may fail half-way.
+                self.undo.push(Undo::Attach(ifindex, host_end.clone()));
+            }
+            datapath.attach(ifindex, host_end)?;
         }
         self.complete_links().await?;
         Ok((datapath, removals))
@@ -140,6 +169,9 @@ impl Work<'_> {
                     // It leads nowhere, or to an interface that must not be there any more under the
                     // same name: it cannot stay until the new one is made.
                     self.links.delete(name).await?;
+                    if let Some((old, ifindex)) = self.held(name) {
+                        self.undo.push(Undo::Restore(old.clone(), ifindex));
+                    }
                     link
                 }
                 LinkChange::Adjust { .. } | LinkChange::Delete => continue,
@@ -153,7 +185,14 @@ impl Work<'_> {
         Ok(interfaces)
     }
 
+    /// A link that leads where it should, as it was, and its index.
+    fn held(&self, host_end: &str) -> Option<(&'a Link, IfIndex)> {
+        let observed = self.outlook.holdings.links.get(host_end)?;
+        Some((observed.link()?, observed.ifindex))
+    }
+
     async fn complete_links(&mut self) -> Result<()> {
+        self.make_way().await?;
         for (name, change) in &self.outlook.diff.links {
             match change {
                 LinkChange::Create(link) | LinkChange::Recreate(link) => {
@@ -170,8 +209,43 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// A namespace has one route to a destination: where it moves from one link of a workload to
+    /// another one, it leaves the former before it comes to the latter.
+    async fn make_way(&mut self) -> Result<()> {
+        let mut destinations: BTreeMap<(&str, IpNet), &str> = BTreeMap::new();
+        for (name, planned) in &self.outlook.plan.links {
+            for route in &planned.link.inside.routes {
+                destinations.insert((&planned.name.workload, route.to), name);
+            }
+        }
+        for (name, change) in &self.outlook.diff.links {
+            let (old, target) = match (change, self.held(name)) {
+                (LinkChange::Adjust { to, .. }, Some((old, _))) => (old, to),
+                (LinkChange::Delete, Some((old, _))) => (old, old),
+                // What is made again has lost its routes already.
+                _ => continue,
+            };
+            let Some(port) = self.instance.port_of_alias(&old.alias) else {
+                continue;
+            };
+            let moves = |route: &Route| {
+                let owner = destinations.get(&(port.workload.as_str(), route.to));
+                owner.is_some_and(|owner| owner != name)
+            };
+            if !old.inside.routes.iter().any(moves) {
+                continue;
+            }
+            let mut link = target.clone();
+            let routes = &mut link.inside.routes;
+            routes.retain(|route| old.inside.routes.contains(route) && !moves(route));
+            self.undo.push(Undo::Adjust(old.clone()));
+            self.links.adjust(&link, self.netns(name)?).await?;
+        }
+        Ok(())
+    }
+
     /// Takes the old away.
-    async fn clear(mut self, mut datapath: Datapath, removals: Vec<RowChange>) -> Result<Summary> {
+    async fn clear(mut self, mut datapath: Datapath, removals: Vec<RowChange>) -> Applied {
         let mut errors = Vec::new();
         for change in removals {
             match datapath.remove(change.map, &change.key) {
@@ -179,6 +253,7 @@ impl Work<'_> {
                 Err(error) => errors.push(error),
             }
         }
+        errors.extend(self.forget(&mut datapath).err());
         for (name, change) in &self.outlook.diff.links {
             if *change == LinkChange::Delete {
                 match self.links.delete(name).await {
@@ -189,54 +264,35 @@ impl Work<'_> {
         }
         let host_ends: BTreeSet<String> = self.outlook.plan.links.keys().cloned().collect();
         errors.extend(datapath.prune(&host_ends).err().into_iter().flatten());
-        match all(errors) {
-            None => Ok(self.summary),
-            Some(error) => {
-                Err(error
-                    .context("everything new is in place, but something old could not be removed"))
-            }
+        Applied {
+            summary: self.summary,
+            leftover: all(errors),
         }
     }
 
-    /// Undoes what was done, last step first, and says so beside the reason.
-    async fn take_back(mut self, reason: Error) -> Error {
-        let mut errors = Vec::new();
-        while let Some(step) = self.undo.pop() {
-            if let Err(error) = self.step_back(step).await {
-                errors.push(error);
+    /// Forgets the stations that were learned behind ports which are not in their network any more,
+    /// or do not learn any more: nothing would ever say that they are gone, and a port that was moved
+    /// to another network would get their frames.
+    fn forget(&self, datapath: &mut Datapath) -> Result<()> {
+        let learning: BTreeSet<_> = self
+            .outlook
+            .plan
+            .links
+            .values()
+            .map(|planned| planned.ingress)
+            .filter(|port| port.flags & IngressPort::LEARNING != 0)
+            .map(|port| (port.vni, port.port))
+            .collect();
+        for (station, entry) in datapath.learned()? {
+            if !learning.contains(&(station.vni, entry.port)) {
+                datapath.forget(&station)?;
             }
         }
-        let pins = match &self.former {
-            None => datapath::remove_all(self.instance),
-            Some(former) => former.prune(&self.outlook.holdings.links.keys().cloned().collect()),
-        };
-        errors.extend(pins.err().into_iter().flatten());
-        match all(errors) {
-            None => reason.context("nothing was changed"),
-            Some(error) => {
-                reason.context(format!("taking back what was done failed too: {error:#}"))
-            }
-        }
+        Ok(())
     }
 
-    async fn step_back(&mut self, step: Undo) -> Result<()> {
-        match step {
-            Undo::Delete(name) => self.links.delete(&name).await,
-            Undo::Adjust(link) => self.links.adjust(&link, self.netns(&link.name)?).await,
-            Undo::Row(change) => match (&mut self.former, &change.from) {
-                (Some(former), Some(value)) => former.write(change.map, &change.key, value),
-                (Some(former), None) => former.remove(change.map, &change.key),
-                // The maps go as a whole.
-                (None, _) => Ok(()),
-            },
-            Undo::Attach(ifindex, host_end) => match &mut self.former {
-                Some(former) => former.attach(ifindex, &host_end),
-                None => Ok(()),
-            },
-        }
-    }
-
-    fn netns(&self, host_end: &str) -> Result<&Netns> {
+    /// Where the workload's end of a link is, or should be.
+    pub(super) fn netns(&self, host_end: &str) -> Result<&'a Netns> {
         self.netns
             .get(host_end)
             .copied()
@@ -281,7 +337,7 @@ pub(super) async fn remove_everything(
 }
 
 /// Several errors as one.
-fn all(errors: Vec<Error>) -> Option<Error> {
+pub(super) fn all(errors: Vec<Error>) -> Option<Error> {
     let mut texts = errors.iter().map(|error| format!("{error:#}"));
     let first = texts.next()?;
     Some(texts.fold(anyhow!(first), |all, text| anyhow!("{all}; {text}")))

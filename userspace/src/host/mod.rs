@@ -6,14 +6,15 @@
 
 pub mod apply;
 pub mod places;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use maps_schema::IfIndex;
-use maps_schema::map::MapName;
 
+use apply::Applied;
 pub use apply::Summary;
 use places::Places;
 
@@ -52,15 +53,36 @@ pub struct Outlook {
     /// What must change.
     pub diff: Diff,
     object: Object,
+    requested: Option<Requested>,
 }
 
 /// A topology file that is to be loaded.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The path as the user gave it.
+    /// The path as the user gave it, for messages.
     pub path: String,
+    /// The path to be recorded: it must be understood in any folder.
+    pub absolute_path: String,
     /// The text.
     pub text: String,
+}
+
+/// A request, and the name of the source that it turned out to be.
+#[derive(Debug)]
+struct Requested {
+    name: String,
+    request: Request,
+}
+
+impl Outlook {
+    /// Whether a workload that is missing keeps what it has, because nobody could say whether it is
+    /// there.
+    #[must_use]
+    pub fn keeps(&self, workload: &str) -> bool {
+        let mut planned = self.plan.links.values();
+        self.places.missing().contains_key(workload)
+            && planned.any(|planned| planned.name.workload == workload)
+    }
 }
 
 impl Host {
@@ -86,18 +108,24 @@ impl Host {
     /// [`Problems`] in the files, a workload of `request` that is not there, or the kernel does not
     /// say what it holds.
     pub async fn look(&self, request: Option<&Request>) -> Result<Outlook> {
-        let requested = request.map(|request| document::draft(&request.path, &request.text));
-        let name = requested
-            .as_ref()
-            .map(|draft| draft.document.name.value.clone());
-        let mut drafts = self.recorded(name.as_deref())?;
-        drafts.extend(requested);
+        let draft = request.map(|request| document::draft(&request.path, &request.text));
+        let requested = request
+            .zip(draft.as_ref())
+            .map(|(request, draft)| Requested {
+                name: draft.document.name.value.clone(),
+                request: request.clone(),
+            });
+        let name = requested.as_ref().map(|requested| requested.name.as_str());
+        let mut drafts = self.recorded(name)?;
+        drafts.extend(draft);
         let topology = topology::compile_drafts(drafts).map_err(Problems)?;
         let places = Places::resolve(&topology, &Netns::current()?).await;
         if let Some(name) = name {
-            places.require(&topology, &name)?;
+            places.require(&topology, name)?;
         }
-        self.compare(topology, places).await
+        let mut outlook = self.compare(topology, places).await?;
+        outlook.requested = requested;
+        Ok(outlook)
     }
 
     /// The recorded sources but `except`.
@@ -112,8 +140,12 @@ impl Host {
 
     async fn compare(&self, topology: Topology, places: Places) -> Result<Outlook> {
         let object = Object::embedded()?;
-        let plan = Plan::new(&topology, &self.instance, &places.absent());
-        let holdings = self.observe(&places.by_host_end(&plan)).await?;
+        // Which links there are comes before where they should lead.
+        let held = self.links.observe(&BTreeMap::new()).await?;
+        let absent = places.absent(&topology, &self.instance, &held);
+        let plan = Plan::new(&topology, &self.instance, &absent);
+        let netns = places.by_host_end(&self.instance, &plan, &held);
+        let holdings = self.observe(&netns).await?;
         let diff = Diff::new(&plan, &object.fingerprint(plan.drop_events), &holdings);
         Ok(Outlook {
             topology,
@@ -122,6 +154,7 @@ impl Host {
             holdings,
             diff,
             object,
+            requested: None,
         })
     }
 
@@ -143,15 +176,11 @@ impl Host {
             .iter()
             .map(|(name, link)| (link.ifindex, name.clone()))
             .collect();
-        let mut tables = BTreeMap::new();
-        for &map in MapName::ALL {
-            tables.insert(map, datapath.rows(map)?);
-        }
         Ok(Holdings {
             attached: datapath.attached(&interfaces)?,
             fingerprint: Some(datapath.fingerprint().to_owned()),
             links,
-            tables,
+            tables: datapath.tables()?,
         })
     }
 
@@ -160,48 +189,30 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// A step failed; what was done before it is undone.
-    pub async fn load(
-        &self,
-        lock: &Locked,
-        request: Option<&Request>,
-        outlook: &Outlook,
-    ) -> Result<Summary> {
-        let name = request.map(|request| {
-            document::draft(&request.path, &request.text)
-                .document
-                .name
-                .value
-        });
-        let former = match &name {
-            Some(name) => lock.ledger().sources()?.remove(name),
-            None => None,
+    /// A step failed, and what was done before it is undone; or everything is in force and recorded,
+    /// but something old could not be removed.
+    pub async fn load(&self, lock: &Locked, outlook: &Outlook) -> Result<Summary> {
+        let Some(requested) = &outlook.requested else {
+            return self.apply(outlook).await?.finish();
         };
-        if let (Some(name), Some(request)) = (&name, request)
-            && former
-                .as_ref()
-                .is_none_or(|former| former.text != request.text || former.path != request.path)
-        {
-            let loaded = SystemTime::now();
-            let source = Source {
-                path: request.path.clone(),
-                text: request.text.clone(),
-                loaded,
-            };
-            lock.put(name, &source)?;
-        }
-        let result = self.apply(outlook).await;
-        if let (Err(_), Some(name)) = (&result, &name) {
-            match &former {
-                Some(former) => lock.put(name, former),
-                None => lock.remove(name),
-            }
-            .context("take the source out of the record again")?;
-        }
-        result
+        let name = &requested.name;
+        let former = lock.ledger().sources()?.remove(name);
+        requested.record(lock, former.as_ref())?;
+        let error = match self.apply(outlook).await {
+            Ok(applied) => return applied.finish(),
+            Err(error) => error,
+        };
+        let restored = match &former {
+            Some(former) => lock.put(name, former),
+            None => lock.remove(name),
+        };
+        Err(match restored {
+            Ok(()) => error,
+            Err(more) => error.context(format!("`{name}` stays recorded: {more:#}")),
+        })
     }
 
-    async fn apply(&self, outlook: &Outlook) -> Result<Summary> {
+    async fn apply(&self, outlook: &Outlook) -> Result<Applied> {
         bpffs::prepare(&self.instance)?;
         apply::apply(&self.instance, &self.links, outlook).await
     }
@@ -223,14 +234,42 @@ impl Host {
         if others {
             let places = Places::resolve(&topology, &Netns::current()?).await;
             let outlook = self.compare(topology, places).await?;
-            let summary = self.apply(&outlook).await?;
+            // The source stays recorded until all of it is gone, so that this can be repeated.
+            let summary = self.apply(&outlook).await?.finish()?;
             lock.remove(name)?;
             return Ok(summary);
         }
-        let holdings = self.observe(&BTreeMap::new()).await?;
+        let holdings = match self.observe(&BTreeMap::new()).await {
+            Ok(holdings) => holdings,
+            // What cannot be opened any more can still be removed.
+            Err(_) => Holdings {
+                links: self.links.observe(&BTreeMap::new()).await?,
+                ..Holdings::default()
+            },
+        };
         let summary = apply::remove_everything(&self.instance, &self.links, &holdings).await?;
         lock.remove(name)?;
         lock.remove_if_empty()?;
         Ok(summary)
+    }
+}
+
+impl Requested {
+    /// Puts the request into the record, unless it is there.
+    fn record(&self, lock: &Locked, former: Option<&Source>) -> Result<()> {
+        let Request {
+            absolute_path,
+            text,
+            ..
+        } = &self.request;
+        if former.is_some_and(|it| it.text == *text && it.path == *absolute_path) {
+            return Ok(());
+        }
+        let source = Source {
+            path: absolute_path.clone(),
+            text: text.clone(),
+            loaded: SystemTime::now(),
+        };
+        lock.put(&self.name, &source)
     }
 }

@@ -5,17 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
 
-use crate::docker::Docker;
-use crate::kernel::netns::{Netns, NetnsId};
+use crate::docker::{Docker, DockerError};
+use crate::instance::Instance;
+use crate::kernel::link::Observed;
+use crate::kernel::netns::{Netns, NetnsError, NetnsId};
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
-use crate::topology::{Place, Topology};
+use crate::topology::{Place, PortName, Topology};
 
 /// Where the workloads of a topology are.
 #[derive(Debug)]
 pub struct Places {
     found: BTreeMap<String, Netns>,
     missing: BTreeMap<String, anyhow::Error>,
+    /// Those among the missing of which nobody could say whether they are there.
+    unknown: BTreeSet<String>,
 }
 
 impl Places {
@@ -24,6 +28,7 @@ impl Places {
         let mut places = Self {
             found: BTreeMap::new(),
             missing: BTreeMap::new(),
+            unknown: BTreeSet::new(),
         };
         let wants_docker = topology
             .workloads
@@ -45,8 +50,10 @@ impl Places {
                     None => continue,
                 },
             };
-            let netns = netns.and_then(|netns| own(netns, host, &owners));
-            match netns {
+            if netns.as_ref().is_err_and(|error| !says_absent(error)) {
+                places.unknown.insert(name.clone());
+            }
+            match netns.and_then(|netns| own(netns, host, &owners)) {
                 Ok(netns) => {
                     owners.insert(netns.id(), name);
                     places.found.insert(name.clone(), netns);
@@ -88,23 +95,76 @@ impl Places {
         &self.missing
     }
 
-    /// The names of the workloads that are not there.
+    /// The workloads to be left out of the plan, given the links that are `held`. A workload whose
+    /// links are all there while nobody can say where it is itself (Docker is being restarted, and
+    /// its containers run on) is not left out: it keeps what it has.
     #[must_use]
-    pub fn absent(&self) -> BTreeSet<String> {
-        self.missing.keys().cloned().collect()
-    }
-
-    /// The namespace of every planned link, by the name of the host's end.
-    #[must_use]
-    pub fn by_host_end(&self, plan: &Plan) -> BTreeMap<String, &Netns> {
-        plan.links
-            .iter()
-            .filter_map(|(host_end, planned)| {
-                let netns = self.found.get(&planned.name.workload)?;
-                Some((host_end.clone(), netns))
-            })
+    pub fn absent(
+        &self,
+        topology: &Topology,
+        instance: &Instance,
+        held: &BTreeMap<String, Observed>,
+    ) -> BTreeSet<String> {
+        let held: BTreeSet<PortName> = held
+            .values()
+            .filter_map(|link| port_of(instance, link))
+            .collect();
+        let is_plugged_in = |workload: &str| {
+            let mut ports = topology.ports.keys();
+            ports.all(|port| port.workload != workload || held.contains(port))
+        };
+        self.missing
+            .keys()
+            .filter(|&name| !(self.unknown.contains(name) && is_plugged_in(name)))
+            .cloned()
             .collect()
     }
+
+    /// The namespace of every link that is planned or `held`, by the name of the host's end.
+    #[must_use]
+    pub fn by_host_end(
+        &self,
+        instance: &Instance,
+        plan: &Plan,
+        held: &BTreeMap<String, Observed>,
+    ) -> BTreeMap<String, &Netns> {
+        let held = held
+            .iter()
+            .filter_map(|(end, link)| Some((end, port_of(instance, link)?.workload)));
+        let planned = plan
+            .links
+            .iter()
+            .map(|(end, planned)| (end, planned.name.workload.clone()));
+        held.chain(planned)
+            .filter_map(|(end, workload)| Some((end.clone(), self.found.get(&workload)?)))
+            .collect()
+    }
+}
+
+/// The port that a link belongs to, as the link says.
+fn port_of(instance: &Instance, link: &Observed) -> Option<PortName> {
+    instance.port_of_alias(link.alias.as_deref()?)
+}
+
+/// Whether an error says that the workload is not there, and not just that nobody could tell.
+fn says_absent(error: &anyhow::Error) -> bool {
+    let docker = error.downcast_ref().is_some_and(|error| {
+        matches!(
+            error,
+            DockerError::NoSuchContainer { .. }
+                | DockerError::NotRunning { .. }
+                | DockerError::HostNetwork(_)
+        )
+    });
+    let netns = error.downcast_ref().is_some_and(|error| {
+        matches!(
+            error,
+            NetnsError::NoSuchName { .. }
+                | NetnsError::NoSuchProcess(_)
+                | NetnsError::NotANamespace(_)
+        )
+    });
+    docker || netns
 }
 
 async fn by_container(docker: &Docker, container: &str) -> Result<Netns> {

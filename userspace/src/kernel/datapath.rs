@@ -130,6 +130,18 @@ impl Datapath {
         self.program.info().context("ask about the program")
     }
 
+    /// Every row of every planned map, as [`Datapath::rows`] gives them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn tables(&self) -> Result<BTreeMap<MapName, Rows>> {
+        MapName::ALL
+            .iter()
+            .map(|&map| Ok((map, self.rows(map)?)))
+            .collect()
+    }
+
     /// Every row of a map, as bytes. Those of `COUNTERS` have empty values, because a row there
     /// should exist and nothing more can be planned about it.
     ///
@@ -175,6 +187,15 @@ impl Datapath {
     /// The kernel refuses.
     pub fn learned(&self) -> Result<BTreeMap<FdbKey, LearnedEntry>> {
         self.maps.learned()
+    }
+
+    /// Forgets a learned MAC address; one that is not known is no error.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn forget(&mut self, station: &FdbKey) -> Result<()> {
+        self.maps.forget(station)
     }
 
     /// What of ours runs at the ingress of these interfaces of the calling thread's network
@@ -260,6 +281,34 @@ pub fn remove_all(instance: &Instance) -> Result<(), Vec<anyhow::Error>> {
         }
     }
     bpffs::remove_tree(&instance.bpffs_dir(), &mut errors);
+    bpffs::remove_root_if_empty();
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
+}
+
+/// Removes what was pinned by a change that failed and before which there was no datapath:
+/// everything of this version of the map contract but the links at `interfaces`, at which programs
+/// ran before and go on running. Other versions are left alone, and may be what these links are of.
+///
+/// # Errors
+///
+/// All that went wrong: it goes on after an error. What is not there is no error.
+pub fn abandon(
+    instance: &Instance,
+    interfaces: &BTreeSet<String>,
+) -> Result<(), Vec<anyhow::Error>> {
+    let mut errors = Vec::new();
+    let pins = Pins::new(instance);
+    prune_dir(&pins.links(), |name| interfaces.contains(name), &mut errors);
+    bpffs::remove_tree(&pins.programs(), &mut errors);
+    bpffs::remove_tree(&pins.maps(), &mut errors);
+    for dir in [pins.links(), instance.pin_dir(), instance.bpffs_dir()] {
+        // A folder with something in it stays.
+        let _ = fs::remove_dir(dir);
+    }
     bpffs::remove_root_if_empty();
     if errors.is_empty() {
         Ok(())

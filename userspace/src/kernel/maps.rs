@@ -12,6 +12,7 @@ use maps_schema::map::{
     EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LEARNED,
     LearnedEntry, MapName, Neighbor, NeighborKey, Network, PortCounters,
 };
+use maps_schema::plain::bytes_of;
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::{IfIndex, PortId, Vni};
 
@@ -143,6 +144,14 @@ impl Maps {
             Ok(learned)
         };
         read().context("read the learned addresses")
+    }
+
+    pub(super) fn forget(&mut self, station: &FdbKey) -> Result<()> {
+        remove::<{ size_of::<FdbKey>() }, { size_of::<LearnedEntry>() }>(
+            &mut self.learned,
+            bytes_of(station),
+        )
+        .with_context(|| format!("forget {} in network {}", station.mac, station.vni))
     }
 }
 

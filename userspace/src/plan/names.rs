@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Neighbor,
@@ -20,6 +21,8 @@ pub struct Names {
     pub ports: BTreeMap<PortId, Named>,
     /// Networks.
     pub networks: BTreeMap<Vni, Named>,
+    /// Ports that are not in the topology any more, as their links call themselves.
+    pub former: BTreeMap<PortId, String>,
 }
 
 /// A name and where it comes from.
@@ -48,14 +51,16 @@ impl Names {
                 .iter()
                 .map(|(name, network)| (network.vni, named(name.clone(), &network.origin)))
                 .collect(),
+            former: BTreeMap::new(),
         }
     }
 
-    /// A port's name, or its id if it is not in the topology (any more).
+    /// A port's name, or its id if nobody knows the name (any more).
     #[must_use]
     pub fn port(&self, id: PortId) -> String {
-        match self.ports.get(&id) {
-            Some(named) => named.name.clone(),
+        let name = self.ports.get(&id).map(|named| &named.name);
+        match name.or_else(|| self.former.get(&id)) {
+            Some(name) => name.clone(),
             None if id == PortId::NONE => "no port".to_owned(),
             None => format!("port {:08x}", id.0),
         }
@@ -118,8 +123,10 @@ impl Names {
                 let IfIndex(ifindex) = from_bytes(key)?;
                 let port: IngressPort = from_bytes(value)?;
                 format!(
-                    "interface {ifindex} is {}{}",
+                    "interface {ifindex} is {} in {} with {}{}",
                     self.port(port.port),
+                    self.network(port.vni),
+                    port.mac,
                     flags(&port)
                 )
             }
@@ -132,11 +139,17 @@ impl Names {
         } else {
             "flooded"
         };
+        let learning = if network.flags & Network::LEARNS == 0 {
+            ""
+        } else {
+            ", learning"
+        };
         format!(
-            "{} (vni {vni}): {} ports in list {:08x}, unknown unicast {unknown}",
+            "{} (vni {vni}): {} ports in list {:08x}, unknown unicast {unknown}{learning}, ageing {:?}",
             self.network(vni),
             network.flood_len,
             network.flood.0,
+            Duration::from_nanos(network.ageing_ns),
         )
     }
 }

@@ -1,16 +1,21 @@
 //! The fourth stage of a document's journey: what must change so that the kernel holds what the plan
 //! says. It is a comparison and nothing more: nothing is read or written here.
 
+mod lines;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
-use std::fmt;
 
 use maps_schema::IfIndex;
 use maps_schema::map::MapName;
 
+pub use lines::Line;
+
 use crate::kernel::datapath::Attachment;
 use crate::kernel::link::{Observed, Peer};
 use crate::link::Link;
-use crate::plan::{Names, Plan, Tables};
+use crate::plan::{Plan, Tables};
 
 /// What the kernel holds of an instance.
 #[derive(Clone, Debug, Default)]
@@ -26,12 +31,13 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// The index of every link that is there and leads to where it should.
+    /// The index of every link that is there and leads to where it should, as far as anybody can
+    /// tell.
     #[must_use]
     pub fn interfaces(&self) -> BTreeMap<String, IfIndex> {
         self.links
             .iter()
-            .filter(|(_, observed)| observed.link().is_some())
+            .filter(|(_, observed)| observed.link().is_some() || is_left_alone(observed))
             .map(|(name, observed)| (name.clone(), observed.ifindex))
             .collect()
     }
@@ -116,18 +122,26 @@ fn is_current(holdings: &Holdings, host_end: &str, fingerprint: &str) -> bool {
         .is_some_and(|found| found.sound && found.fingerprint.as_deref() == Some(fingerprint))
 }
 
+/// A whole link to a workload of which nobody can say where it is stays as it is.
+fn is_left_alone(observed: &Observed) -> bool {
+    observed.peer == Peer::Unasked && observed.alias.is_some()
+}
+
 fn link_changes(plan: &Plan, holdings: &Holdings) -> BTreeMap<String, LinkChange> {
     let mut changes = BTreeMap::new();
     for (name, planned) in &plan.links {
         let to = planned.link.clone();
-        let change = match holdings.links.get(name).map(|observed| &observed.peer) {
+        let change = match holdings.links.get(name) {
             None => LinkChange::Create(to),
-            Some(Peer::Inside(from)) if *from == to => continue,
-            Some(Peer::Inside(from)) if !from.needs_recreation(&to) => LinkChange::Adjust {
-                from: from.clone(),
-                to,
+            Some(observed) if is_left_alone(observed) => continue,
+            Some(observed) => match observed.link() {
+                Some(from) if *from == to => continue,
+                Some(from) if !from.needs_recreation(&to) => LinkChange::Adjust {
+                    from: from.clone(),
+                    to,
+                },
+                _ => LinkChange::Recreate(to),
             },
-            Some(_) => LinkChange::Recreate(to),
         };
         changes.insert(name.clone(), change);
     }
@@ -179,145 +193,4 @@ pub fn row_changes(from: &Tables, to: &Tables) -> Vec<RowChange> {
         }
     }
     changes
-}
-
-/// One line of a listing of changes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Line {
-    /// `+` is added, `~` is changed, `-` is removed.
-    pub sign: char,
-    /// What kind of thing.
-    pub kind: &'static str,
-    /// Which one, and how.
-    pub text: String,
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sign, kind, text } = self;
-        write!(f, "{sign} {kind:<10} {text}")
-    }
-}
-
-impl Diff {
-    /// The changes in words.
-    #[must_use]
-    pub fn lines(&self, plan: &Plan, holdings: &Holdings) -> Vec<Line> {
-        let mut lines = Vec::new();
-        if self.program {
-            let sign = if holdings.fingerprint.is_some() {
-                '~'
-            } else {
-                '+'
-            };
-            lines.push(Line {
-                sign,
-                kind: "program",
-                text: "port_ingress".to_owned(),
-            });
-        }
-        for (name, change) in &self.links {
-            lines.push(link_line(name, change, plan, holdings));
-        }
-        for name in &self.attach {
-            let changed = !matches!(self.links.get(name), Some(LinkChange::Create(_)));
-            let sign = if changed { '~' } else { '+' };
-            let text = format!("port_ingress at {name} ({})", port_of(name, plan, holdings));
-            lines.push(Line {
-                sign,
-                kind: "attachment",
-                text,
-            });
-        }
-        lines.extend(self.rows.iter().map(|change| row_line(change, &plan.names)));
-        lines
-    }
-}
-
-fn port_of(host_end: &str, plan: &Plan, holdings: &Holdings) -> String {
-    if let Some(planned) = plan.links.get(host_end) {
-        return planned.name.to_string();
-    }
-    let alias = holdings
-        .links
-        .get(host_end)
-        .and_then(|observed| observed.alias.as_deref());
-    alias
-        .and_then(|alias| alias.rsplit(':').next())
-        .unwrap_or("half-made")
-        .to_owned()
-}
-
-fn link_line(name: &str, change: &LinkChange, plan: &Plan, holdings: &Holdings) -> Line {
-    let port = port_of(name, plan, holdings);
-    let (sign, text) = match change {
-        LinkChange::Create(_) => ('+', format!("{port} ({name})")),
-        LinkChange::Recreate(_) => ('~', format!("{port} ({name}), made again")),
-        LinkChange::Adjust { from, to } => ('~', format!("{port} ({name}): {}", changed(from, to))),
-        LinkChange::Delete => ('-', format!("{port} ({name})")),
-    };
-    Line {
-        sign,
-        kind: "link",
-        text,
-    }
-}
-
-fn changed(from: &Link, to: &Link) -> String {
-    let mut parts = Vec::new();
-    if from.mtu != to.mtu {
-        parts.push(format!("mtu {}", to.mtu));
-    }
-    if from.up != to.up {
-        parts.push("up".to_owned());
-    }
-    if from.alias != to.alias {
-        parts.push("alias".to_owned());
-    }
-    let (old, new) = (&from.inside, &to.inside);
-    parts.extend(
-        new.addresses
-            .difference(&old.addresses)
-            .map(|it| format!("+{it}")),
-    );
-    parts.extend(
-        old.addresses
-            .difference(&new.addresses)
-            .map(|it| format!("-{it}")),
-    );
-    let route = |it: &crate::link::Route| format!("{} via {}", it.to, it.via);
-    parts.extend(
-        new.routes
-            .difference(&old.routes)
-            .map(|it| format!("+{}", route(it))),
-    );
-    parts.extend(
-        old.routes
-            .difference(&new.routes)
-            .map(|it| format!("-{}", route(it))),
-    );
-    parts.join(", ")
-}
-
-fn row_line(change: &RowChange, names: &Names) -> Line {
-    let (sign, value) = match (&change.from, &change.to) {
-        (None, Some(to)) => ('+', to.as_slice()),
-        (Some(_), Some(to)) => ('~', to.as_slice()),
-        (Some(from), None) => ('-', from.as_slice()),
-        (None, None) => (' ', [].as_slice()),
-    };
-    let kind = match change.map {
-        MapName::Counters => "counters",
-        MapName::Ports => "port",
-        MapName::Neighbors => "neighbor",
-        MapName::Fdb => "fdb",
-        MapName::Flood => "flood",
-        MapName::Networks => "network",
-        MapName::Interfaces => "interface",
-    };
-    Line {
-        sign,
-        kind,
-        text: names.describe(change.map, &change.key, value),
-    }
 }

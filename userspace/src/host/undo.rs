@@ -1,0 +1,121 @@
+//! How the steps of a change are taken back when a later one fails.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Error, Result};
+use maps_schema::IfIndex;
+use maps_schema::map::{EgressPort, IngressPort, MapName};
+use maps_schema::plain::{bytes_of, from_bytes};
+
+use super::apply::{Work, all};
+use crate::diff::RowChange;
+use crate::kernel::datapath::{self, Datapath};
+use crate::link::Link;
+
+/// How to take a step back.
+pub(super) enum Undo {
+    /// A link was made.
+    Delete(String),
+    /// A link was changed.
+    Adjust(Link),
+    /// A link was deleted, and this was its index.
+    Restore(Link, IfIndex),
+    /// A row was changed.
+    Row(RowChange),
+    /// A link was given another program.
+    Attach(IfIndex, String),
+}
+
+impl Work<'_> {
+    /// Undoes what was done, last step first, and says so beside the reason.
+    pub(super) async fn take_back(mut self, reason: Error) -> Error {
+        let mut again = Vec::new();
+        while let Some(step) = self.undo.pop() {
+            if self.step_back(&step).await.is_err() {
+                again.push(step);
+            }
+        }
+        // A link cannot have its route back before another one has lost it: what failed is tried
+        // once more when nothing is in its way any longer.
+        let mut errors = Vec::new();
+        for step in again {
+            errors.extend(self.step_back(&step).await.err());
+        }
+        let held: BTreeSet<String> = self.outlook.holdings.links.keys().cloned().collect();
+        let pins = match &self.former {
+            None => datapath::abandon(self.instance, &held),
+            Some(former) => former.prune(&held),
+        };
+        errors.extend(pins.err().into_iter().flatten());
+        match all(errors) {
+            None => reason.context("nothing was changed"),
+            Some(error) => {
+                reason.context(format!("taking back what was done failed too: {error:#}"))
+            }
+        }
+    }
+
+    async fn step_back(&mut self, step: &Undo) -> Result<()> {
+        match step {
+            Undo::Delete(name) => self.links.delete(name).await,
+            Undo::Adjust(link) => {
+                let link = self.with_mtu(link);
+                self.links.adjust(&link, self.netns(&link.name)?).await
+            }
+            Undo::Restore(link, ifindex) => self.restore(link, *ifindex).await,
+            Undo::Row(change) => match (&mut self.former, &change.from) {
+                (Some(former), Some(value)) => former.write(change.map, &change.key, value),
+                (Some(former), None) => former.remove(change.map, &change.key),
+                // The maps go as a whole.
+                (None, _) => Ok(()),
+            },
+            Undo::Attach(ifindex, host_end) => match &mut self.former {
+                Some(former) => former.attach(*ifindex, host_end),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Makes a link that was deleted anew. The kernel gives it another index, which its rows learn
+    /// here: they have been taken back to what they were before the link was deleted.
+    async fn restore(&mut self, link: &Link, before: IfIndex) -> Result<()> {
+        let link = self.with_mtu(link);
+        // Whatever a first attempt left.
+        self.links.delete(&link.name).await?;
+        let ifindex = self.links.create(&link, self.netns(&link.name)?).await?;
+        let row = self.outlook.holdings.tables.get(&MapName::Interfaces);
+        let row = row.and_then(|rows| from_bytes(rows.get(bytes_of(&before))?));
+        if let Some(former) = &mut self.former {
+            former.attach(ifindex, &link.name)?;
+            if let Some(ingress) = row {
+                move_rows(former, &ingress, before, ifindex)?;
+            }
+        }
+        self.links.adjust(&link, self.netns(&link.name)?).await
+    }
+
+    /// Where the ends of a link had different MTUs nobody noted which; they get the planned one.
+    fn with_mtu(&self, link: &Link) -> Link {
+        let planned = self.outlook.plan.links.get(&link.name);
+        let mtu = match planned {
+            Some(planned) if link.mtu == 0 => planned.link.mtu,
+            _ => link.mtu,
+        };
+        Link {
+            mtu,
+            ..link.clone()
+        }
+    }
+}
+
+fn move_rows(
+    datapath: &mut Datapath,
+    ingress: &IngressPort,
+    before: IfIndex,
+    ifindex: IfIndex,
+) -> Result<()> {
+    let egress = EgressPort { ifindex };
+    datapath.write(MapName::Ports, bytes_of(&ingress.port), bytes_of(&egress))?;
+    datapath.write(MapName::Interfaces, bytes_of(&ifindex), bytes_of(ingress))?;
+    datapath.remove(MapName::Interfaces, bytes_of(&before))
+}
