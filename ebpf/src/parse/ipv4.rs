@@ -147,9 +147,17 @@ mod tests {
             assert_eq!(changed(0, &[0x40 | ihl]), malformed, "a header too short");
         }
         assert_eq!(changed(0, &[0x48]), malformed, "a header beyond the packet");
-        assert_eq!(changed(2, &[0, 19]), malformed, "a packet within its header");
+        assert_eq!(
+            changed(2, &[0, 19]),
+            malformed,
+            "a packet within its header"
+        );
         assert_eq!(changed(2, &[0, 29]), malformed, "a packet beyond the frame");
-        assert_eq!(changed(2, &[0, 0]), malformed, "no length, but no room for more");
+        assert_eq!(
+            changed(2, &[0, 0]),
+            malformed,
+            "no length, but no room for more"
+        );
         for len in 0..28 {
             assert_eq!(parse_packet(&udp()[..len]), malformed, "{len}");
         }

@@ -206,13 +206,18 @@ mod tests {
         ];
         let mut start = 54;
         for count in 0..=all.len() {
-            for headers in [all[..count].to_vec(), all[..count].iter().rev().copied().collect()] {
+            for headers in [
+                all[..count].to_vec(),
+                all[..count].iter().rev().copied().collect(),
+            ] {
                 let packet = parse_packet(&chain(&headers, 17, &UDP)).unwrap();
                 assert_eq!(packet.payload, Span { start, len: 8 }, "{headers:?}");
                 assert_eq!(packet.protocol, 17);
                 assert_eq!(packet.transport.destination, 0x5678);
             }
-            start += all.get(count).map_or(0, |(_, header)| 1 + header.len() as u32);
+            start += all
+                .get(count)
+                .map_or(0, |(_, header)| 1 + header.len() as u32);
         }
     }
 

@@ -225,7 +225,11 @@ mod tests {
     fn frames_cut_off_anywhere_yield_nothing_from_beyond() {
         let solicitation = nd(135, DB.v6, &[option(1, WEB.mac)]);
         let message = icmpv6(WEB.v6, DB.v6, &solicitation);
-        let chain = [&[60_u8, 0, 1, 4, 0, 0, 0, 0] as &[u8], &[58, 0, 1, 4, 0, 0, 0, 0]].concat();
+        let chain = [
+            &[60_u8, 0, 1, 4, 0, 0, 0, 0] as &[u8],
+            &[58, 0, 1, 4, 0, 0, 0, 0],
+        ]
+        .concat();
         let extended = ipv6(WEB.v6, DB.v6, 0, &[&chain as &[u8], &message].concat());
         let frames = [
             WEB.udp_to(&DB),
