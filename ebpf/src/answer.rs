@@ -205,7 +205,7 @@ mod tests {
             forwarded,
             frame(60, &extended),
             frame(58, &nd(135, DB.v6, &[])),
-            frame(58, &nd(135, DB.v6, &[nonce.clone()])),
+            frame(58, &nd(135, DB.v6, std::slice::from_ref(&nonce))),
             frame(58, &nd(135, DB.v6, &[option(1, WEB.mac), nonce])),
         ] {
             assert_flooded(&tables(), &WEB, &frame, &[DB, CACHE]);
