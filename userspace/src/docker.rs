@@ -35,7 +35,7 @@ pub enum DockerError {
     /// There is no socket.
     #[error(
         "no Docker engine at {socket}: is Docker installed and running \
-         (`systemctl start docker`)? DOCKER_HOST names another socket"
+         (`systemctl start docker`)? If it listens elsewhere, set DOCKER_HOST"
     )]
     NoEngine {
         /// The socket.

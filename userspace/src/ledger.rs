@@ -108,26 +108,32 @@ impl Ledger {
             let Some(name) = file.to_str().and_then(|file| file.strip_suffix(".yaml")) else {
                 continue;
             };
-            if is_source_name(name) {
-                sources.insert(name.to_owned(), self.source(name)?);
+            if is_source_name(name)
+                && let Some(source) = self.source(name)?
+            {
+                sources.insert(name.to_owned(), source);
             }
         }
         Ok(sources)
     }
 
-    fn source(&self, name: &str) -> Result<Source> {
+    /// One source, or nothing if it was removed while the folder was being listed.
+    fn source(&self, name: &str) -> Result<Option<Source>> {
         let path = self.text_path(name);
-        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.with_context(|| format!("read {}", path.display()))?,
+        };
         // A note that is missing or torn costs a file name in a message, not the source.
         let note: Note = fs::read(self.note_path(name))
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
-        Ok(Source {
+        Ok(Some(Source {
             path: note.path,
             loaded: UNIX_EPOCH + Duration::from_secs(note.loaded),
             text,
-        })
+        }))
     }
 
     /// Takes the right to change the instance, waiting for another process for at most `patience`.

@@ -4,13 +4,17 @@
 //! `document`, `topology`, `plan`, `diff` and `trace` do no I/O; only `document` knows YAML and only
 //! `kernel` knows aya and netlink.
 
+pub mod cli;
+pub mod diff;
 pub mod docker;
 pub mod document;
 pub mod fnv;
+pub mod host;
 pub mod instance;
 pub mod kernel;
 pub mod ledger;
 pub mod link;
+pub mod plan;
 pub mod problem;
 pub mod similar;
 pub mod source;

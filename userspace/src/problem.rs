@@ -79,6 +79,24 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// All problems of one attempt, as one error.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (idx, problem) in self.0.iter().enumerate() {
+            if idx > 0 {
+                writeln!(f)?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
 /// A [`Problem`] in the form that `miette` draws.
 ///
 /// `miette` draws one file per diagnostic: the labels in other files than the first become related

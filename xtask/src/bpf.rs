@@ -8,7 +8,7 @@ use crate::toolchain::{TARGET, Toolchain};
 use crate::workspace::Workspace;
 use crate::{process, terminal};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) const PACKAGE: &str = "bowline-ebpf";
@@ -35,12 +35,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     process::run(&mut command)
         .map_err(|_| Failure::new("the BPF programs do not build; cargo says why above"))?;
 
-    let built = workspace
-        .target
-        .join("bpf")
-        .join(TARGET)
-        .join("release")
-        .join(PACKAGE);
+    let built = folder(workspace).join(TARGET).join("release").join(PACKAGE);
     let bytes = fs::read(&built).context(|| format!("cannot read {}", built.display()))?;
     refuse_trap(&bytes, &workspace.shorten(&built))?;
     let object = workspace.object();
@@ -66,9 +61,7 @@ pub(crate) fn cargo(
 ) -> Result<Command> {
     let mut command = toolchain.cargo(workspace, subcommand)?;
     command.args(["--release", "--package", PACKAGE, "--bin", PACKAGE]);
-    command
-        .arg("--target-dir")
-        .arg(workspace.target.join("bpf"));
+    command.arg("--target-dir").arg(folder(workspace));
     // One codegen unit: bpf-linker sees the whole program anyway, and the object is the same
     // on every machine, however many processors it has.
     command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
@@ -78,6 +71,12 @@ pub(crate) fn cargo(
         .env_remove("RUSTFLAGS")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags().join("\x1f"));
     Ok(command)
+}
+
+/// Cargo's folder for this build. The object is copied out of it, because cargo touches files in
+/// here on every run, and the build script of `bowline` watches the folder of the object.
+fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("bpf-build")
 }
 
 fn rustflags() -> Vec<String> {
@@ -113,6 +112,9 @@ fn refuse_trap(object: &[u8], name: &str) -> Result<()> {
 fn replace_if_changed(path: &Path, bytes: &[u8]) -> Result<bool> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(false);
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).context(|| format!("cannot make {}", folder.display()))?;
     }
     let neighbour = path.with_extension(format!("o.{}", std::process::id()));
     fs::write(&neighbour, bytes).context(|| format!("cannot write {}", neighbour.display()))?;

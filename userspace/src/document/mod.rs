@@ -85,6 +85,15 @@ pub fn draft(path: &str, text: &str) -> Draft {
     }
 }
 
+/// A value as YAML, for output.
+///
+/// # Errors
+///
+/// The value cannot be written, as one with a key that is no scalar.
+pub fn to_yaml(value: &serde_json::Value) -> anyhow::Result<String> {
+    Ok(serde_saphyr::to_string(value)?)
+}
+
 /// The name of the source, which every place in the file is to carry, before the file is judged.
 fn source_name(root: &Node) -> Option<String> {
     let Value::Map(entries) = &root.value else {

@@ -356,4 +356,18 @@ mod tests {
         assert_eq!(&text[spot.offset..spot.offset + spot.len], "é");
         assert_eq!((spot.line, spot.column), (1, 8));
     }
+
+    #[test]
+    fn places_are_kept_between_characters() {
+        let text = Text::new("é\r\nb\rc\n");
+        let place = |offset, len| {
+            let spot = text.at(offset, len);
+            (spot.offset, spot.len, spot.line, spot.column)
+        };
+        assert_eq!(place(1, 2), (0, 3, 1, 1));
+        assert_eq!(place(4, 1), (4, 1, 2, 1));
+        assert_eq!(place(6, 1), (6, 1, 3, 1));
+        assert_eq!(place(8, 5), (8, 0, 4, 1));
+        assert_eq!(place(usize::MAX, usize::MAX), (8, 0, 4, 1));
+    }
 }

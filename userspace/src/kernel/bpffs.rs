@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use rustix::mount::MountFlags;
 
 use crate::instance::{BPFFS_ROOT, Instance};
@@ -49,15 +49,13 @@ impl Pins {
 /// The process is in a mount namespace of its own, as `ip netns exec` makes one, in which a mount
 /// would vanish together with it; or rights are missing.
 pub fn prepare(instance: &Instance) -> Result<()> {
-    let private = is_mount_namespace_private();
+    let outside = ancestor_in_another_mount_namespace();
     if !is_bpffs(Path::new(MOUNT_POINT))? {
-        if private {
-            bail!(NOT_PERMANENT);
-        }
+        ensure!(outside.is_none(), NOT_PERMANENT);
         rustix::mount::mount("bpf", MOUNT_POINT, "bpf", MountFlags::empty(), c"mode=0700")
             .with_context(|| format!("mount the BPF file system on {MOUNT_POINT}"))?;
-    } else if private && !is_the_same_as_pid_1_sees() {
-        bail!(NOT_PERMANENT);
+    } else if let Some(pid) = outside {
+        ensure!(sees_the_same(pid), NOT_PERMANENT);
     }
     let pins = Pins::new(instance);
     for dir in [pins.maps(), pins.programs(), pins.links()] {
@@ -82,23 +80,44 @@ fn is_bpffs(path: &Path) -> Result<bool> {
     Ok(kind == BPF_FS_MAGIC)
 }
 
-/// Whether mounts made by this process would be seen by nobody else. If that cannot be found out,
-/// they probably would be seen.
-fn is_mount_namespace_private() -> bool {
-    let identity = |path: &str| {
-        fs::metadata(path)
-            .map(|metadata| (metadata.dev(), metadata.ino()))
-            .ok()
-    };
-    match (identity("/proc/self/ns/mnt"), identity("/proc/1/ns/mnt")) {
-        (Some(own), Some(first)) => own != first,
-        _ => false,
+/// The nearest process above this one that does not see the mounts which this one makes. Often it is
+/// the shell in which somebody typed `ip netns exec`; asking process 1 alone is not enough, because
+/// not every root may look at that.
+fn ancestor_in_another_mount_namespace() -> Option<u32> {
+    let own = mount_namespace("self")?;
+    let mut pid = std::process::id();
+    while let Some(parent) = parent(pid) {
+        if mount_namespace(&parent.to_string()).is_some_and(|other| other != own) {
+            return Some(parent);
+        }
+        pid = parent;
     }
+    None
 }
 
-fn is_the_same_as_pid_1_sees() -> bool {
-    let device = |path: &str| fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    device(MOUNT_POINT) == device("/proc/1/root/sys/fs/bpf")
+fn mount_namespace(process: &str) -> Option<(u64, u64)> {
+    let metadata = fs::metadata(format!("/proc/{process}/ns/mnt")).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    parent_in(&status).filter(|&parent| parent != 0)
+}
+
+fn parent_in(status: &str) -> Option<u32> {
+    let value = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    value.trim().parse().ok()
+}
+
+/// Whether another process sees the same BPF file system as this one; if that cannot be found out,
+/// it probably does.
+fn sees_the_same(pid: u32) -> bool {
+    let device = |path: &str| fs::metadata(path).map(|metadata| metadata.dev());
+    match device(&format!("/proc/{pid}/root{MOUNT_POINT}")) {
+        Ok(other) => device(MOUNT_POINT).is_ok_and(|own| own == other),
+        Err(_) => true,
+    }
 }
 
 /// The folders of every version of the map contract that the instance has pins of.
@@ -150,4 +169,28 @@ pub(crate) fn note(removal: io::Result<()>, path: &Path, errors: &mut Vec<anyhow
 pub(crate) fn remove_root_if_empty() {
     // Another instance's folder in it is the ordinary reason for a failure.
     let _ = fs::remove_dir(BPFFS_ROOT);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parent_is_in_the_status() {
+        assert_eq!(parent_in("Name:\tx\nPid:\t7\nPPid:\t3\n"), Some(3));
+        assert_eq!(parent_in("Name:\tx\n"), None);
+        assert!(parent(std::process::id()).is_some());
+    }
+
+    #[test]
+    fn removing_what_is_not_there_is_no_error() {
+        let root = tempfile::tempdir().unwrap();
+        let mut errors = Vec::new();
+        remove_tree(&root.path().join("absent"), &mut errors);
+        fs::create_dir_all(root.path().join("a/b")).unwrap();
+        fs::write(root.path().join("a/b/c"), "").unwrap();
+        remove_tree(&root.path().join("a"), &mut errors);
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(entries(root.path()).unwrap(), Vec::<PathBuf>::new());
+    }
 }

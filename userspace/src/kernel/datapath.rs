@@ -27,6 +27,7 @@ const VERIFIER_LINES: usize = 25;
 /// The pinned datapath of an instance, opened.
 #[derive(Debug)]
 pub struct Datapath {
+    instance: Instance,
     pins: Pins,
     maps: Maps,
     program: SchedClassifier,
@@ -105,6 +106,7 @@ impl Datapath {
             .map(|(info, fingerprint)| (info.id(), fingerprint))
             .collect();
         Ok(Some(Self {
+            instance: instance.clone(),
             maps: Maps::open(&maps_dir)?,
             attacher: Attacher::new(mode, pins.links(), by_id),
             pins,
@@ -209,9 +211,10 @@ impl Datapath {
         self.attacher.detach(ifindex, interface)
     }
 
-    /// Removes the pins of programs other than this one and of links at interfaces other than
-    /// `interfaces`. It comes last in a change: an older program goes on running where it is still
-    /// attached, but nobody knows any more what it was made from.
+    /// Removes the pins of programs other than this one, of links at interfaces other than
+    /// `interfaces`, and everything of other versions of the map contract. It comes last in a change:
+    /// an older program goes on running where it is still attached, but nobody knows any more what
+    /// it was made from.
     ///
     /// # Errors
     ///
@@ -225,6 +228,11 @@ impl Datapath {
             |name| interfaces.contains(name),
             &mut errors,
         );
+        let versions = bpffs::versions(&self.instance).unwrap_or_default();
+        let current = self.instance.pin_dir();
+        for version in versions.iter().filter(|&version| *version != current) {
+            bpffs::remove_tree(version, &mut errors);
+        }
         if errors.is_empty() {
             Ok(())
         } else {

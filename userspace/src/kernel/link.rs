@@ -206,21 +206,16 @@ impl Links {
         Ok(number)
     }
 
-    /// Makes a link; what was done is undone if a step fails.
+    /// Makes a link with both ends down and without addresses. [`Links::adjust`] completes it; until
+    /// then it counts as half-made. Between the two the datapath is attached, so that no frame gets
+    /// past it into the host's own stack.
     ///
     /// # Errors
     ///
     /// [`InterfaceTaken`] when the workload has an interface of that name; else the kernel refuses.
     pub async fn create(&self, link: &Link, netns: &Netns) -> Result<IfIndex> {
         self.create_pair(link, netns).await?;
-        match self.finish(link, netns).await {
-            Ok(ifindex) => Ok(ifindex),
-            Err(error) => Err(match self.delete(&link.name).await {
-                Ok(()) => error,
-                Err(undo) => error.context(format!("and removing {} failed: {undo:#}", link.name)),
-            }),
-        }
-        .with_context(|| format!("make the link {}", self.describe(link)))
+        Ok(IfIndex(self.end(&link.name).await?.index))
     }
 
     /// One request makes both ends, the workload's one in its namespace and under its final name,
@@ -263,16 +258,8 @@ impl Links {
         Err(system_error(error)).with_context(|| format!("make the link {}", self.describe(link)))
     }
 
-    async fn finish(&self, link: &Link, netns: &Netns) -> Result<IfIndex> {
-        let end = self.end(&link.name).await?;
-        self.set_host_up(&end, link).await?;
-        self.inside_of(&end, link, netns).await?;
-        self.set_alias(&end, link).await?;
-        Ok(IfIndex(end.index))
-    }
-
-    /// Changes an existing link into what it should be, as far as [`Link::needs_recreation`] does
-    /// not say otherwise. Only what differs is touched, and the link stays up.
+    /// Completes a new link, or changes an existing one into what it should be, as far as
+    /// [`Link::needs_recreation`] does not say otherwise. Only what differs is touched, and the link stays up.
     ///
     /// # Errors
     ///

@@ -38,8 +38,7 @@ pub(super) fn vnis<'a>(
     for name in names {
         let hash = fnv1a_32(name);
         let folded = (hash >> 24) ^ (hash & Vni::MAX);
-        // There are far more identifiers than networks in a file that fits into memory limits; were
-        // there not, the network without one would be reported by its absence.
+        // There are far more identifiers than networks in any file that the parser takes.
         let free = (folded..=Vni::MAX)
             .chain(1..folded)
             .filter_map(Vni::new)
@@ -74,6 +73,9 @@ mod tests {
     fn names_that_meet_take_the_next_number() {
         // A known pair of words with the same FNV-1a hash.
         assert_eq!(fnv1a_32("costarring"), fnv1a_32("liquid"));
+        let names = [port("liquid", "eth0"), port("costarring", "eth0")];
+        let ids = port_ids(&names.iter().collect());
+        assert_eq!(ids[&names[0]].0, ids[&names[1]].0 + 1);
         let vnis = vnis(["liquid", "costarring"], []);
         let first = vnis["costarring"].number();
         assert_eq!(vnis["liquid"].number(), first + 1);

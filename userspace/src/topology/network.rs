@@ -15,7 +15,7 @@ use crate::source::Origin;
 
 /// After this time the Linux bridge forgets an address too.
 const DEFAULT_AGEING: Duration = Duration::from_secs(300);
-/// The range of IEEE 802.1Q-2022, table 8-6, opened to one second for tests and laboratories.
+/// IEEE 802.1Q's range of 10 to 1,000,000 seconds, opened downwards for tests and laboratories.
 const AGEING_SECONDS: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 
 /// Checks all networks. Each has an entry in the result, whatever is wrong with it.

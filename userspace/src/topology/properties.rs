@@ -275,40 +275,42 @@ fn scalar() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Every key, and some names.
+const KEYS: &[&str] = &[
+    "version",
+    "name",
+    "defaults",
+    "networks",
+    "workloads",
+    "subnets",
+    "vni",
+    "mtu",
+    "unknown_unicast",
+    "ageing",
+    "container",
+    "netns",
+    "pid",
+    "ports",
+    "network",
+    "addresses",
+    "interface",
+    "mac",
+    "routes",
+    "to",
+    "via",
+    "learning",
+    "spoofing",
+    "front",
+    "back",
+    "web",
+];
+
 /// A file with the right keys, mostly, and any values.
 fn wild() -> impl Strategy<Value = Value> {
-    let keys = [
-        "version",
-        "name",
-        "defaults",
-        "networks",
-        "workloads",
-        "subnets",
-        "vni",
-        "mtu",
-        "unknown_unicast",
-        "ageing",
-        "container",
-        "netns",
-        "pid",
-        "ports",
-        "network",
-        "addresses",
-        "interface",
-        "mac",
-        "routes",
-        "to",
-        "via",
-        "learning",
-        "spoofing",
-        "front",
-        "back",
-        "web",
-    ];
-    let tree = scalar().prop_recursive(4, 64, 6, move |inner| {
+    let tree = scalar().prop_recursive(4, 64, 6, |inner| {
         prop_oneof![
             vec(inner.clone(), 0..4).prop_map(Value::Array),
-            vec((select(keys.to_vec()), inner), 0..6).prop_map(object),
+            vec((select(KEYS), inner), 0..6).prop_map(object),
         ]
     });
     let port = vec(

@@ -13,6 +13,9 @@ use std::process::Command;
 /// The instance keeps the demo's bowline apart from a real one on the same machine.
 const INSTANCE: &str = "demo";
 
+/// Where bowline keeps its state; in the demo, in the lab's folder, which goes away as a whole.
+const STATE_VARIABLE: &str = "BOWLINE_STATE_DIR";
+
 pub(super) struct Stage {
     root: PathBuf,
     path: OsString,
@@ -64,9 +67,10 @@ impl Stage {
     pub(super) fn way_in(&self, workspace: &Workspace) -> String {
         let folder = workspace.target.join("release");
         format!(
-            "sudo nsenter {} env DOCKER_HOST={} \"PATH={}:$PATH\" bash",
+            "sudo nsenter {} env DOCKER_HOST={} {STATE_VARIABLE}={} \"PATH={}:$PATH\" bash",
             lab::entry(lab::HOST),
             engine::address(),
+            state_folder().display(),
             folder.display()
         )
     }
@@ -80,7 +84,9 @@ impl Stage {
 
     fn surround(&self, command: &mut Command) {
         command.current_dir(&self.root).env("PATH", &self.path);
-        command.env("DOCKER_HOST", engine::address());
+        command
+            .env("DOCKER_HOST", engine::address())
+            .env(STATE_VARIABLE, state_folder());
     }
 }
 
@@ -95,8 +101,13 @@ pub(super) fn bowline(workspace: &Workspace) -> Command {
     command
         .arg(lab::entry(lab::HOST))
         .arg(workspace.binary())
-        .args(["--instance", INSTANCE]);
+        .args(["--instance", INSTANCE])
+        .env(STATE_VARIABLE, state_folder());
     command
+}
+
+fn state_folder() -> PathBuf {
+    lab::path("state")
 }
 
 fn path(workspace: &Workspace) -> Result<OsString> {

@@ -121,26 +121,15 @@ fn attached_mode(mode: Mode) {
         let attached = plugged.attachment(&two).unwrap();
         assert_eq!(attached.fingerprint.as_deref(), Some(two.fingerprint()));
         plugged.is_counting(&two);
+        let old_version = instance.bpffs_dir().join("v0/links");
+        fs::create_dir_all(&old_version).unwrap();
         two.prune(&BTreeSet::from([name.clone()])).unwrap();
+        assert!(!instance.bpffs_dir().join("v0").exists());
         eventually("the old program is gone", || !is_loaded(ids[0]));
         plugged.is_counting(&two);
         drop(two);
 
-        let opened = Datapath::open(instance).unwrap().unwrap();
-        assert_eq!(opened.program_info().unwrap().id(), ids[1]);
-        let again = plugged.load(true, mode);
-        assert_eq!(
-            again.program_info().unwrap().id(),
-            ids[1],
-            "loaded once more"
-        );
-        again.detach(plugged.ifindex, &name).unwrap();
-        again.detach(plugged.ifindex, &name).unwrap();
-        assert_eq!(plugged.attachment(&again), None);
-        drop((opened, again));
-        remove_all(instance).unwrap();
-        remove_all(instance).unwrap();
-        assert!(Datapath::open(instance).unwrap().is_none());
+        unplug(&plugged, mode, ids[1]);
     })
     .unwrap();
     assert_eq!(plugged.host.contents(), before);
@@ -148,6 +137,26 @@ fn attached_mode(mode: Mode) {
     eventually("the programs are gone", || {
         !ids.iter().any(|&id| is_loaded(id))
     });
+}
+
+/// Finds the loaded program again, and removes everything.
+fn unplug(plugged: &Plugged, mode: Mode, program: u32) {
+    let (instance, name) = (&plugged.instance.0, &plugged.link.name);
+    let opened = Datapath::open(instance).unwrap().unwrap();
+    assert_eq!(opened.program_info().unwrap().id(), program);
+    let again = plugged.load(true, mode);
+    assert_eq!(
+        again.program_info().unwrap().id(),
+        program,
+        "loaded once more"
+    );
+    again.detach(plugged.ifindex, name).unwrap();
+    again.detach(plugged.ifindex, name).unwrap();
+    assert_eq!(plugged.attachment(&again), None);
+    drop((opened, again));
+    remove_all(instance).unwrap();
+    remove_all(instance).unwrap();
+    assert!(Datapath::open(instance).unwrap().is_none());
 }
 
 fn write_rows(datapath: &mut Datapath, ifindex: IfIndex) {

@@ -103,8 +103,21 @@ fn a_link_is_adjusted_without_going_down() {
             "{end}"
         );
         assert_eq!(carrier(), changes_before, "the link went down in between");
+    });
+}
 
-        // What others did to it is seen and put right.
+#[test]
+fn what_others_did_to_a_link_is_seen_and_put_right() {
+    if !is_root() {
+        return;
+    }
+    let (host, workload) = (Space::new("host"), Space::new("work"));
+    let instance = Owned::new("spoiled");
+    let before = wanted(&instance.0, 1);
+    block_on(async {
+        let netns = workload.open();
+        let links = Links::in_netns(&instance.0, &host.open()).unwrap();
+        create(&links, &before, &netns).await;
         workload.ip(&["link", "set", "eth0", "down"]);
         workload.ip(&["link", "set", "eth0", "mtu", "1300"]);
         workload.ip(&["address", "add", "10.7.0.1/24", "dev", "eth0"]);

@@ -1,0 +1,112 @@
+//! `bowline load`: puts a topology into force.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{self, Format, GREEN, RESET};
+use super::plan::warn_of_missing;
+use super::{Global, read};
+use crate::host::{Host, Summary};
+use crate::ledger::Ledger;
+
+/// Put a topology into force
+///
+/// Only what differs from what the kernel holds is touched; loading the same file again does nothing.
+/// Several files can be loaded side by side, each under its `name:`; loading a file replaces what was
+/// loaded under its name before. If anything fails, everything is as it was.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  sudo bowline load examples/two-containers.yaml\n  \
+    sudo bowline load        # after a container or the machine was restarted"
+)]
+pub(super) struct Load {
+    /// A topology file, `-` for the standard input; without one, everything that is recorded as
+    /// loaded is put into force again
+    #[arg(value_name = "FILE")]
+    file: Option<String>,
+    /// Wait this many seconds for another bowline to finish changing the instance
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    wait: u64,
+}
+
+#[derive(Serialize)]
+struct Loaded {
+    changed: bool,
+    links_created: usize,
+    links_adjusted: usize,
+    links_deleted: usize,
+    rows_written: usize,
+    rows_removed: usize,
+}
+
+impl From<Summary> for Loaded {
+    fn from(summary: Summary) -> Self {
+        Self {
+            changed: !summary.is_empty(),
+            links_created: summary.created,
+            links_adjusted: summary.adjusted,
+            links_deleted: summary.deleted,
+            rows_written: summary.written,
+            rows_removed: summary.removed,
+        }
+    }
+}
+
+impl Load {
+    pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
+        let request = self.file.as_deref().map(read).transpose()?;
+        let instance = global.instance()?;
+        let host = Host::new(&instance)?;
+        let lock = Ledger::new(&instance).lock(Duration::from_secs(self.wait))?;
+        let result = async {
+            let outlook = host.look(request.as_ref()).await?;
+            warn_of_missing(&outlook);
+            host.load(&lock, request.as_ref(), &outlook).await
+        };
+        let summary = match result.await {
+            Ok(summary) => summary,
+            Err(error) => {
+                lock.remove_if_empty()?;
+                return Err(error);
+            }
+        };
+        print(global.output, "loaded", summary)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints what was changed.
+pub(super) fn print(format: Format, done: &str, summary: Summary) -> Result<()> {
+    if format != Format::Table {
+        return output::print_value(format, &Loaded::from(summary));
+    }
+    if summary.is_empty() {
+        return output::print_line(format!("{GREEN}{done}{RESET}: nothing had to be changed"));
+    }
+    let Summary {
+        program,
+        created,
+        adjusted,
+        deleted,
+        written,
+        removed,
+    } = summary;
+    let parts = [
+        (usize::from(program), "program"),
+        (created, "links made"),
+        (adjusted, "links changed"),
+        (deleted, "links deleted"),
+        (written, "rows written"),
+        (removed, "rows removed"),
+    ];
+    let text: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    output::print_line(format!("{GREEN}{done}{RESET}: {}", text.join(", ")))
+}

@@ -1,0 +1,83 @@
+//! `bowline plan`: what `load` would change.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{self, Format, GREEN, RED, RESET, YELLOW};
+use super::{DIFFERS, Global, read};
+use crate::diff::Line;
+use crate::host::{Host, Outlook};
+
+/// Show what `load` would change, without changing anything
+///
+/// `+` would be added, `~` changed, `-` removed. The exit code is 10 if there is any difference.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: sudo bowline plan shop.yaml || test $? -eq 10")]
+pub(super) struct PlanVerb {
+    /// A topology file; without one, everything that is recorded as loaded is compared
+    #[arg(value_name = "FILE")]
+    file: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Change {
+    action: &'static str,
+    kind: &'static str,
+    text: String,
+}
+
+impl PlanVerb {
+    pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
+        let request = self.file.as_deref().map(read).transpose()?;
+        let host = Host::new(&global.instance()?)?;
+        let outlook = host.look(request.as_ref()).await?;
+        warn_of_missing(&outlook);
+        let lines = outlook.diff.lines(&outlook.plan, &outlook.holdings);
+        print(global.output, &lines)?;
+        Ok(if lines.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(DIFFERS)
+        })
+    }
+}
+
+/// Says which workloads of other sources are not there.
+pub(super) fn warn_of_missing(outlook: &Outlook) {
+    for (workload, reason) in outlook.places.missing() {
+        output::warn(format!("workload `{workload}` stays unplugged: {reason:#}"));
+    }
+}
+
+fn print(format: Format, lines: &[Line]) -> Result<()> {
+    if format != Format::Table {
+        let changes: Vec<Change> = lines
+            .iter()
+            .map(|line| Change {
+                action: match line.sign {
+                    '+' => "add",
+                    '-' => "remove",
+                    _ => "change",
+                },
+                kind: line.kind,
+                text: line.text.clone(),
+            })
+            .collect();
+        return output::print_value(format, &changes);
+    }
+    if lines.is_empty() {
+        return output::print_line("nothing to do");
+    }
+    for line in lines {
+        let color = match line.sign {
+            '+' => GREEN,
+            '-' => RED,
+            _ => YELLOW,
+        };
+        output::print_line(format!("{color}{line}{RESET}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! `bowline show`: what is loaded, and how the kernel holds it.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use maps_schema::PortId;
+use maps_schema::map::LearnedEntry;
+use serde::Serialize;
+
+use super::Global;
+use super::output::{self, DIM, Format, RESET};
+use crate::host::{Host, Outlook};
+use crate::kernel::clock;
+use crate::kernel::datapath::Datapath;
+use crate::ledger::Ledger;
+use crate::topology::{Port, PortName, UnknownUnicast};
+
+/// Show what is loaded and how the kernel holds it
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  sudo bowline show\n  sudo bowline show ports -o json")]
+pub(super) struct Show {
+    /// Only this part
+    #[arg(value_enum, value_name = "PART")]
+    part: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Part {
+    /// The files that are loaded
+    Sources,
+    /// The virtual networks
+    Networks,
+    /// Where workloads plug in
+    Ports,
+    /// MAC addresses that were learned
+    Learned,
+}
+
+#[derive(Serialize, Default)]
+struct Shown {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources: Option<Vec<Source>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    networks: Option<Vec<Network>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<Vec<PortState>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learned: Option<Vec<Learned>>,
+}
+
+#[derive(Serialize)]
+struct Source {
+    name: String,
+    path: String,
+    loaded_unix: u64,
+}
+
+#[derive(Serialize)]
+struct Network {
+    name: String,
+    vni: u32,
+    subnets: Vec<String>,
+    mtu: u32,
+    unknown_unicast: &'static str,
+    ports: usize,
+    origin: String,
+}
+
+#[derive(Serialize)]
+struct PortState {
+    name: String,
+    network: String,
+    mac: String,
+    addresses: Vec<String>,
+    host_interface: Option<String>,
+    state: &'static str,
+    reason: Option<String>,
+    origin: String,
+}
+
+#[derive(Serialize)]
+struct Learned {
+    network: String,
+    mac: String,
+    port: String,
+    age_ms: u64,
+}
+
+impl Show {
+    pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
+        let instance = global.instance()?;
+        let outlook = Host::new(&instance)?.look(None).await?;
+        let wants = |part| self.part.is_none_or(|wanted| wanted == part);
+        let mut shown = Shown::default();
+        if wants(Part::Sources) {
+            shown.sources = Some(sources(&Ledger::new(&instance))?);
+        }
+        if wants(Part::Networks) {
+            shown.networks = Some(networks(&outlook));
+        }
+        if wants(Part::Ports) {
+            shown.ports = Some(ports(&outlook));
+        }
+        if wants(Part::Learned) {
+            let datapath = Datapath::open(&instance)?;
+            shown.learned = Some(datapath.map_or(Ok(Vec::new()), |it| learned(&it, &outlook))?);
+        }
+        match global.output {
+            Format::Table => print(&shown)?,
+            format => output::print_value(format, &shown)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn sources(ledger: &Ledger) -> Result<Vec<Source>> {
+    let seconds = |time: std::time::SystemTime| {
+        time.duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs())
+    };
+    Ok(ledger
+        .sources()?
+        .into_iter()
+        .map(|(name, source)| Source {
+            name,
+            path: source.path,
+            loaded_unix: seconds(source.loaded),
+        })
+        .collect())
+}
+
+fn networks(outlook: &Outlook) -> Vec<Network> {
+    let topology = &outlook.topology;
+    topology
+        .networks
+        .iter()
+        .map(|(name, network)| Network {
+            name: name.clone(),
+            vni: network.vni.number(),
+            subnets: network.subnets.iter().map(ToString::to_string).collect(),
+            mtu: network.mtu,
+            unknown_unicast: match network.unknown_unicast {
+                UnknownUnicast::Drop => "drop",
+                UnknownUnicast::Flood => "flood",
+            },
+            ports: topology
+                .ports
+                .values()
+                .filter(|port| port.network == *name)
+                .count(),
+            origin: network.origin.to_string(),
+        })
+        .collect()
+}
+
+fn ports(outlook: &Outlook) -> Vec<PortState> {
+    outlook
+        .topology
+        .ports
+        .iter()
+        .map(|(name, port)| port_state(name, port, outlook))
+        .collect()
+}
+
+fn port_state(name: &PortName, port: &Port, outlook: &Outlook) -> PortState {
+    let planned = outlook.plan.link_of(port.id);
+    let host_end = planned.map(|planned| planned.link.name.clone());
+    let is_there = host_end.as_ref().is_some_and(|host_end| {
+        !outlook.diff.links.contains_key(host_end) && !outlook.diff.attach.contains(host_end)
+    });
+    let missing = outlook.places.missing().get(&name.workload);
+    let (state, reason) = match missing {
+        Some(reason) => ("unplugged", Some(format!("{reason:#}"))),
+        None if is_there => ("up", None),
+        None => (
+            "stale",
+            Some("the kernel holds it differently: run `bowline load`".to_owned()),
+        ),
+    };
+    PortState {
+        name: name.to_string(),
+        network: port.network.clone(),
+        mac: port.mac.to_string(),
+        addresses: port.addresses.iter().map(ToString::to_string).collect(),
+        host_interface: host_end.filter(|_| is_there),
+        state,
+        reason,
+        origin: port.origin.to_string(),
+    }
+}
+
+fn learned(datapath: &Datapath, outlook: &Outlook) -> Result<Vec<Learned>> {
+    let names = &outlook.plan.names;
+    let now_ns = clock::coarse_ns();
+    let age = |entry: &LearnedEntry| now_ns.saturating_sub(entry.seen_ns);
+    let ageing: BTreeMap<_, _> = outlook
+        .topology
+        .networks
+        .values()
+        .map(|network| (network.vni, network.ageing.as_nanos()))
+        .collect();
+    let is_fresh = |vni, entry: &LearnedEntry| {
+        ageing
+            .get(&vni)
+            .is_some_and(|&ageing| u128::from(age(entry)) < ageing)
+    };
+    let port = |id: PortId| names.port(id);
+    Ok(datapath
+        .learned()?
+        .iter()
+        .filter(|(key, entry)| is_fresh(key.vni, entry))
+        .map(|(key, entry)| Learned {
+            network: names.network(key.vni),
+            mac: key.mac.to_string(),
+            port: port(entry.port),
+            age_ms: age(entry) / 1_000_000,
+        })
+        .collect())
+}
+
+fn print(shown: &Shown) -> Result<()> {
+    let mut first = true;
+    let mut section = |header: &[&str], rows: &[Vec<String>]| -> Result<()> {
+        if !std::mem::take(&mut first) {
+            output::print_line("")?;
+        }
+        output::print_table(header, rows)
+    };
+    if let Some(sources) = &shown.sources {
+        let rows: Vec<_> = sources
+            .iter()
+            .map(|it| vec![it.name.clone(), it.path.clone()])
+            .collect();
+        section(&["SOURCE", "FILE"], &rows)?;
+    }
+    if let Some(networks) = &shown.networks {
+        let rows: Vec<_> = networks.iter().map(network_row).collect();
+        section(
+            &["NETWORK", "VNI", "SUBNETS", "MTU", "PORTS", "DECLARED"],
+            &rows,
+        )?;
+    }
+    if let Some(ports) = &shown.ports {
+        let rows: Vec<_> = ports.iter().map(port_row).collect();
+        section(
+            &["PORT", "NETWORK", "ADDRESSES", "MAC", "INTERFACE", "STATE"],
+            &rows,
+        )?;
+        for port in ports {
+            if let Some(reason) = &port.reason {
+                output::print_line(format!("{DIM}{}: {reason}{RESET}", port.name))?;
+            }
+        }
+    }
+    if let Some(learned) = shown.learned.as_ref().filter(|learned| !learned.is_empty()) {
+        let rows: Vec<_> = learned
+            .iter()
+            .map(|it| {
+                let age = format!("{}.{} s", it.age_ms / 1000, it.age_ms % 1000 / 100);
+                vec![it.network.clone(), it.mac.clone(), it.port.clone(), age]
+            })
+            .collect();
+        section(&["NETWORK", "LEARNED MAC", "PORT", "AGE"], &rows)?;
+    }
+    Ok(())
+}
+
+fn network_row(network: &Network) -> Vec<String> {
+    vec![
+        network.name.clone(),
+        network.vni.to_string(),
+        network.subnets.join(" "),
+        network.mtu.to_string(),
+        network.ports.to_string(),
+        network.origin.clone(),
+    ]
+}
+
+fn port_row(port: &PortState) -> Vec<String> {
+    vec![
+        port.name.clone(),
+        port.network.clone(),
+        port.addresses.join(" "),
+        port.mac.clone(),
+        port.host_interface
+            .clone()
+            .unwrap_or_else(|| "-".to_owned()),
+        port.state.to_owned(),
+    ]
+}

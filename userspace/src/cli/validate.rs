@@ -1,0 +1,55 @@
+//! `bowline validate`: reads and checks, without touching anything.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{self, Format, GREEN, RESET};
+use super::{Global, read};
+use crate::document;
+use crate::problem::Problems;
+use crate::topology;
+
+/// Check topology files, without touching anything
+///
+/// Several files are checked as they would be loaded side by side. It needs no rights.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: bowline validate examples/two-containers.yaml")]
+pub(super) struct Validate {
+    /// Topology files; `-` is the standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Valid {
+    networks: usize,
+    workloads: usize,
+    ports: usize,
+}
+
+impl Validate {
+    pub(super) fn run(self, global: &Global) -> Result<ExitCode> {
+        let mut drafts = Vec::new();
+        for file in &self.files {
+            let request = read(file)?;
+            drafts.push(document::draft(&request.path, &request.text));
+        }
+        let topology = topology::compile_drafts(drafts).map_err(Problems)?;
+        let valid = Valid {
+            networks: topology.networks.len(),
+            workloads: topology.workloads.len(),
+            ports: topology.ports.len(),
+        };
+        match global.output {
+            Format::Table => output::print_line(format!(
+                "{GREEN}valid{RESET}: {} networks, {} workloads, {} ports",
+                valid.networks, valid.workloads, valid.ports
+            ))?,
+            format => output::print_value(format, &valid)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

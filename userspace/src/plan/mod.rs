@@ -1,0 +1,136 @@
+//! The third stage of a document's journey: everything that the kernel of this host must contain so
+//! that the topology is in force.
+//!
+//! A plan is a pure function of the topology: the same input gives the same bytes. What it cannot
+//! know are the indexes that the kernel gives to interfaces; the few rows that hold them are made by
+//! [`Plan::rows`] when the links exist. What comes next is `diff`, which compares a plan with what
+//! the kernel holds.
+
+mod names;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use maps_schema::map::{IngressPort, MapName};
+use maps_schema::{IfIndex, PortId};
+
+pub use names::{Named, Names};
+
+use crate::instance::Instance;
+use crate::link::{Inside, Link};
+use crate::topology::{Port, PortName, Spoofing, Topology};
+
+/// The rows of every planned map, by map and key, as the kernel has them.
+pub type Tables = BTreeMap<MapName, BTreeMap<Vec<u8>, Vec<u8>>>;
+
+/// Everything that the kernel of this host must contain.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Plan {
+    /// The links, by the name of the host's end.
+    pub links: BTreeMap<String, PlannedLink>,
+    /// The rows that do not depend on interfaces.
+    constant: Tables,
+    /// What ids stand for.
+    pub names: Names,
+    /// Whether dropped frames are reported as events.
+    pub drop_events: bool,
+}
+
+/// A link and the port that it realizes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PlannedLink {
+    /// The port.
+    pub name: PortName,
+    /// The port's row, as the datapath needs it when a frame comes in.
+    pub ingress: IngressPort,
+    /// The veth pair.
+    pub link: Link,
+}
+
+impl Plan {
+    /// Plans for one host. Ports of workloads that are `absent` (not running at this moment) are left
+    /// out: nobody is told that their addresses can be reached.
+    #[must_use]
+    pub fn new(topology: &Topology, instance: &Instance, absent: &BTreeSet<String>) -> Self {
+        let present: Vec<(&PortName, &Port)> = topology
+            .ports
+            .iter()
+            .filter(|(name, _)| !absent.contains(&name.workload))
+            .collect();
+        let links = present
+            .iter()
+            .filter_map(|&(name, port)| {
+                let planned = PlannedLink {
+                    name: name.clone(),
+                    ingress: ingress_port(topology, port)?,
+                    link: link(instance, name, port),
+                };
+                Some((planned.link.name.clone(), planned))
+            })
+            .collect();
+        Self {
+            links,
+            constant: rows::constant(topology, &present),
+            names: Names::new(topology),
+            drop_events: topology.drop_events,
+        }
+    }
+
+    /// All rows, given the interfaces that exist so far, by the name of the host's end. A port whose
+    /// interface does not exist yet has no rows that lead to it.
+    #[must_use]
+    pub fn rows(&self, interfaces: &BTreeMap<String, IfIndex>) -> Tables {
+        let mut tables = self.constant.clone();
+        for (host_end, planned) in &self.links {
+            if let Some(&ifindex) = interfaces.get(host_end) {
+                rows::add_interface(&mut tables, ifindex, &planned.ingress);
+            }
+        }
+        tables
+    }
+
+    /// The planned link of a port.
+    #[must_use]
+    pub fn link_of(&self, port: PortId) -> Option<&PlannedLink> {
+        self.links
+            .values()
+            .find(|planned| planned.ingress.port == port)
+    }
+}
+
+fn ingress_port(topology: &Topology, port: &Port) -> Option<IngressPort> {
+    let network = topology.networks.get(&port.network)?;
+    let learning = if port.learning {
+        IngressPort::LEARNING
+    } else {
+        0
+    };
+    let spoofing = match port.spoofing {
+        Spoofing::Deny => 0,
+        Spoofing::Allow => IngressPort::MAY_SPOOF,
+    };
+    Some(IngressPort {
+        port: port.id,
+        vni: network.vni,
+        mac: port.mac,
+        flags: learning | spoofing,
+        reserved: 0,
+    })
+}
+
+fn link(instance: &Instance, name: &PortName, port: &Port) -> Link {
+    Link {
+        name: instance.host_end(port.id),
+        alias: instance.alias(name),
+        mtu: port.mtu,
+        up: true,
+        inside: Inside {
+            interface: name.interface.clone(),
+            mac: port.mac,
+            addresses: port.addresses.iter().copied().collect(),
+            routes: port.routes.iter().copied().collect(),
+        },
+    }
+}
