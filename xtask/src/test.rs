@@ -21,11 +21,12 @@ Usage: cargo xtask test [LEVEL...]
 Levels (default: all of them, in this order):
   unit      unit, property and doc tests of every crate; no root, no BPF toolchain
   cases     case files through the datapath on the host; no root, no BPF toolchain
+  edge      links, maps and programs in the kernel, one by one
   kernel    case files through the loaded programs; the kernel must agree with the host
   netns     namespaces as hosts and workloads: real frames
   docker    a real Docker engine in a namespace of its own
 
-The last three run as root (sudo when not root). The last line is always of the form
+The last four run as root (sudo when not root). The last line is always of the form
 `N passed, N failed, N skipped`. A failed test, or a level without any, gives exit code 1.
 
 Examples:
@@ -42,7 +43,7 @@ struct Level {
     privileged: bool,
 }
 
-const LEVELS: [Level; 5] = [
+const LEVELS: [Level; 6] = [
     Level {
         name: "unit",
         module: None,
@@ -52,6 +53,11 @@ const LEVELS: [Level; 5] = [
         name: "cases",
         module: Some("host_cases"),
         privileged: false,
+    },
+    Level {
+        name: "edge",
+        module: Some("kernel_edge"),
+        privileged: true,
     },
     Level {
         name: "kernel",

@@ -101,7 +101,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn count(&self, port: PortId, count: Count) {
-        let Some(counters) = COUNTERS.get_ptr_mut(&port) else {
+        let Some(counters) = COUNTERS.get_ptr_mut(port) else {
             return;
         };
         // SAFETY: the row is this CPU's own, and a program is not interrupted by another one that

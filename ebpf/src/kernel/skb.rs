@@ -98,12 +98,11 @@ impl Frame for Skb {
                 size_of::<T>() as u32,
             )
         };
-        // SAFETY: all bytes are initialized, and any bytes are a valid plain value.
-        if result == 0 {
-            Ok(unsafe { value.assume_init() })
-        } else {
-            Err(Short)
+        if result != 0 {
+            return Err(Short);
         }
+        // SAFETY: all bytes are initialized, and any bytes are a valid plain value.
+        Ok(unsafe { value.assume_init() })
     }
 
     /// Always through the helper: a direct write at a variable offset is refused by the verifier,

@@ -3,7 +3,8 @@
 use maps_schema::{DropReason, Ip};
 
 use super::ethernet::HEADER_LEN;
-use super::{Fragment, Kind, Packet, Span, transport};
+use super::transport::{self, Head};
+use super::{Fragment, Kind, Packet, Span};
 use crate::frame::Frame;
 
 /// Length of a header without options, in bytes.
@@ -55,10 +56,10 @@ pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Drop
         len: total_len - header_len,
     };
     let head = match header_len as usize {
-        MIN_HEADER_LEN => frame.fixed::<{ HEADER_LEN + MIN_HEADER_LEN }, [u16; 2]>(),
-        _with_options => frame.load(packet.payload.start),
+        MIN_HEADER_LEN => Head::from(frame.fixed::<{ HEADER_LEN + MIN_HEADER_LEN }, [u16; 2]>()),
+        _with_options => Head::from(frame.load(packet.payload.start)),
     };
-    transport::parse(head, packet);
+    transport::parse(&head, packet);
     Ok(())
 }
 

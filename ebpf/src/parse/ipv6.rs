@@ -5,7 +5,8 @@ use core::ops::ControlFlow;
 use maps_schema::{DropReason, Ip};
 
 use super::ethernet::HEADER_LEN as ETHERNET_LEN;
-use super::{Fragment, Kind, Packet, Span, discovery, transport};
+use super::transport::{self, Head};
+use super::{Fragment, Kind, Packet, Span, discovery};
 use crate::frame::{Frame, Step};
 
 /// Length of the fixed header in bytes.
@@ -58,11 +59,11 @@ pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Drop
     };
     let head = if is_extension(next_header) {
         follow(frame, packet)?;
-        frame.load(packet.payload.start)
+        Head::from(frame.load(packet.payload.start))
     } else {
-        frame.fixed::<{ ETHERNET_LEN + HEADER_LEN }, [u16; 2]>()
+        Head::from(frame.fixed::<{ ETHERNET_LEN + HEADER_LEN }, [u16; 2]>())
     };
-    transport::parse(head, packet);
+    transport::parse(&head, packet);
     discovery::parse(frame, packet)
 }
 

@@ -12,15 +12,36 @@ pub const UDP: u8 = 17;
 /// Protocol number of ICMPv6.
 pub const ICMPV6: u8 = 58;
 
-/// Parses the transport header, of which `head` is the first four bytes.
+/// The first four bytes of what may be a transport header. They are zero where there are none: see
+/// the module above about values that are not defined.
+pub(super) struct Head {
+    words: [u16; 2],
+    present: bool,
+}
+
+impl From<Result<[u16; 2], Short>> for Head {
+    #[inline(always)]
+    fn from(words: Result<[u16; 2], Short>) -> Self {
+        match words {
+            Ok(words) => Self {
+                words,
+                present: true,
+            },
+            Err(Short) => Self {
+                words: [0; 2],
+                present: false,
+            },
+        }
+    }
+}
+
+/// Parses the transport header.
 #[inline(always)]
-pub(super) fn parse(head: Result<[u16; 2], Short>, packet: &mut Packet) {
-    let Ok([first, second]) = head else {
-        return;
-    };
-    if matches!(packet.fragment, Fragment::Later) {
+pub(super) fn parse(head: &Head, packet: &mut Packet) {
+    if !head.present || matches!(packet.fragment, Fragment::Later) {
         return;
     }
+    let [first, second] = head.words;
     packet.transport = match packet.protocol {
         TCP | UDP if packet.payload.len >= 8 => Transport {
             kind: TransportKind::Ports,

@@ -155,7 +155,7 @@ fn an_interface_name_that_is_taken_is_an_error_and_nothing_stays() {
 }
 
 #[test]
-fn a_step_that_fails_is_undone() {
+fn a_link_that_cannot_be_completed_says_why_and_can_be_deleted() {
     if !is_root() {
         return;
     }
@@ -169,17 +169,21 @@ fn a_step_that_fails_is_undone() {
     block_on(async {
         let links = Links::in_netns(&instance.0, &host.open()).unwrap();
         let netns = workload.open();
-        let error = links.create(&wanted, &netns).await.unwrap_err();
+        links.create(&wanted, &netns).await.unwrap();
+        let error = links.adjust(&wanted, &netns).await.unwrap_err();
         let text = format!("{error:#}");
         assert!(
             text.contains("w1/eth0") && text.contains("192.0.2.1"),
             "{text}"
         );
+        links.delete(&wanted.name).await.unwrap();
         // IPv6 with an MTU that it cannot have.
         wanted = super::wanted(&instance.0, 1);
         wanted.mtu = 1000;
-        let error = links.create(&wanted, &netns).await.unwrap_err();
+        links.create(&wanted, &netns).await.unwrap();
+        let error = links.adjust(&wanted, &netns).await.unwrap_err();
         assert!(format!("{error:#}").contains("1280"), "{error:#}");
+        links.delete(&wanted.name).await.unwrap();
     });
     assert_eq!((host.contents(), workload.contents()), before);
 }

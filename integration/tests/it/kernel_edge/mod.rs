@@ -161,9 +161,13 @@ async fn observe(links: &Links, name: &str, netns: &Netns) -> Option<Observed> {
     links.observe(&places).await.unwrap().remove(name)
 }
 
-/// Makes the link, and checks that what is there is what was asked for.
+/// Makes the link and completes it, and checks that it counts as half-made until then, and that what
+/// is there in the end is what was asked for.
 async fn create(links: &Links, link: &Link, netns: &Netns) -> IfIndex {
     let ifindex = links.create(link, netns).await.unwrap();
+    let observed = observe(links, &link.name, netns).await.unwrap();
+    assert_eq!((observed.link(), observed.alias.as_deref()), (None, None));
+    links.adjust(link, netns).await.unwrap();
     let observed = observe(links, &link.name, netns).await.unwrap();
     assert_eq!(observed.link(), Some(link));
     assert_eq!(observed.ifindex, ifindex);
