@@ -5,3 +5,4 @@ pub mod case;
 pub mod cast;
 pub mod checksum;
 pub mod frame;
+pub mod lab;

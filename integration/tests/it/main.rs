@@ -2,4 +2,5 @@
 
 mod cases;
 mod host_cases;
+mod kernel_cases;
 mod kernel_edge;
