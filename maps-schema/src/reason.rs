@@ -2,13 +2,13 @@
 
 /// Declares the reasons once: code point, name for machines and sentence for people.
 macro_rules! reasons {
-    ($($(#[$doc:meta])+ $variant:ident = $code:literal, $name:literal;)+) => {
+    ($($(#[doc = $line:literal])+ $variant:ident = $code:literal, $name:literal;)+) => {
         /// Why a frame was dropped. The code point is also the index into
         /// [`PortCounters::drops`](crate::record::PortCounters::drops).
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(u8)]
         pub enum DropReason {
-            $($(#[$doc])+ $variant = $code,)+
+            $($(#[doc = $line])+ $variant = $code,)+
         }
 
         impl DropReason {
@@ -19,6 +19,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// What it means, as a sentence for people.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($line),+).trim_ascii_start(),)+ }
             }
         }
 
@@ -93,6 +99,12 @@ mod tests {
             assert_eq!(DropReason::try_from(reason as u8), Ok(reason));
             assert!((reason as usize) < REASON_SLOTS);
             assert!(names.insert(reason.name()));
+            assert!(reason.meaning().ends_with('.'));
+            assert!(
+                reason
+                    .meaning()
+                    .starts_with(|first: char| first.is_ascii_uppercase())
+            );
         }
         assert_eq!(DropReason::try_from(0), Err(0));
         assert_eq!(DropReason::try_from(255), Err(255));

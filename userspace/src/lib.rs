@@ -20,3 +20,4 @@ pub mod similar;
 pub mod source;
 mod suggestion;
 pub mod topology;
+pub mod trace;

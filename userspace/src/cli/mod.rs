@@ -9,6 +9,7 @@ mod plan;
 mod schema;
 mod show;
 mod stats;
+mod trace;
 mod unload;
 mod validate;
 
@@ -81,6 +82,7 @@ enum Verb {
     Unload(unload::Unload),
     Show(show::Show),
     Stats(stats::Stats),
+    Trace(trace::TraceVerb),
     Drops(drops::Drops),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -113,6 +115,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Unload(verb) => block_on(verb.run(&global)),
         Verb::Show(verb) => block_on(verb.run(&global)),
         Verb::Stats(verb) => block_on(verb.run(&global)),
+        Verb::Trace(verb) => block_on(verb.run(&global)),
         Verb::Drops(verb) => block_on(verb.run(&global)),
         Verb::Schema(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),

@@ -1,0 +1,85 @@
+//! `bowline trace`: what becomes of a packet, and why.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::output::{self, Format};
+use super::{DIFFERS, Global};
+use crate::host::{Host, Outlook};
+use crate::instance::Instance;
+use crate::kernel::clock;
+use crate::kernel::datapath::Datapath;
+use crate::trace::{self, Protocol, Query};
+
+/// Show every decision that a packet meets, with the line of the file behind it
+///
+/// The datapath itself runs, over what is recorded as loaded; with `--live`, over what is in the
+/// kernel. No packet is sent. The exit code is 10 if the packet does not arrive.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  sudo bowline trace web db\n  \
+    sudo bowline trace web/eth0 10.77.0.20 tcp 5432 --live")]
+pub(super) struct TraceVerb {
+    /// The sender: a workload or one of its ports (`web`, `web/eth0`)
+    from: String,
+    /// The receiver: a workload, a port, or an IP address
+    to: String,
+    /// `tcp`, `udp` or `icmp`
+    #[arg(default_value = "tcp")]
+    protocol: Protocol,
+    /// The receiver's port; 80 if not given
+    port: Option<u16>,
+    /// Over what is in the kernel, learned addresses included
+    #[arg(long)]
+    live: bool,
+}
+
+impl TraceVerb {
+    pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
+        let instance = global.instance()?;
+        let outlook = Host::new(&instance)?.look(None).await?;
+        let tables = if self.live {
+            live_tables(&instance, &outlook)?
+        } else {
+            trace::planned_tables(&outlook.plan)
+        };
+        let Self {
+            from,
+            to,
+            protocol,
+            port,
+            ..
+        } = self;
+        let query = Query {
+            from: &from,
+            to: &to,
+            protocol,
+            port,
+        };
+        let trace = trace::trace(&outlook.topology, &outlook.plan, tables, &query)?;
+        match global.output {
+            Format::Table => output::print_line(trace.to_string().trim_end())?,
+            format => output::print_value(format, &trace)?,
+        }
+        Ok(if trace.arrives {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::from(DIFFERS)
+        })
+    }
+}
+
+fn live_tables(instance: &Instance, outlook: &Outlook) -> Result<datapath::memory::MemoryTables> {
+    let Some(datapath) = Datapath::open(instance)? else {
+        bail!(
+            "nothing is loaded in instance {}: run `bowline load FILE`",
+            instance.name()
+        );
+    };
+    Ok(trace::tables_of(
+        &outlook.holdings.tables,
+        datapath.learned()?,
+        clock::coarse_ns(),
+    ))
+}

@@ -1,0 +1,271 @@
+//! The journey of one packet: the workload's decision, the question for the next hop, the frame.
+
+use std::net::IpAddr;
+
+use datapath::memory::MemoryTables;
+use datapath::{Action, Frame};
+use etherparse::err::packet::BuildVecWriteError;
+use maps_schema::{IfIndex, Mac, PortId};
+
+use super::departure::Departure;
+use super::outcome::{Circumstances, NotSent, Outcome};
+use super::packet::Station;
+use super::party::NamedPort;
+use super::record::Passage;
+use super::route::Hop;
+use super::story::Story;
+use super::{Error, Protocol, Query, Stage, Step, Trace, packet, party};
+use crate::link::link_local;
+use crate::plan::{Plan, PlannedLink};
+use crate::source::Origin;
+use crate::topology::{Port, Topology};
+
+/// Traces the packet that the query asks about.
+pub(super) fn travel(
+    topology: &Topology,
+    plan: &Plan,
+    tables: &MemoryTables,
+    query: &Query<'_>,
+) -> Result<Trace, Error> {
+    let sender = party::sender(topology, query.from)?;
+    let receiver = party::receiver(topology, query.to)?;
+    let mut journey = Journey {
+        topology,
+        plan,
+        tables,
+        steps: Vec::new(),
+    };
+    let (verdict, arrives) = match journey.depart(&sender, &receiver, query.protocol) {
+        Ok(departure) => journey.cross(&departure, query)?,
+        Err(outcome) => {
+            let arrives = matches!(outcome, Outcome::Kept { .. });
+            (outcome, arrives)
+        }
+    };
+    Ok(Trace {
+        steps: journey.steps,
+        verdict,
+        arrives,
+    })
+}
+
+/// A packet on its way.
+pub(super) struct Journey<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) plan: &'a Plan,
+    pub(super) tables: &'a MemoryTables,
+    pub(super) steps: Vec<Step>,
+}
+
+/// What the workload knows after its question.
+enum Answer {
+    /// The next hop's MAC address.
+    Mac(Mac),
+    /// Nothing; but this is the MAC address that it was told before, if ever.
+    Before(Mac),
+    /// Nothing, which is the end.
+    Nobody(Outcome),
+}
+
+impl<'a> Journey<'a> {
+    pub(super) fn tell(&mut self, stage: Stage, text: String, origin: Option<&Origin>) {
+        self.steps.push(Step {
+            stage,
+            text,
+            origin: origin.map(ToString::to_string),
+        });
+    }
+
+    /// The way through the virtual network: what becomes of the packet, and whether it arrives.
+    fn cross(
+        &mut self,
+        departure: &Departure<'a>,
+        query: &Query<'_>,
+    ) -> Result<(Outcome, bool), BuildVecWriteError> {
+        let answer = match departure.way.hop {
+            Hop::Group(mac) => Answer::Mac(mac),
+            Hop::OnLink(_) | Hop::Via(..) => self.ask(departure)?,
+        };
+        let port = query.port.unwrap_or(Query::DEFAULT_PORT);
+        let what = match query.protocol {
+            Protocol::Tcp => format!("a TCP SYN to port {port}"),
+            Protocol::Udp => format!("a UDP datagram to port {port}"),
+            Protocol::Icmp => "an echo request".to_owned(),
+        };
+        let (mac, text) = match answer {
+            Answer::Mac(mac) => (mac, format!("sends {what} in a frame to {mac}")),
+            Answer::Before(mac) => {
+                let text = format!("sends {what} all the same, if it was told {mac} before");
+                (mac, text)
+            }
+            Answer::Nobody(outcome) => return Ok((outcome, false)),
+        };
+        self.tell(Stage::Frame, text, None);
+        let destination = Station {
+            mac,
+            ip: departure.destination,
+        };
+        let wire = packet::packet(departure.source(), destination, query.protocol, port)?;
+        let passage = self.pass(Stage::Frame, departure, &wire);
+        Ok(self.judge(departure, &passage))
+    }
+
+    /// Asks for the MAC address of the next hop.
+    fn ask(&mut self, departure: &Departure<'a>) -> Result<Answer, BuildVecWriteError> {
+        let hop = departure.next_hop();
+        let protocol = if hop.is_ipv4() {
+            "ARP"
+        } else {
+            "neighbor discovery"
+        };
+        let text = format!("asks all stations: who has {hop}? ({protocol})");
+        self.tell(Stage::Question, text, None);
+        let wire = packet::question(departure.source(), hop)?;
+        let passage = self.pass(Stage::Question, departure, &wire);
+        if passage.is_answered()
+            && let Ok(mac) = passage.frame.fixed::<6, Mac>()
+        {
+            let text = format!("answered at once: {hop} is at {mac}");
+            self.tell(Stage::Question, text, None);
+            return Ok(Answer::Mac(mac));
+        }
+        Ok(self.wait(departure, &passage))
+    }
+
+    /// The network did not answer by itself: who will?
+    fn wait(&mut self, departure: &Departure<'a>, passage: &Passage) -> Answer {
+        let hop = departure.next_hop();
+        let circumstances = self.circumstances(departure);
+        match circumstances.holder {
+            Some((name, port)) if passage.reached().contains(&port.id) => {
+                let text = format!("{name} answers: {hop} is at {}", port.mac);
+                self.tell(Stage::Question, text, Some(&port.origin));
+                Answer::Mac(port.mac)
+            }
+            Some((name, port)) => {
+                let why = if circumstances.is_plugged {
+                    "is not reached"
+                } else {
+                    "is not plugged in"
+                };
+                let text = format!("nobody answers: {name}, which was given {hop}, {why}");
+                self.tell(Stage::Question, text, Some(&port.origin));
+                Answer::Before(port.mac)
+            }
+            None => Answer::Nobody(self.unanswered(departure, passage, &circumstances)),
+        }
+    }
+
+    fn unanswered(
+        &self,
+        departure: &Departure<'a>,
+        passage: &Passage,
+        circumstances: &Circumstances<'_>,
+    ) -> Outcome {
+        let (hop, network) = (departure.next_hop(), departure.network);
+        let meaning = format!("No port of network {network} was given {hop}, so nobody answers.");
+        let elsewhere = self.topology.ports.iter().find(|(_, port)| has(port, hop));
+        let learning = passage.reached().into_iter().find(|&id| {
+            let mut ports = self.topology.ports.values();
+            ports.any(|port| port.id == id && port.learning)
+        });
+        let hint = if let Action::Drop { reason, .. } = passage.action
+            && let Some(hint) = circumstances.hint(reason)
+        {
+            hint
+        } else if let Some(port) = learning {
+            format!(
+                "a station behind {} may still answer: what is behind a port that learns is not \
+                 in the file",
+                self.plan.names.port(port)
+            )
+        } else if let Some((name, port)) = elsewhere {
+            format!(
+                "{name} has it, but on network {}, and networks are isolated from one another",
+                port.network
+            )
+        } else {
+            format!("give {hop} to a workload that has a port on network {network}")
+        };
+        Outcome::not_sent(NotSent::Unanswered, meaning, hint)
+    }
+
+    /// Sends a frame through the datapath and tells what happens.
+    fn pass(&mut self, stage: Stage, departure: &Departure<'a>, wire: &[u8]) -> Passage {
+        let passage = Passage::new(self.tables, departure.interface, wire);
+        let story = Story {
+            plan: self.plan,
+            stage,
+            source: departure.source(),
+            now_ns: self.tables.now_ns.get(),
+            passage: &passage,
+        };
+        self.steps.extend(story.lookups());
+        // What becomes of the packet itself is the verdict, and an answer is told as one.
+        if stage == Stage::Question && !passage.is_answered() {
+            self.steps.push(story.end());
+        }
+        passage
+    }
+
+    fn judge(&self, departure: &Departure<'a>, passage: &Passage) -> (Outcome, bool) {
+        let names = &self.plan.names;
+        let reached = passage.reached();
+        let circumstances = self.circumstances(departure);
+        match passage.action {
+            Action::Drop { reason, .. } => (Outcome::dropped(reason, &circumstances), false),
+            Action::Deliver(_) if passage.is_flooded() => {
+                let is_group = matches!(departure.way.hop, Hop::Group(_));
+                let is_reached = |(_, port): NamedPort<'_>| reached.contains(&port.id);
+                let ports = reached.iter().map(|&port| names.port(port)).collect();
+                let arrives = is_group || circumstances.holder.is_some_and(is_reached);
+                (Outcome::Flooded { ports }, arrives)
+            }
+            Action::Deliver(_) => {
+                let port = reached.last().copied().unwrap_or(PortId::NONE);
+                let origin = names.ports.get(&port);
+                let outcome = Outcome::Delivered {
+                    port: names.port(port),
+                    next_hop: matches!(departure.way.hop, Hop::Via(..)),
+                    origin: origin.map(|named| named.origin.to_string()),
+                };
+                (outcome, true)
+            }
+        }
+    }
+
+    fn circumstances(&self, departure: &Departure<'a>) -> Circumstances<'a> {
+        let hop = departure.next_hop();
+        let mut ports = self.topology.ports.iter();
+        let holder = ports.find(|(_, port)| port.network == departure.network && has(port, hop));
+        Circumstances {
+            from: departure.way.link.name.to_string(),
+            network: departure.network,
+            holder,
+            is_plugged: holder.is_some_and(|(_, port)| self.tables.ports.contains_key(&port.id)),
+        }
+    }
+
+    /// The interface behind which the datapath sees a link's port.
+    pub(super) fn interface(&self, link: &PlannedLink) -> Option<IfIndex> {
+        let mut rows = self.tables.interfaces.iter();
+        let row = rows.find(|(_, row)| row.port == link.ingress.port);
+        row.map(|(&interface, _)| interface)
+    }
+
+    pub(super) fn network_of(&self, link: &PlannedLink) -> &'a str {
+        let port = self.topology.ports.get(&link.name);
+        port.map_or("", |port| &port.network)
+    }
+
+    pub(super) fn origin_of(&self, link: &PlannedLink) -> Option<&'a Origin> {
+        let port = self.topology.ports.get(&link.name);
+        port.map(|port| &port.origin)
+    }
+}
+
+/// Whether a port was given this address, or has it as its link-local one.
+pub(super) fn has(port: &Port, ip: IpAddr) -> bool {
+    let mut addresses = port.addresses.iter().map(|address| address.addr());
+    addresses.any(|address| address == ip) || ip == IpAddr::V6(link_local(port.mac))
+}

@@ -1,0 +1,212 @@
+//! What the datapath looked up, in words.
+
+use std::time::Duration;
+
+use datapath::Action;
+use maps_schema::map::{EgressPort, IngressPort, LearnedEntry, Neighbor, NeighborKey, Network};
+use maps_schema::{IfIndex, Ip, Mac, PortId, Vni};
+
+use super::outcome::listed;
+use super::packet::Station;
+use super::record::{Lookup, Passage};
+use super::{Stage, Step};
+use crate::plan::Plan;
+
+/// One frame's way through the datapath, to be told.
+pub(super) struct Story<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) stage: Stage,
+    /// Who sent the frame.
+    pub(super) source: Station,
+    /// When.
+    pub(super) now_ns: u64,
+    pub(super) passage: &'a Passage,
+}
+
+impl Story<'_> {
+    /// A step for each thing that was looked up.
+    pub(super) fn lookups(&self) -> Vec<Step> {
+        let lookups = &self.passage.lookups;
+        let mut steps = Vec::new();
+        for (idx, lookup) in lookups.iter().enumerate() {
+            // The bridge looks at the network's row before and after the learned addresses.
+            let is_again = lookups
+                .iter()
+                .take(idx)
+                .any(|earlier| matches!(earlier, Lookup::Network(..)) && earlier == lookup);
+            if !is_again {
+                steps.extend(self.lookup(lookup));
+            }
+            if let Lookup::IngressPort(Some(port)) = lookup
+                && port.flags & IngressPort::MAY_SPOOF != 0
+            {
+                steps.push(self.at_port(port.port, "anti-spoofing: off at this port".to_owned()));
+            }
+        }
+        steps
+    }
+
+    /// What the datapath did in the end.
+    pub(super) fn end(&self) -> Step {
+        let names = &self.plan.names;
+        let reached = self.passage.reached();
+        match (self.passage.action, reached.as_slice()) {
+            (Action::Drop { reason, .. }, _) => {
+                self.step(format!("dropped, {}: {}", reason.name(), reason.meaning()))
+            }
+            (Action::Deliver(_), ports) if self.passage.is_flooded() => {
+                let ports: Vec<String> = ports.iter().map(|&port| names.port(port)).collect();
+                self.step(format!("flooded to {}", listed(&ports)))
+            }
+            (Action::Deliver(_), ports) => {
+                let port = ports.last().copied().unwrap_or(PortId::NONE);
+                self.at_port(port, format!("delivered to {}", names.port(port)))
+            }
+        }
+    }
+
+    fn lookup(&self, lookup: &Lookup) -> Option<Step> {
+        Some(match *lookup {
+            Lookup::IngressPort(found) => self.ingress_port(found),
+            Lookup::Neighbor(key, found) => self.neighbor(&key, found),
+            Lookup::Fdb(key, found) => match found {
+                Some(entry) => {
+                    let port = self.plan.names.port(entry.port);
+                    self.at_port(entry.port, format!("{} is at {port}", key.mac))
+                }
+                None => self.step(format!("nobody is known to have {}", key.mac)),
+            },
+            Lookup::Network(vni, found) => self.network(vni, found),
+            Lookup::Learned(key, found) => self.learned(key.mac, found),
+            Lookup::Learn(key, entry) => {
+                let port = self.plan.names.port(entry.port);
+                let text = format!("it is noted that {} is behind {port}", key.mac);
+                self.at_port(entry.port, text)
+            }
+            Lookup::EgressPort(port, found) => return self.egress_port(port, found),
+            // Who got a copy is told together, and what is counted is what was told.
+            Lookup::FloodMember(_) | Lookup::Count(..) => return None,
+        })
+    }
+
+    fn ingress_port(&self, found: Option<IngressPort>) -> Step {
+        let Some(port) = found else {
+            return self.step("comes in at an interface that belongs to no port".to_owned());
+        };
+        let names = &self.plan.names;
+        let (name, network) = (names.port(port.port), names.network(port.vni));
+        let text = format!(
+            "comes in at {name}, which is {} on network {network}",
+            port.mac
+        );
+        self.at_port(port.port, text)
+    }
+
+    fn neighbor(&self, key: &NeighborKey, found: Option<Neighbor>) -> Step {
+        let check = if key.ip == Ip::from(self.source.ip) {
+            "anti-spoofing: "
+        } else {
+            ""
+        };
+        match found {
+            Some(neighbor) => {
+                let port = self.plan.names.port(neighbor.port);
+                let text = format!("{check}{} belongs to {port}, {}", key.ip, neighbor.mac);
+                self.at_port(neighbor.port, text)
+            }
+            None => {
+                let network = self.plan.names.network(key.vni);
+                self.step(format!(
+                    "{check}nobody on network {network} is known to have {}",
+                    key.ip
+                ))
+            }
+        }
+    }
+
+    fn network(&self, vni: Vni, found: Option<Network>) -> Step {
+        let name = self.plan.names.network(vni);
+        let origin = self.plan.names.networks.get(&vni);
+        let text = match found {
+            None => format!("network {name} is not there"),
+            Some(network) if self.passage.destination.is_group() => format!(
+                "{} is for many: network {name} has {} here",
+                self.passage.destination,
+                counted(network.flood_len, "port")
+            ),
+            Some(network) if network.flags & Network::FLOOD_UNKNOWN != 0 => {
+                format!("network {name} floods what is for an unknown station")
+            }
+            Some(_) => format!("network {name} drops what is for an unknown station"),
+        };
+        Step {
+            origin: origin.map(|named| named.origin.to_string()),
+            ..self.step(text)
+        }
+    }
+
+    fn learned(&self, mac: Mac, found: Option<LearnedEntry>) -> Step {
+        let Some(entry) = found else {
+            return self.step(format!("{mac} was not learned either"));
+        };
+        let age = Duration::from_nanos(self.now_ns.saturating_sub(entry.seen_ns));
+        let port = self.plan.names.port(entry.port);
+        let limit = self.ageing().map_or_else(String::new, |limit| {
+            format!(", and learned addresses last {} s", limit.as_secs())
+        });
+        let text = format!("{mac} was seen at {port} {} s ago{limit}", age.as_secs());
+        self.at_port(entry.port, text)
+    }
+
+    /// The age that the network's row, which was looked up before, allows.
+    fn ageing(&self) -> Option<Duration> {
+        self.passage.lookups.iter().find_map(|lookup| match lookup {
+            Lookup::Network(_, Some(network)) => Some(Duration::from_nanos(network.ageing_ns)),
+            _ => None,
+        })
+    }
+
+    fn egress_port(&self, port: PortId, found: Option<EgressPort>) -> Option<Step> {
+        let name = self.plan.names.port(port);
+        match found {
+            None => Some(self.at_port(port, format!("nothing is plugged in at {name}"))),
+            Some(_) if self.passage.is_flooded() => None,
+            Some(EgressPort { ifindex }) => {
+                let interface = self.interface(port, ifindex);
+                Some(self.at_port(port, format!("{name} is behind {interface}")))
+            }
+        }
+    }
+
+    /// What the host's end of a port's link is called.
+    fn interface(&self, port: PortId, ifindex: IfIndex) -> String {
+        self.plan.link_of(port).map_or_else(
+            || format!("interface {}", ifindex.0),
+            |planned| planned.link.name.clone(),
+        )
+    }
+
+    fn step(&self, text: String) -> Step {
+        Step {
+            stage: self.stage,
+            text,
+            origin: None,
+        }
+    }
+
+    fn at_port(&self, port: PortId, text: String) -> Step {
+        let named = self.plan.names.ports.get(&port);
+        Step {
+            origin: named.map(|named| named.origin.to_string()),
+            ..self.step(text)
+        }
+    }
+}
+
+/// A number with its noun.
+fn counted(number: u32, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{number} {noun}s"),
+    }
+}
