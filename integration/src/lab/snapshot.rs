@@ -15,8 +15,11 @@ use super::namespace::succeed;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot(BTreeMap<String, String>);
 
-/// What changes by itself: lifetimes, counters, and indexes that are counted up.
+/// What changes by itself: lifetimes, counters, indexes that are counted up, and what the kernel
+/// finds out about a new link or address a moment later.
 const RESTLESS: &[&str] = &[
+    "operstate",
+    "tentative",
     "valid_life_time",
     "preferred_life_time",
     "bytes",

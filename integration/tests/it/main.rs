@@ -4,3 +4,4 @@ mod cases;
 mod host_cases;
 mod kernel_cases;
 mod kernel_edge;
+mod netns;
