@@ -77,3 +77,215 @@ fn check_resolution<T: Tables>(
         Err(DropReason::SpoofedNeighbor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use maps_schema::map::Network;
+
+    use super::*;
+    use crate::memory::MemoryTables;
+    use crate::scene::{
+        CACHE, DB, STRANGER, UDP, WEB, arp, assert_delivered, assert_dropped, assert_flooded,
+        ethernet, group_mac, icmpv6, ipv4, ipv6, nd, option, set_flags, solicited_node, tables,
+        tag,
+    };
+
+    const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    const NOBODY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
+
+    /// Tables in which the port of `WEB` has these flags.
+    fn with_flags(flags: u8) -> MemoryTables {
+        let mut tables = tables();
+        set_flags(&mut tables, &WEB, flags, Network::FLOOD_UNKNOWN);
+        tables
+    }
+
+    #[test]
+    fn a_source_that_no_station_has_is_invalid_even_where_spoofing_is_allowed() {
+        let sources = [Mac::ZERO, Mac::BROADCAST, Mac::new([3, 0, 0, 0, 0, 1])];
+        for flags in [0, IngressPort::MAY_SPOOF, IngressPort::LEARNING, 3] {
+            for source in sources {
+                let frame = ethernet(DB.mac, source, 0x88cc, &[]);
+                assert_dropped(
+                    &with_flags(flags),
+                    &WEB,
+                    &frame,
+                    DropReason::InvalidSourceMac,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn another_mac_is_spoofed() {
+        for source in [DB.mac, STRANGER] {
+            let frame = ethernet(DB.mac, source, 0x88cc, &[]);
+            assert_dropped(&tables(), &WEB, &frame, DropReason::SpoofedMac);
+            let frame = tag(&frame, 0x8100, 5);
+            assert_dropped(&tables(), &WEB, &frame, DropReason::SpoofedMac);
+        }
+    }
+
+    #[test]
+    fn another_ip_is_spoofed() {
+        for source in [DB.v4, NOBODY, Ipv4Addr::BROADCAST] {
+            let frame = ethernet(DB.mac, WEB.mac, 0x0800, &ipv4(source, DB.v4, 17, &UDP));
+            assert_dropped(&tables(), &WEB, &frame, DropReason::SpoofedIp);
+            // A tag that belongs to no VLAN hides nothing.
+            let frame = tag(&frame, 0x8100, 0xe000);
+            assert_dropped(&tables(), &WEB, &frame, DropReason::SpoofedIp);
+        }
+        for source in [DB.v6, ALL_NODES, Ipv6Addr::LOCALHOST] {
+            let frame = ethernet(DB.mac, WEB.mac, 0x86dd, &ipv6(source, DB.v6, 17, &UDP));
+            assert_dropped(&tables(), &WEB, &frame, DropReason::SpoofedIp);
+        }
+    }
+
+    #[test]
+    fn later_fragments_are_checked_too() {
+        let mut packet = ipv4(DB.v4, DB.v4, 17, &UDP);
+        packet[6..8].copy_from_slice(&[0, 9]);
+        let frame = ethernet(DB.mac, WEB.mac, 0x0800, &packet);
+        assert_dropped(&tables(), &WEB, &frame, DropReason::SpoofedIp);
+    }
+
+    #[test]
+    fn an_unspecified_source_is_for_those_who_have_no_address_yet() {
+        let unspecified = Ipv4Addr::UNSPECIFIED;
+        let packet = ipv4(unspecified, Ipv4Addr::BROADCAST, 17, &UDP);
+        let frame = ethernet(Mac::BROADCAST, WEB.mac, 0x0800, &packet);
+        assert_flooded(&tables(), &WEB, &frame, &[DB, CACHE]);
+        let packet = ipv6(Ipv6Addr::UNSPECIFIED, ALL_NODES, 17, &UDP);
+        let frame = ethernet(group_mac(ALL_NODES), WEB.mac, 0x86dd, &packet);
+        assert_flooded(&tables(), &WEB, &frame, &[DB, CACHE]);
+    }
+
+    #[test]
+    fn arp_claims_are_checked_in_every_operation() {
+        for operation in [1, 2, 3, 9] {
+            for sender in [
+                (STRANGER, WEB.v4),
+                (WEB.mac, DB.v4),
+                (WEB.mac, NOBODY),
+                (DB.mac, DB.v4),
+            ] {
+                let packet = arp(operation, sender, (Mac::ZERO, CACHE.v4));
+                for to in [Mac::BROADCAST, CACHE.mac] {
+                    let frame = ethernet(to, WEB.mac, 0x0806, &packet);
+                    assert_dropped(&tables(), &WEB, &frame, DropReason::SpoofedArp);
+                }
+            }
+        }
+        let reply = arp(2, (WEB.mac, WEB.v4), (DB.mac, DB.v4));
+        let frame = ethernet(DB.mac, WEB.mac, 0x0806, &reply);
+        assert_delivered(&tables(), &WEB, &frame, &DB);
+    }
+
+    #[test]
+    fn neighbor_claims_are_checked() {
+        let spoofed = DropReason::SpoofedNeighbor;
+        for message in [
+            nd(135, DB.v6, &[option(1, STRANGER)]),
+            nd(
+                135,
+                DB.v6,
+                &[vec![14, 0, 0, 0, 0, 0, 0, 0], option(1, WEB.mac)],
+            ),
+            nd(136, DB.v6, &[option(2, WEB.mac)]),
+            nd(136, DB.v6, &[]),
+            nd(136, WEB.v6, &[option(2, DB.mac)]),
+            nd(
+                136,
+                WEB.v6,
+                &[vec![5, 1, 0, 0, 0, 0, 0, 0], option(2, DB.mac)],
+            ),
+            [&[133_u8, 0, 0, 0, 0, 0, 0, 0] as &[u8], &option(1, DB.mac)].concat(),
+        ] {
+            let frame = WEB.sends_nd(ALL_NODES, &message);
+            assert_dropped(&tables(), &WEB, &frame, spoofed);
+        }
+        for message in [
+            nd(136, WEB.v6, &[option(2, WEB.mac)]),
+            nd(136, WEB.v6, &[]),
+            [&[133_u8, 0, 0, 0, 0, 0, 0, 0] as &[u8], &option(1, WEB.mac)].concat(),
+        ] {
+            let frame = WEB.sends_nd(ALL_NODES, &message);
+            assert_flooded(&tables(), &WEB, &frame, &[DB, CACHE]);
+        }
+    }
+
+    #[test]
+    fn duplicate_address_detection_is_not_a_claim() {
+        let group = solicited_node(DB.v6);
+        let message = icmpv6(Ipv6Addr::UNSPECIFIED, group, &nd(135, DB.v6, &[]));
+        let packet = ipv6(Ipv6Addr::UNSPECIFIED, group, 58, &message);
+        let frame = ethernet(group_mac(group), WEB.mac, 0x86dd, &packet);
+        assert_flooded(&tables(), &WEB, &frame, &[DB, CACHE]);
+    }
+
+    #[test]
+    fn workloads_are_no_routers() {
+        for kind in [134, 137] {
+            let message = [kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            for to in [ALL_NODES, DB.v6] {
+                let frame = WEB.sends_nd(to, &message);
+                assert_dropped(&tables(), &WEB, &frame, DropReason::RogueRouter);
+            }
+            // Behind every extension header that there is (RFC 7113 section 2).
+            for kind_of_header in [0, 43, 60, 135] {
+                let hidden = [&[58_u8, 0, 1, 4, 0, 0, 0, 0] as &[u8], &message].concat();
+                let packet = ipv6(WEB.v6, ALL_NODES, kind_of_header, &hidden);
+                let frame = ethernet(group_mac(ALL_NODES), WEB.mac, 0x86dd, &packet);
+                assert_dropped(&tables(), &WEB, &frame, DropReason::RogueRouter);
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_that_may_spoof_may_send_anything() {
+        let tables = with_flags(IngressPort::MAY_SPOOF);
+        let packet = ipv4(DB.v4, CACHE.v4, 17, &UDP);
+        let frame = ethernet(CACHE.mac, STRANGER, 0x0800, &packet);
+        assert_delivered(&tables, &WEB, &frame, &CACHE);
+        let advertisement = [134, 0, 0, 0, 0, 0, 0, 0];
+        let frame = WEB.sends_nd(ALL_NODES, &advertisement);
+        assert_flooded(&tables, &WEB, &frame, &[DB, CACHE]);
+        let reply = arp(2, (DB.mac, DB.v4), (CACHE.mac, CACHE.v4));
+        let frame = ethernet(CACHE.mac, WEB.mac, 0x0806, &reply);
+        assert_delivered(&tables, &WEB, &frame, &CACHE);
+    }
+
+    #[test]
+    fn a_port_that_learns_may_use_addresses_that_nobody_was_given() {
+        let tables = with_flags(IngressPort::LEARNING);
+        let packet = ipv4(NOBODY, CACHE.v4, 17, &UDP);
+        let frame = ethernet(CACHE.mac, STRANGER, 0x0800, &packet);
+        assert_delivered(&tables, &WEB, &frame, &CACHE);
+        let reply = arp(2, (STRANGER, NOBODY), (CACHE.mac, CACHE.v4));
+        let frame = ethernet(CACHE.mac, STRANGER, 0x0806, &reply);
+        assert_delivered(&tables, &WEB, &frame, &CACHE);
+    }
+
+    #[test]
+    fn a_port_that_learns_may_not_use_what_others_were_given() {
+        let tables = with_flags(IngressPort::LEARNING);
+        let frame = ethernet(CACHE.mac, DB.mac, 0x88cc, &[]);
+        assert_dropped(&tables, &WEB, &frame, DropReason::SpoofedMac);
+        let frame = ethernet(
+            CACHE.mac,
+            STRANGER,
+            0x0800,
+            &ipv4(DB.v4, CACHE.v4, 17, &UDP),
+        );
+        assert_dropped(&tables, &WEB, &frame, DropReason::SpoofedIp);
+        let reply = arp(2, (STRANGER, DB.v4), (CACHE.mac, CACHE.v4));
+        let frame = ethernet(CACHE.mac, STRANGER, 0x0806, &reply);
+        assert_dropped(&tables, &WEB, &frame, DropReason::SpoofedArp);
+        let frame = WEB.sends_nd(ALL_NODES, &nd(136, DB.v6, &[option(2, WEB.mac)]));
+        assert_dropped(&tables, &WEB, &frame, DropReason::SpoofedNeighbor);
+        let frame = WEB.sends_nd(ALL_NODES, &[134, 0, 0, 0]);
+        assert_dropped(&tables, &WEB, &frame, DropReason::RogueRouter);
+    }
+}

@@ -26,6 +26,8 @@ pub mod learning;
 pub mod memory;
 pub mod parse;
 pub mod pipeline;
+#[cfg(test)]
+mod scene;
 pub mod tables;
 pub mod verdict;
 

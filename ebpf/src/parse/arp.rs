@@ -60,3 +60,66 @@ pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Drop
     };
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryFrame;
+    use crate::parse::parse as parse_frame;
+    use crate::scene::{self, DB, STRANGER, WEB, ethernet};
+
+    fn parse_packet(packet: &[u8]) -> Result<Packet, DropReason> {
+        let wire = ethernet(Mac::BROADCAST, WEB.mac, 0x0806, packet);
+        parse_frame(&MemoryFrame::from_wire(&wire))
+    }
+
+    #[test]
+    fn a_request_says_who_asks_for_whom() {
+        let packet = scene::arp(1, (WEB.mac, WEB.v4), (Mac::ZERO, DB.v4));
+        let packet = parse_packet(&packet).unwrap();
+        assert_eq!(packet.kind, Kind::Arp);
+        assert_eq!(packet.ip_source, Ip::from(WEB.v4));
+        assert_eq!(packet.ip_destination, Ip::from(DB.v4));
+        let expected = Resolution {
+            message: Message::ArpRequest,
+            target: Ip::from(DB.v4),
+            claim: Claim::Sender,
+        };
+        assert_eq!(packet.resolution, expected);
+    }
+
+    #[test]
+    fn a_sender_other_than_the_frames_is_foreign() {
+        let packet = scene::arp(1, (STRANGER, WEB.v4), (Mac::ZERO, DB.v4));
+        let packet = parse_packet(&packet).unwrap();
+        assert_eq!(packet.resolution.claim, Claim::Foreign);
+    }
+
+    #[test]
+    fn whatever_is_no_request_is_a_claim() {
+        for operation in [0, 2, 3, 8, 0x0100, 0xffff] {
+            let packet = scene::arp(operation, (WEB.mac, WEB.v4), (DB.mac, DB.v4));
+            let packet = parse_packet(&packet).unwrap();
+            assert_eq!(packet.resolution.message, Message::ArpOther);
+        }
+    }
+
+    #[test]
+    fn cut_short_or_for_other_protocols_is_malformed() {
+        let packet = scene::arp(1, (WEB.mac, WEB.v4), (Mac::ZERO, DB.v4));
+        for len in 0..packet.len() {
+            assert_eq!(
+                parse_packet(&packet[..len]),
+                Err(DropReason::MalformedArp),
+                "{len}"
+            );
+        }
+        for idx in 0..6 {
+            let mut other = packet.clone();
+            other[idx] ^= 0x10;
+            assert_eq!(parse_packet(&other), Err(DropReason::MalformedArp), "{idx}");
+        }
+        let padded = [&packet as &[u8], &[0; 18]].concat();
+        assert!(parse_packet(&padded).is_ok());
+    }
+}

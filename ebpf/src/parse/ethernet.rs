@@ -50,3 +50,69 @@ pub(super) fn parse<F: Frame>(frame: &F) -> Result<(Packet, u16), DropReason> {
     let source = Mac::from_words([s0, s1, s2]);
     Ok((Packet::opaque(destination, source, vlan), ethertype))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryFrame;
+    use crate::parse::{Kind, parse as parse_frame};
+    use crate::scene::{DB, WEB, ethernet, tag};
+
+    #[track_caller]
+    fn assert_parsed(wire: &[u8], vlan: u16, kind: Kind) {
+        let packet = parse_frame(&MemoryFrame::from_wire(wire)).unwrap();
+        assert_eq!((packet.destination, packet.source), (DB.mac, WEB.mac));
+        assert_eq!((packet.vlan, packet.kind), (vlan, kind));
+    }
+
+    #[test]
+    fn a_frame_without_tag_belongs_to_no_vlan() {
+        assert_parsed(&WEB.udp_to(&DB), 0, Kind::Ipv4);
+    }
+
+    #[test]
+    fn a_frame_of_a_vlan_is_carried_unseen() {
+        for ethertype in [CUSTOMER_TAG, SERVICE_TAG] {
+            // Priority 5, drop eligible, VLAN 4094.
+            let tagged = tag(&WEB.udp_to(&DB), ethertype, 0xbffe);
+            assert_parsed(&tagged, 4094, Kind::Opaque);
+        }
+    }
+
+    #[test]
+    fn a_tag_without_a_vlan_changes_nothing() {
+        assert_parsed(&tag(&WEB.udp_to(&DB), CUSTOMER_TAG, 0xe000), 0, Kind::Ipv4);
+    }
+
+    #[test]
+    fn the_outermost_vlan_counts() {
+        let inner = tag(&WEB.udp_to(&DB), CUSTOMER_TAG, 5);
+        assert_parsed(&tag(&inner, SERVICE_TAG, 9), 9, Kind::Opaque);
+        assert_parsed(&tag(&inner, CUSTOMER_TAG, 0xe000), 5, Kind::Opaque);
+        let priority = tag(&WEB.udp_to(&DB), CUSTOMER_TAG, 0);
+        assert_parsed(&tag(&priority, CUSTOMER_TAG, 9), 9, Kind::Opaque);
+    }
+
+    #[test]
+    fn a_priority_tag_must_not_hide_another() {
+        let nested = tag(
+            &tag(&WEB.udp_to(&DB), CUSTOMER_TAG, 0x2000),
+            CUSTOMER_TAG,
+            0,
+        );
+        let frame = MemoryFrame::from_wire(&nested);
+        assert_eq!(parse_frame(&frame), Err(DropReason::NestedPriorityTag));
+    }
+
+    #[test]
+    fn a_header_or_tag_cut_short_is_refused() {
+        let truncated = Err(DropReason::TruncatedEthernet);
+        let header = ethernet(DB.mac, WEB.mac, CUSTOMER_TAG, &[]);
+        for len in 0..=header.len() {
+            let frame = MemoryFrame::from_wire(&header[..len]);
+            assert_eq!(parse_frame(&frame), truncated);
+        }
+        let frame = MemoryFrame::from_wire(&tag(&header, CUSTOMER_TAG, 0));
+        assert_eq!(parse_frame(&frame), truncated);
+    }
+}

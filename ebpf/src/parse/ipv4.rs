@@ -62,3 +62,125 @@ pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Drop
     transport::parse(&head, packet);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryFrame;
+    use crate::parse::{Transport, TransportKind, parse as parse_frame};
+    use crate::scene::{self, DB, UDP, WEB, ethernet};
+
+    fn parse_packet(packet: &[u8]) -> Result<Packet, DropReason> {
+        let wire = ethernet(DB.mac, WEB.mac, 0x0800, packet);
+        parse_frame(&MemoryFrame::from_wire(&wire))
+    }
+
+    fn udp() -> Vec<u8> {
+        scene::ipv4(WEB.v4, DB.v4, 17, &UDP)
+    }
+
+    #[test]
+    fn every_field_has_its_value() {
+        let packet = parse_packet(&udp()).unwrap();
+        assert_eq!(packet.kind, Kind::Ipv4);
+        assert_eq!(packet.ip_source, Ip::from(WEB.v4));
+        assert_eq!(packet.ip_destination, Ip::from(DB.v4));
+        assert_eq!((packet.ttl, packet.protocol), (64, 17));
+        assert_eq!(packet.fragment, Fragment::Whole);
+        assert_eq!(packet.payload, Span { start: 34, len: 8 });
+        let ports = Transport {
+            kind: TransportKind::Ports,
+            source: 0x1234,
+            destination: 0x5678,
+        };
+        assert_eq!(packet.transport, ports);
+    }
+
+    #[test]
+    fn options_are_skipped() {
+        for units in 6..=15_u8 {
+            let mut packet = udp();
+            let options = vec![1; usize::from(units - 5) * 4];
+            packet.splice(20..20, options);
+            packet[0] = 0x40 | units;
+            let [l0, l1] = (packet.len() as u16).to_be_bytes();
+            packet[2..4].copy_from_slice(&[l0, l1]);
+            let packet = parse_packet(&packet).unwrap();
+            assert_eq!(packet.payload.start, 14 + u32::from(units) * 4);
+            assert_eq!(packet.payload.len, 8);
+            assert_eq!(packet.transport.source, 0x1234);
+        }
+    }
+
+    #[test]
+    fn fragments_are_told_apart() {
+        let ports = TransportKind::Ports;
+        for (field, fragment, kind) in [
+            ([0x00, 0], Fragment::Whole, ports),
+            ([0x40, 0], Fragment::Whole, ports),
+            ([0x20, 0], Fragment::First, ports),
+            ([0x20, 1], Fragment::Later, TransportKind::Absent),
+            ([0x1f, 0xff], Fragment::Later, TransportKind::Absent),
+        ] {
+            let mut packet = udp();
+            packet[6..8].copy_from_slice(&field);
+            let packet = parse_packet(&packet).unwrap();
+            assert_eq!((packet.fragment, packet.transport.kind), (fragment, kind));
+        }
+    }
+
+    #[test]
+    fn padding_is_no_payload() {
+        let packet = [&udp() as &[u8], &[0xa5; 18]].concat();
+        assert_eq!(parse_packet(&packet).unwrap().payload.len, 8);
+    }
+
+    #[test]
+    fn contradictions_are_malformed() {
+        let malformed = Err(DropReason::MalformedIpv4);
+        let changed = |at: usize, bytes: &[u8]| {
+            let mut packet = udp();
+            packet[at..at + bytes.len()].copy_from_slice(bytes);
+            parse_packet(&packet)
+        };
+        assert_eq!(changed(0, &[0x65]), malformed, "another version");
+        for ihl in 0..5 {
+            assert_eq!(changed(0, &[0x40 | ihl]), malformed, "a header too short");
+        }
+        assert_eq!(changed(0, &[0x48]), malformed, "a header beyond the packet");
+        assert_eq!(
+            changed(2, &[0, 19]),
+            malformed,
+            "a packet within its header"
+        );
+        assert_eq!(changed(2, &[0, 29]), malformed, "a packet beyond the frame");
+        assert_eq!(
+            changed(2, &[0, 0]),
+            malformed,
+            "no length, but no room for more"
+        );
+        for len in 0..28 {
+            assert_eq!(parse_packet(&udp()[..len]), malformed, "{len}");
+        }
+    }
+
+    #[test]
+    fn beyond_64_kib_the_length_field_is_zero() {
+        let mut packet = udp();
+        packet.resize(20 + 65_535, 0);
+        packet[2..4].copy_from_slice(&[0, 0]);
+        let parsed = parse_packet(&packet).unwrap();
+        assert_eq!(parsed.payload.len, 65_535);
+        packet.truncate(65_535);
+        assert_eq!(parse_packet(&packet), Err(DropReason::MalformedIpv4));
+    }
+
+    #[test]
+    fn a_packet_may_end_before_its_transport_header_does() {
+        for len in 0..8 {
+            let packet = scene::ipv4(WEB.v4, DB.v4, 17, &UDP[..len]);
+            let packet = parse_packet(&packet).unwrap();
+            assert_eq!(packet.transport.kind, TransportKind::Absent, "{len}");
+        }
+    }
+}

@@ -142,3 +142,163 @@ impl<F: Frame> Step for Chain<'_, F> {
         ControlFlow::Break(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryFrame;
+    use crate::parse::{Message, TransportKind, parse as parse_frame};
+    use crate::scene::{self, DB, UDP, WEB, ethernet};
+
+    const NO_NEXT_HEADER: u8 = 59;
+
+    fn parse_packet(packet: &[u8]) -> Result<Packet, DropReason> {
+        let wire = ethernet(DB.mac, WEB.mac, 0x86dd, packet);
+        parse_frame(&MemoryFrame::from_wire(&wire))
+    }
+
+    /// A packet with these extension headers, each of them its type and its bytes behind the first,
+    /// and UDP at the end.
+    fn chain(headers: &[(u8, &[u8])], last: u8, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let nexts = headers.iter().skip(1).map(|&(kind, _)| kind).chain([last]);
+        for ((_, header), next) in headers.iter().zip(nexts) {
+            bytes.push(next);
+            bytes.extend(*header);
+        }
+        bytes.extend(payload);
+        let first = headers.first().map_or(last, |&(kind, _)| kind);
+        scene::ipv6(WEB.v6, DB.v6, first, &bytes)
+    }
+
+    /// Padding options, 8 bytes with the first.
+    const OPTIONS: &[u8] = &[0, 1, 4, 0, 0, 0, 0];
+    /// 16 bytes with the first: the length counts units of 8 beyond the first 8.
+    const LONG_OPTIONS: &[u8] = &[1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    /// 24 bytes with the first: the length counts units of 4, less 2 (RFC 4302).
+    const AUTHENTICATOR: &[u8] = &[
+        4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9,
+    ];
+
+    #[test]
+    fn every_field_has_its_value() {
+        let packet = parse_packet(&scene::ipv6(WEB.v6, DB.v6, 17, &UDP)).unwrap();
+        assert_eq!(packet.kind, Kind::Ipv6);
+        assert_eq!(packet.ip_source, Ip::from(WEB.v6));
+        assert_eq!(packet.ip_destination, Ip::from(DB.v6));
+        assert_eq!((packet.ttl, packet.protocol), (255, 17));
+        assert_eq!(packet.fragment, Fragment::Whole);
+        assert_eq!(packet.payload, Span { start: 54, len: 8 });
+        assert_eq!(packet.transport.kind, TransportKind::Ports);
+        assert_eq!(packet.transport.source, 0x1234);
+        assert_eq!(packet.transport.destination, 0x5678);
+    }
+
+    #[test]
+    fn extension_headers_are_followed_whatever_their_order() {
+        let all: &[(u8, &[u8])] = &[
+            (HOP_BY_HOP, OPTIONS),
+            (DESTINATION_OPTIONS, LONG_OPTIONS),
+            (ROUTING, OPTIONS),
+            (FRAGMENT, &[0, 0, 0, 0, 0, 0, 7]),
+            (AUTHENTICATION, AUTHENTICATOR),
+            (MOBILITY, OPTIONS),
+            (DESTINATION_OPTIONS, OPTIONS),
+        ];
+        let mut start = 54;
+        for count in 0..=all.len() {
+            for headers in [
+                all[..count].to_vec(),
+                all[..count].iter().rev().copied().collect(),
+            ] {
+                let packet = parse_packet(&chain(&headers, 17, &UDP)).unwrap();
+                assert_eq!(packet.payload, Span { start, len: 8 }, "{headers:?}");
+                assert_eq!(packet.protocol, 17);
+                assert_eq!(packet.transport.destination, 0x5678);
+            }
+            start += all
+                .get(count)
+                .map_or(0, |(_, header)| 1 + header.len() as u32);
+        }
+    }
+
+    #[test]
+    fn more_extension_headers_than_there_are_kinds_are_malformed() {
+        let seven = [(DESTINATION_OPTIONS, OPTIONS); 7];
+        assert!(parse_packet(&chain(&seven, 17, &UDP)).is_ok());
+        let eight = [(DESTINATION_OPTIONS, OPTIONS); 8];
+        let refused = parse_packet(&chain(&eight, 17, &UDP));
+        assert_eq!(refused, Err(DropReason::MalformedIpv6));
+    }
+
+    #[test]
+    fn a_header_that_leaves_the_packet_is_malformed() {
+        let malformed = Err(DropReason::MalformedIpv6);
+        for (kind, units) in [(HOP_BY_HOP, 1), (ROUTING, 255), (AUTHENTICATION, 3)] {
+            let packet = chain(&[(kind, &[units, 0, 0, 0, 0, 0, 0])], 17, &UDP[..7]);
+            assert_eq!(parse_packet(&packet), malformed, "{kind}");
+        }
+        // The frame's padding is not part of the packet.
+        let mut packet = chain(&[(HOP_BY_HOP, OPTIONS)], 17, &UDP);
+        packet[5] = 7;
+        assert_eq!(parse_packet(&packet), malformed);
+        packet[5] = 0;
+        assert_eq!(parse_packet(&packet), malformed);
+    }
+
+    #[test]
+    fn fragments_are_told_apart() {
+        for (field, fragment, kind) in [
+            ([0, 0], Fragment::Whole, TransportKind::Ports),
+            ([0, 1], Fragment::First, TransportKind::Ports),
+            ([0, 8], Fragment::Later, TransportKind::Absent),
+            ([0xff, 0xf9], Fragment::Later, TransportKind::Absent),
+        ] {
+            let header = [0, field[0], field[1], 0, 0, 0, 7];
+            let packet = chain(&[(FRAGMENT, &header)], 17, &UDP);
+            let packet = parse_packet(&packet).unwrap();
+            assert_eq!((packet.fragment, packet.transport.kind), (fragment, kind));
+        }
+    }
+
+    #[test]
+    fn behind_a_later_fragments_header_is_data() {
+        // What would be read as an extension header beyond the packet is somebody's data.
+        let header = [0, 0, 8, 0, 0, 0, 7];
+        let packet = chain(&[(FRAGMENT, &header)], DESTINATION_OPTIONS, &[255; 8]);
+        let packet = parse_packet(&packet).unwrap();
+        assert_eq!(packet.fragment, Fragment::Later);
+        assert_eq!(packet.resolution.message, Message::None);
+    }
+
+    #[test]
+    fn nothing_may_follow() {
+        let packet = parse_packet(&scene::ipv6(WEB.v6, DB.v6, NO_NEXT_HEADER, &[])).unwrap();
+        assert_eq!(packet.payload, Span { start: 54, len: 0 });
+    }
+
+    #[test]
+    fn contradictions_are_malformed() {
+        let malformed = Err(DropReason::MalformedIpv6);
+        let packet = scene::ipv6(WEB.v6, DB.v6, 17, &UDP);
+        for len in 0..packet.len() {
+            assert_eq!(parse_packet(&packet[..len]), malformed, "{len}");
+        }
+        let mut version = packet.clone();
+        version[0] = 0x40;
+        assert_eq!(parse_packet(&version), malformed);
+        let mut long = packet;
+        long[5] = 9;
+        assert_eq!(parse_packet(&long), malformed);
+    }
+
+    #[test]
+    fn beyond_64_kib_the_length_field_is_zero() {
+        let mut packet = scene::ipv6(WEB.v6, DB.v6, 17, &UDP);
+        packet.resize(40 + 65_536, 0);
+        packet[4..6].copy_from_slice(&[0, 0]);
+        assert_eq!(parse_packet(&packet).unwrap().payload.len, 65_536);
+        packet.truncate(40 + 65_535);
+        assert_eq!(parse_packet(&packet).unwrap().payload.len, 0);
+    }
+}

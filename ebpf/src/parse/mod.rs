@@ -199,3 +199,78 @@ pub fn parse<F: Frame>(frame: &F) -> Result<Packet, DropReason> {
     }
     Ok(packet)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryFrame;
+    use crate::scene::{DB, UDP, WEB, ethernet, icmpv6, ipv6, nd, option, tag};
+
+    fn parse_wire(wire: &[u8]) -> Result<Packet, DropReason> {
+        parse(&MemoryFrame::from_wire(wire))
+    }
+
+    #[test]
+    fn unknown_protocols_are_carried_unseen() {
+        // Among them an 802.3 length, LLDP, and IPv4 in an obsolete tag that Linux does not know.
+        for ethertype in [0, 0x002e, 0x05dc, 0x0801, 0x8035, 0x88cc, 0x9100, 0xffff] {
+            let packet = parse_wire(&ethernet(DB.mac, WEB.mac, ethertype, &[])).unwrap();
+            assert_eq!(packet, Packet::opaque(DB.mac, WEB.mac, 0), "{ethertype:#x}");
+        }
+    }
+
+    /// Every frame cut off at every length, as it comes and with its length fields put right: an
+    /// error or values from within the frame, and no panic.
+    #[test]
+    fn frames_cut_off_anywhere_yield_nothing_from_beyond() {
+        let solicitation = nd(135, DB.v6, &[option(1, WEB.mac)]);
+        let message = icmpv6(WEB.v6, DB.v6, &solicitation);
+        let chain = [
+            &[60_u8, 0, 1, 4, 0, 0, 0, 0] as &[u8],
+            &[58, 0, 1, 4, 0, 0, 0, 0],
+        ]
+        .concat();
+        let extended = ipv6(WEB.v6, DB.v6, 0, &[&chain as &[u8], &message].concat());
+        let frames = [
+            WEB.udp_to(&DB),
+            WEB.asks_arp(DB.v4),
+            WEB.asks_nd(DB.v6),
+            ethernet(DB.mac, WEB.mac, 0x86dd, &extended),
+            ethernet(DB.mac, WEB.mac, 0x86dd, &ipv6(WEB.v6, DB.v6, 17, &UDP)),
+            tag(&WEB.udp_to(&DB), 0x8100, 0),
+            tag(&tag(&WEB.udp_to(&DB), 0x8100, 5), 0x88a8, 0),
+        ];
+        for frame in frames {
+            assert!(parse_wire(&frame).is_ok());
+            for len in 0..frame.len() {
+                let mut short = frame[..len].to_vec();
+                check_span(&short);
+                put_length_right(&mut short);
+                check_span(&short);
+            }
+        }
+    }
+
+    fn check_span(wire: &[u8]) {
+        let frame = MemoryFrame::from_wire(wire);
+        let Ok(packet) = parse(&frame) else { return };
+        let end = packet.payload.start + packet.payload.len;
+        assert!(end <= frame.len(), "{packet:?} of {wire:02x?}");
+        if packet.transport.kind == TransportKind::Ports {
+            assert!(packet.payload.len >= 8);
+        }
+    }
+
+    fn put_length_right(wire: &mut [u8]) {
+        let len = wire.len() as u16;
+        match wire.get(12..14) {
+            Some([0x08, 0x00]) if len >= 18 => {
+                wire[16..18].copy_from_slice(&(len - 14).to_be_bytes());
+            }
+            Some([0x86, 0xdd]) if len >= 54 => {
+                wire[18..20].copy_from_slice(&(len - 54).to_be_bytes());
+            }
+            _ => {}
+        }
+    }
+}

@@ -56,3 +56,46 @@ pub(super) fn parse(head: &Head, packet: &mut Packet) {
         _ => return,
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryFrame;
+    use crate::parse::parse as parse_frame;
+    use crate::scene::{DB, WEB, ethernet, ipv4};
+
+    fn transport(protocol: u8, payload: &[u8]) -> Transport {
+        let packet = ipv4(WEB.v4, DB.v4, protocol, payload);
+        let wire = ethernet(DB.mac, WEB.mac, 0x0800, &packet);
+        parse_frame(&MemoryFrame::from_wire(&wire))
+            .unwrap()
+            .transport
+    }
+
+    #[test]
+    fn ports_and_types_are_read() {
+        for protocol in [TCP, UDP] {
+            let found = transport(protocol, &[0xc0, 0, 0, 80, 0, 0, 0, 0]);
+            let expected = Transport {
+                kind: TransportKind::Ports,
+                source: 0xc000,
+                destination: 80,
+            };
+            assert_eq!(found, expected);
+        }
+        let expected = Transport {
+            kind: TransportKind::Icmp,
+            source: 3,
+            destination: 4,
+        };
+        assert_eq!(transport(ICMP, &[3, 4, 0, 0]), expected);
+    }
+
+    #[test]
+    fn other_protocols_have_no_header_here() {
+        for protocol in [0, 2, 47, 50, 132, 255] {
+            let found = transport(protocol, &[1; 16]);
+            assert_eq!(found.kind, TransportKind::Absent, "{protocol}");
+        }
+    }
+}

@@ -1,3 +1,7 @@
 //! The one test binary of everything that needs the kernel.
 
+mod cases;
+mod host_cases;
+mod kernel_cases;
 mod kernel_edge;
+mod netns;

@@ -1,0 +1,107 @@
+//! Packets per second: one sender sends 64-byte frames as fast as it can, and the other side counts
+//! what arrives.
+
+use std::mem;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use integration::lab::Namespace;
+
+use crate::report::Report;
+use crate::site::{in_turns, server};
+
+/// How long each round takes.
+const TIME: Duration = Duration::from_secs(1);
+/// With the headers of Ethernet, IPv4 and UDP and the frame's checksum this makes 64 bytes.
+const PAYLOAD: usize = 18;
+/// Packets per system call, so that it is not the system calls that are measured.
+const BATCH: usize = 64;
+
+pub(crate) fn measure(report: &mut Report) {
+    let results = in_turns(report.rounds(), |_, client, server| rate(client, server));
+    let received = results
+        .each_ref()
+        .map(|rounds| rounds.iter().map(|rate| rate.received).collect());
+    let sent = results
+        .each_ref()
+        .map(|rounds| rounds.iter().map(|rate| rate.sent).collect());
+    report.compare("64-byte frames sent", "k/s", sent);
+    report.compare("64-byte frames received", "k/s", received);
+}
+
+/// Thousands of packets per second.
+struct Rate {
+    sent: f64,
+    received: f64,
+}
+
+fn rate(client: &Namespace, at: &Namespace) -> Rate {
+    let address = server(7001);
+    let sink = at
+        .run(|| UdpSocket::bind(address))
+        .expect("a sink's socket");
+    let timeout = Some(Duration::from_millis(50));
+    sink.set_read_timeout(timeout).expect("a timeout");
+    let socket = client
+        .run(|| UdpSocket::bind("0.0.0.0:0"))
+        .expect("a socket");
+    socket.connect(address).expect("the server's address");
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let counter = scope.spawn(|| {
+            let mut count = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                count += batch(sink.as_fd(), Direction::Receive);
+            }
+            count
+        });
+        let begin = Instant::now();
+        let mut sent = 0;
+        while begin.elapsed() < TIME {
+            sent += batch(socket.as_fd(), Direction::Send);
+        }
+        let seconds = begin.elapsed().as_secs_f64() * 1e3;
+        is_over.store(true, Ordering::Relaxed);
+        let received = counter.join().expect("the sink counts");
+        Rate {
+            sent: sent as f64 / seconds,
+            received: received as f64 / seconds,
+        }
+    })
+}
+
+enum Direction {
+    Send,
+    Receive,
+}
+
+/// Sends a batch of packets, or receives one as far as there are any; returns how many.
+fn batch(socket: BorrowedFd<'_>, direction: Direction) -> u64 {
+    let mut payloads = [[0_u8; PAYLOAD]; BATCH];
+    let mut parts = payloads.each_mut().map(|payload| libc::iovec {
+        iov_base: payload.as_mut_ptr().cast(),
+        iov_len: PAYLOAD,
+    });
+    let mut messages = parts.each_mut().map(|part| {
+        // SAFETY: all zeros is a valid message.
+        let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
+        message.msg_hdr.msg_iov = part;
+        message.msg_hdr.msg_iovlen = 1;
+        message
+    });
+    let (fd, len) = (socket.as_raw_fd(), BATCH as u32);
+    let list = messages.as_mut_ptr();
+    let flags = libc::MSG_WAITFORONE;
+    // SAFETY: the messages and what they point to outlive the call, and their number is given.
+    let count = unsafe {
+        match direction {
+            Direction::Send => libc::sendmmsg(fd, list, len, 0),
+            Direction::Receive => libc::recvmmsg(fd, list, len, flags, std::ptr::null_mut()),
+        }
+    };
+    // Nothing arrived in time, or there was no room: another call follows.
+    u64::try_from(count).unwrap_or(0)
+}

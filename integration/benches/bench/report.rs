@@ -1,0 +1,156 @@
+//! The figures, for people and for programs.
+
+use std::fs;
+use std::io::{IsTerminal, stderr};
+use std::thread;
+
+use serde::Serialize;
+
+use crate::figure::Figure;
+use crate::site::Way;
+
+/// What was measured so far.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    machine: Machine,
+    rounds: usize,
+    comparisons: Vec<Comparison>,
+    programs: Vec<Program>,
+}
+
+#[derive(Serialize)]
+struct Machine {
+    kernel: String,
+    processors: usize,
+    load_average: String,
+}
+
+/// The same thing in each of the ways.
+#[derive(Serialize)]
+struct Comparison {
+    name: String,
+    unit: &'static str,
+    ways: Vec<Compared>,
+}
+
+#[derive(Serialize)]
+struct Compared {
+    way: &'static str,
+    #[serde(flatten)]
+    figure: Figure,
+    /// In terms of the bare veth pair: the median of the rounds' own ratios.
+    ratio: Figure,
+}
+
+#[derive(Serialize)]
+struct Program {
+    frame: String,
+    unit: &'static str,
+    #[serde(flatten)]
+    figure: Figure,
+}
+
+impl Report {
+    pub(crate) fn new(rounds: usize) -> Self {
+        Self {
+            machine: Machine::this(),
+            rounds,
+            comparisons: Vec::new(),
+            programs: Vec::new(),
+        }
+    }
+
+    pub(crate) fn rounds(&self) -> usize {
+        self.rounds
+    }
+
+    /// Adds what was measured in each of the ways, by round.
+    pub(crate) fn compare(&mut self, name: &str, unit: &'static str, values: [Vec<f64>; 3]) {
+        progress(name);
+        let [bare, ..] = values.clone();
+        let compared = |(way, values): (Way, Vec<f64>)| {
+            let ratios = values.iter().zip(&bare).map(|(value, bare)| value / bare);
+            Compared {
+                way: way.name(),
+                ratio: Figure::of(ratios.collect()),
+                figure: Figure::of(values),
+            }
+        };
+        self.comparisons.push(Comparison {
+            name: name.to_owned(),
+            unit,
+            ways: Way::ALL.into_iter().zip(values).map(compared).collect(),
+        });
+    }
+
+    /// Adds what was measured of the program alone, by round.
+    pub(crate) fn add(&mut self, frame: &str, unit: &'static str, values: Vec<f64>) {
+        progress(frame);
+        self.programs.push(Program {
+            frame: frame.to_owned(),
+            unit,
+            figure: Figure::of(values),
+        });
+    }
+
+    pub(crate) fn print(&self, json: bool) {
+        if json {
+            let text = serde_json::to_string_pretty(self).expect("figures are JSON");
+            println!("{text}");
+            return;
+        }
+        let Machine {
+            kernel,
+            processors,
+            load_average,
+        } = &self.machine;
+        println!("Linux {kernel}, {processors} processors, load average {load_average}");
+        println!(
+            "medians of {} rounds, lowest and highest in brackets",
+            self.rounds
+        );
+        for Comparison { name, unit, ways } in &self.comparisons {
+            println!("\n{name}");
+            for Compared { way, figure, ratio } in ways {
+                println!("  {way:<14}{} {unit:<4} x{:.2}", show(figure), ratio.median);
+            }
+        }
+        if !self.programs.is_empty() {
+            println!("\nthe program alone, an empty one's time taken off");
+        }
+        for Program {
+            frame,
+            unit,
+            figure,
+        } in &self.programs
+        {
+            println!("  {frame:<36}{} {unit}", show(figure));
+        }
+    }
+}
+
+impl Machine {
+    fn this() -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let load = read("/proc/loadavg");
+        Self {
+            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+            processors: thread::available_parallelism().map_or(0, usize::from),
+            load_average: load.split(' ').take(3).collect::<Vec<_>>().join(" "),
+        }
+    }
+}
+
+fn show(figure: &Figure) -> String {
+    let Figure { median, min, max } = figure;
+    let digits = if *median < 100.0 { 1 } else { 0 };
+    let range = format!("({min:.digits$} to {max:.digits$})");
+    format!("{median:>9.digits$} {range:<20}")
+}
+
+/// Tells a waiting person that something is happening.
+fn progress(what: &str) {
+    if stderr().is_terminal() {
+        eprintln!("measured: {what}");
+    }
+}

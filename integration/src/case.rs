@@ -1,0 +1,271 @@
+//! Case files: a topology, the frames that its workloads send, and what must become of each.
+//!
+//! A file holds two YAML documents. The first is a topology in bowline's own format; the second is a
+//! list of steps, taken in order with the tables as the steps before left them:
+//!
+//! ```yaml
+//! - from: web                           # a workload, or WORKLOAD/INTERFACE
+//!   send: { ipv4: { to: db }, udp: [40000, 53] }        # see the module `frame`
+//!   expect: { deliver: db }
+//! - wait: 2                             # seconds pass
+//! - unplug: db                          # the workload is gone, its addresses are still known
+//! ```
+//!
+//! What may be expected is `deliver: PORT`, `flood: [PORT, ...]`, `drop: REASON` or
+//! `reply: { ... }`, with the answer described like a frame that is sent. Everything else follows
+//! and is checked each time: which counters move, that all others stay, and that the frame is as it
+//! was unless it became an answer.
+//!
+//! The same files run on the host ([`host::Host`]) and in the kernel (the test binary), and each
+//! runner's [`Outcome`] is compared with what the file expects.
+
+pub mod host;
+mod outcome;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bowline::document;
+use bowline::instance::Instance;
+use bowline::plan::Plan;
+use bowline::topology::{self, PortName, Topology};
+use maps_schema::{DropReason, IfIndex};
+use serde::Deserialize;
+
+use crate::cast::Cast;
+use crate::frame::Description;
+pub use outcome::{Counters, Fate, Outcome};
+
+/// A case file, read.
+#[derive(Debug)]
+pub struct Case {
+    /// The file's name without its ending.
+    pub name: String,
+    /// Its topology.
+    pub topology: Topology,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+/// One thing that happens.
+#[derive(Debug)]
+pub enum Step {
+    /// A workload sends a frame.
+    Send(Box<Send>),
+    /// Time passes.
+    Wait(Duration),
+    /// A workload is gone: nothing is behind its port any more.
+    Unplug(PortName),
+}
+
+/// A frame and what must become of it.
+#[derive(Debug)]
+pub struct Send {
+    /// Who sends it.
+    pub from: PortName,
+    /// Its bytes.
+    pub wire: Vec<u8>,
+    /// What must become of it.
+    pub expect: Fate,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStep {
+    from: Option<String>,
+    send: Option<Description>,
+    expect: Option<RawExpectation>,
+    wait: Option<f64>,
+    unplug: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RawExpectation {
+    Deliver(String),
+    Flood(Vec<String>),
+    Drop(String),
+    Reply(Box<Description>),
+}
+
+impl Case {
+    /// The names of all case files, in order.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn names() -> Result<Vec<String>> {
+        let folder = folder();
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+        let mut names = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ending| ending == "yaml") {
+                let stem = path.file_stem().and_then(|stem| stem.to_str());
+                names.push(stem.context("a file's name is no text")?.to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Reads the case file of this name.
+    ///
+    /// # Errors
+    /// There is none, or it is none; the message says where.
+    pub fn read(name: &str) -> Result<Self> {
+        let path = folder().join(name).with_extension("yaml");
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        Self::parse(name, &text).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// Reads a case from a file's text.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn parse(name: &str, text: &str) -> Result<Self> {
+        let (topology, steps) = text
+            .split_once("\n---\n")
+            .context("the topology and the steps are parted by a line of three hyphens")?;
+        let topology = compile(name, topology)?;
+        let raw: Vec<RawStep> = serde_saphyr::from_str(steps)
+            .map_err(|error| anyhow!("the steps cannot be read: {error}"))?;
+        let steps = (1..)
+            .zip(raw)
+            .map(|(number, raw)| step(&topology, raw).with_context(|| format!("step {number}")))
+            .collect::<Result<_>>()?;
+        let name = name.to_owned();
+        Ok(Self {
+            name,
+            topology,
+            steps,
+        })
+    }
+
+    /// The plan of the topology, for an instance of the case's own.
+    ///
+    /// # Panics
+    /// The case's name cannot name an instance.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let instance = Instance::new(Some("case")).expect("a short name");
+        Plan::new(&self.topology, &instance, &Default::default())
+    }
+
+    /// Which name each port's interface has on the host, in a plan.
+    #[must_use]
+    pub fn host_ends(plan: &Plan) -> BTreeMap<PortName, String> {
+        plan.links
+            .iter()
+            .map(|(host_end, planned)| (planned.name.clone(), host_end.clone()))
+            .collect()
+    }
+
+    /// Interface indexes for a plan that is not realized: 1001 and so on.
+    #[must_use]
+    pub fn imagined_interfaces(plan: &Plan) -> BTreeMap<String, IfIndex> {
+        let indexes = (1001..).map(IfIndex);
+        plan.links.keys().cloned().zip(indexes).collect()
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")
+}
+
+/// Reads and compiles a topology.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn compile(path: &str, text: &str) -> Result<Topology> {
+    let problems = match document::parse(path, text) {
+        Ok(document) => match topology::compile(&[document]) {
+            Ok(topology) => return Ok(topology),
+            Err(problems) => problems,
+        },
+        Err(problems) => problems,
+    };
+    let messages: Vec<_> = problems
+        .iter()
+        .map(|problem| match problem.labels.first() {
+            Some(label) => format!("{}: {}", label.origin, problem.message),
+            None => problem.message.clone(),
+        })
+        .collect();
+    bail!("the topology is none: {}", messages.join("; "))
+}
+
+fn step(topology: &Topology, raw: RawStep) -> Result<Step> {
+    match raw {
+        RawStep {
+            from: Some(from),
+            send: Some(send),
+            expect: Some(expect),
+            wait: None,
+            unplug: None,
+        } => {
+            let from = port(topology, &from, None)?;
+            let cast = Cast::of(topology, &from);
+            Ok(Step::Send(Box::new(Send {
+                wire: send.bytes(&cast)?,
+                expect: fate(topology, &from, &cast, expect)?,
+                from,
+            })))
+        }
+        RawStep {
+            from: None,
+            send: None,
+            expect: None,
+            wait: Some(seconds),
+            unplug: None,
+        } => Ok(Step::Wait(Duration::try_from_secs_f64(seconds)?)),
+        RawStep {
+            from: None,
+            send: None,
+            expect: None,
+            wait: None,
+            unplug: Some(name),
+        } => Ok(Step::Unplug(port(topology, &name, None)?)),
+        _ => bail!("a step is `from`, `send` and `expect` together, or `wait`, or `unplug`"),
+    }
+}
+
+fn fate(topology: &Topology, from: &PortName, cast: &Cast, expect: RawExpectation) -> Result<Fate> {
+    Ok(match expect {
+        RawExpectation::Deliver(to) => Fate::Deliver(port(topology, &to, Some(from))?),
+        RawExpectation::Flood(to) => Fate::Flood(
+            to.iter()
+                .map(|to| port(topology, to, Some(from)))
+                .collect::<Result<_>>()?,
+        ),
+        RawExpectation::Drop(name) => Fate::Drop(
+            DropReason::ALL
+                .iter()
+                .copied()
+                .find(|reason| reason.name() == name)
+                .with_context(|| format!("no reason is called `{name}`"))?,
+        ),
+        RawExpectation::Reply(answer) => Fate::Reply(answer.bytes(cast)?),
+    })
+}
+
+/// The port that a word names: `WORKLOAD/INTERFACE`, or a workload with one port in the network of
+/// `near`, or at all.
+fn port(topology: &Topology, word: &str, near: Option<&PortName>) -> Result<PortName> {
+    let is_near = |port: &topology::Port| {
+        near.is_none_or(|near| topology.ports[near].network == port.network)
+    };
+    let matches: Vec<_> = topology
+        .ports
+        .iter()
+        .filter(|(name, port)| name.to_string() == word || name.workload == word && is_near(port))
+        .collect();
+    match matches.as_slice() {
+        [(name, _)] => Ok((*name).clone()),
+        [] => bail!("there is no port `{word}`"),
+        _ => bail!("`{word}` has several ports: say which"),
+    }
+}

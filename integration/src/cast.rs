@@ -1,0 +1,160 @@
+//! Who plays in a case: the topology's stations by name, as one of them sees the others.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use anyhow::{Context, Result, bail};
+use bowline::topology::{Port, PortName, Topology};
+use maps_schema::Mac;
+
+use crate::frame::{group_mac, link_local, solicited_node};
+
+/// The stations, as the sender of a frame sees them.
+#[derive(Clone, Debug)]
+pub struct Cast {
+    own: String,
+    /// By the workload's name, where it has one port in the sender's network or one at all, and by
+    /// the port's name.
+    stations: BTreeMap<String, Station>,
+    /// Those in the sender's network, itself first.
+    near: Vec<Station>,
+}
+
+#[derive(Clone, Debug)]
+struct Station {
+    mac: Mac,
+    v4: Option<Ipv4Addr>,
+    v6: Option<Ipv6Addr>,
+}
+
+impl Station {
+    fn of(port: &Port) -> Self {
+        let mut addresses = port.addresses.iter().map(|net| net.addr());
+        let v4 = addresses.clone().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(v4),
+            IpAddr::V6(_) => None,
+        });
+        let v6 = addresses.find_map(|address| match address {
+            IpAddr::V6(v6) => Some(v6),
+            IpAddr::V4(_) => None,
+        });
+        let mac = port.mac;
+        Self { mac, v4, v6 }
+    }
+}
+
+impl Cast {
+    /// The cast as the port `own` sees it.
+    ///
+    /// # Panics
+    /// There is no such port.
+    #[must_use]
+    pub fn of(topology: &Topology, own: &PortName) -> Self {
+        let network = &topology.ports[own].network;
+        let mut stations = BTreeMap::new();
+        let (near, far): (Vec<_>, Vec<_>) = topology
+            .ports
+            .iter()
+            .partition(|(_, port)| port.network == *network);
+        let own_station = Station::of(&topology.ports[own]);
+        let neighbors = near.iter().map(|(_, port)| Station::of(port));
+        let neighbors = [own_station.clone()].into_iter().chain(neighbors).collect();
+        // Those who are near come last and hide those of the same name who are not.
+        for (name, port) in far.into_iter().chain(near) {
+            let station = Station::of(port);
+            stations.insert(name.to_string(), station.clone());
+            stations.insert(name.workload.clone(), station);
+        }
+        // A workload with several ports in one network still sees itself at this one.
+        stations.insert(own.workload.clone(), own_station);
+        Self {
+            own: own.to_string(),
+            stations,
+            near: neighbors,
+        }
+    }
+
+    /// The sender's name.
+    #[must_use]
+    pub fn own_name(&self) -> &str {
+        &self.own
+    }
+
+    /// The sender's MAC address.
+    #[must_use]
+    pub fn own_mac(&self) -> Mac {
+        self.stations[&self.own].mac
+    }
+
+    /// The MAC address that a word means: a station's, `broadcast`, `zero`, or the address itself.
+    ///
+    /// # Errors
+    /// The word is none of these.
+    pub fn mac(&self, word: &str) -> Result<Mac> {
+        if let Some(station) = self.stations.get(word) {
+            return Ok(station.mac);
+        }
+        match word {
+            "broadcast" => return Ok(Mac::BROADCAST),
+            "zero" => return Ok(Mac::ZERO),
+            _ => {}
+        }
+        let octets: Option<Vec<u8>> = word
+            .split(':')
+            .map(|octet| u8::from_str_radix(octet, 16).ok())
+            .collect();
+        match octets.as_deref() {
+            Some(&[a, b, c, d, e, f]) => Ok(Mac::new([a, b, c, d, e, f])),
+            _ => bail!("`{word}` is neither a station nor a MAC address"),
+        }
+    }
+
+    /// The IPv4 address that a word means: a station's, or the address itself.
+    ///
+    /// # Errors
+    /// The word is neither, or the station has none.
+    pub fn v4(&self, word: &str) -> Result<Ipv4Addr> {
+        match self.stations.get(word) {
+            Some(station) => station
+                .v4
+                .with_context(|| format!("{word} has no IPv4 address")),
+            None => word
+                .parse()
+                .with_context(|| format!("`{word}` is neither a station nor an IPv4 address")),
+        }
+    }
+
+    /// The IPv6 address that a word means: a station's, `link-local NAME` for the one that follows
+    /// from its MAC address, `solicited-node NAME` for the group that it is found in, `all-nodes`, or
+    /// the address itself.
+    ///
+    /// # Errors
+    /// The word is none of these, or the station has no address.
+    pub fn v6(&self, word: &str) -> Result<Ipv6Addr> {
+        if let Some(target) = word.strip_prefix("solicited-node ") {
+            return Ok(solicited_node(self.v6(target)?));
+        }
+        if let Some(station) = word.strip_prefix("link-local ") {
+            return Ok(link_local(self.mac(station)?));
+        }
+        match self.stations.get(word) {
+            Some(station) => station
+                .v6
+                .with_context(|| format!("{word} has no IPv6 address")),
+            None if word == "all-nodes" => Ok(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1)),
+            None => word
+                .parse()
+                .with_context(|| format!("`{word}` is neither a station nor an IPv6 address")),
+        }
+    }
+
+    /// The MAC address to which a packet for this address is sent: the group's or the station's.
+    #[must_use]
+    pub fn mac_of(&self, address: IpAddr) -> Option<Mac> {
+        let has = |station: &&Station| match address {
+            IpAddr::V4(v4) => station.v4 == Some(v4),
+            IpAddr::V6(v6) => station.v6 == Some(v6),
+        };
+        group_mac(address).or_else(|| self.near.iter().find(has).map(|station| station.mac))
+    }
+}

@@ -1,0 +1,128 @@
+//! Everything that bowline could leave behind, to be compared before and after.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+use ::bowline::instance::Instance;
+use serde_json::Value;
+
+use super::Namespace;
+use super::namespace::succeed;
+
+/// The state of some namespaces and of an instance.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot(BTreeMap<String, String>);
+
+/// What changes by itself: lifetimes, counters, indexes that are counted up, and what the kernel
+/// finds out about a new link or address a moment later.
+const RESTLESS: &[&str] = &[
+    "operstate",
+    "tentative",
+    "valid_life_time",
+    "preferred_life_time",
+    "bytes",
+    "packets",
+    "stats64",
+    "ifindex",
+    "link_index",
+    "link_netnsid",
+];
+
+impl Snapshot {
+    /// Links, addresses, routes, rules, neighbors and traffic control of the namespaces; pins and
+    /// state of the instance; BPF programs and maps that belong to it.
+    ///
+    /// # Panics
+    /// A program of iproute2 or bpftool fails.
+    #[must_use]
+    pub fn take(spaces: &[&Namespace], instance: &Instance) -> Self {
+        let mut parts = BTreeMap::new();
+        for space in spaces {
+            for (what, program, arguments) in [
+                ("links", "ip", "-d -j link"),
+                ("addresses", "ip", "-d -j address"),
+                ("routes", "ip", "-j route show table all"),
+                ("routes of IPv6", "ip", "-6 -j route show table all"),
+                ("rules", "ip", "-j rule"),
+                ("queues", "tc", "-j qdisc"),
+                ("attachments", "bpftool", "-j net"),
+            ] {
+                let mut command = space.command(program);
+                let output = succeed(command.args(arguments.split(' ')));
+                let text = String::from_utf8_lossy(&output.stdout);
+                parts.insert(format!("{what} of {}", space.name()), tidy(&text));
+            }
+        }
+        let root = instance.bpffs_dir();
+        parts.insert("pins".to_owned(), tree(&root));
+        Self(parts)
+    }
+}
+
+/// JSON without what changes by itself.
+fn tidy(text: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<Value>(text) else {
+        return text.to_owned();
+    };
+    calm(&mut value);
+    serde_json::to_string_pretty(&value).expect("JSON stays JSON")
+}
+
+fn calm(value: &mut Value) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(calm),
+        Value::Object(fields) => {
+            fields.retain(|name, _| !RESTLESS.contains(&name.as_str()));
+            fields.values_mut().for_each(calm);
+        }
+        _ => {}
+    }
+}
+
+fn tree(root: &Path) -> String {
+    if !root.exists() {
+        return String::new();
+    }
+    let output = succeed(Command::new("find").arg(root));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines: Vec<_> = text.lines().collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+/// Only what is worth reading: differences are shown by `assert_eq` in full otherwise.
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (what, text) in &self.0 {
+            writeln!(f, "{what}:\n{text}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    /// Checks that nothing changed.
+    ///
+    /// # Panics
+    /// Something did; the message shows the lines that differ.
+    #[track_caller]
+    pub fn assert_same(&self, after: &Self) {
+        let mut differences = String::new();
+        for (what, before) in &self.0 {
+            let now = after.0.get(what).map(String::as_str).unwrap_or_default();
+            if now == before {
+                continue;
+            }
+            differences += &format!("{what}:\n");
+            for line in before.lines().filter(|line| !now.contains(line)) {
+                differences += &format!("- {line}\n");
+            }
+            for line in now.lines().filter(|line| !before.contains(line)) {
+                differences += &format!("+ {line}\n");
+            }
+        }
+        assert!(self == after, "what was there has changed:\n{differences}");
+    }
+}

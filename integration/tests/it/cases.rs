@@ -1,0 +1,33 @@
+//! The list of case files: each is a test of its own in every runner.
+
+/// Declares one test for each case file, which gives its name to `$check`.
+macro_rules! every_case {
+    ($check:path) => {
+        crate::cases::every_case! { $check;
+            arp_announced arp_answered arp_malformed arp_probe arp_spoofed arp_unicast
+            arp_unknown_target flood flood_alone flood_pair fragments ip_spoofed ip_truncated
+            ipv4_malformed ipv6_extensions ipv6_malformed isolation learning learning_aged
+            learning_flooded learning_guarded learning_moved mac_spoofed nd_answered
+            nd_duplicate_detection nd_fragmented nd_link_local nd_many_options nd_options
+            nd_spoofed nd_truncated nd_unicast nd_unknown_target nd_unusual other_protocols
+            reserved_group rogue_router same_port several_ports short_packets spoofing_allowed
+            truncated_tag unicast unknown_unicast unknown_unicast_flooded unplugged
+            unspecified_source vlan_carried vlan_nested vlan_priority
+        }
+    };
+    ($check:path; $($name:ident)+) => {
+        $(
+            #[test]
+            fn $name() {
+                $check(stringify!($name));
+            }
+        )+
+
+        #[test]
+        fn every_case_file_is_listed() {
+            let listed = [$(stringify!($name)),+];
+            assert_eq!(integration::case::Case::names().unwrap(), listed);
+        }
+    };
+}
+pub(crate) use every_case;

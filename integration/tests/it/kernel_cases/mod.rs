@@ -1,0 +1,52 @@
+//! Case files in the kernel, which must agree with the host in everything: verdict, bytes, counters
+//! and what was learned.
+//!
+//! Each case runs in two ways. [`test_run`] hands frames to the loaded program with
+//! `BPF_PROG_TEST_RUN`; [`wire`] sends them through real veth pairs with the program attached, and
+//! sees what arrives where. The first needs nothing but the program, the second includes all that
+//! the kernel does around it.
+
+mod realm;
+mod test_run;
+mod wire;
+
+use integration::case::host::Host;
+use integration::case::{Case, Outcome, Send, Step};
+use integration::lab;
+
+use realm::Realm;
+
+/// A way to send frames to the program.
+trait Runner {
+    /// Makes the realm ready.
+    fn prepare(realm: &Realm<'_>);
+
+    /// Sends a frame, of which the host says what to expect; messages are about `what`.
+    fn send(realm: &Realm<'_>, frame: &Send, expected: &Outcome, what: &str) -> Outcome;
+}
+
+/// Runs a case, and compares what becomes of each frame with the file and with the host.
+fn check<R: Runner>(name: &str) {
+    if !lab::is_usable() {
+        return;
+    }
+    let case = Case::read(name).unwrap_or_else(|error| panic!("{error:#}"));
+    let realm = Realm::new(&case);
+    R::prepare(&realm);
+    let mut host = Host::new(&case);
+    for (number, step) in (1..).zip(&case.steps) {
+        let expected = host.take(step);
+        let (Step::Send(frame), Some(expected)) = (step, expected) else {
+            realm.take(step);
+            continue;
+        };
+        let what = format!("step {number} in the kernel");
+        let mut outcome = R::send(&realm, frame, &expected, &what);
+        outcome.check(&case.topology, frame, &what);
+        // Not every runner sees what arrives.
+        if outcome.arrived.is_none() {
+            outcome.arrived.clone_from(&expected.arrived);
+        }
+        assert_eq!(outcome, expected, "{what}: the kernel and the host");
+    }
+}

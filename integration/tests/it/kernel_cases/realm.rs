@@ -1,0 +1,187 @@
+//! A case's topology in the kernel: veth pairs between two namespaces of its own, and the datapath
+//! with the plan's rows.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aya::maps::{HashMap, Map, MapData};
+use aya::programs::SchedClassifier;
+use bowline::instance::Instance;
+use bowline::kernel::datapath::{Datapath, remove_all};
+use bowline::kernel::object::Object;
+use bowline::plan::Plan;
+use bowline::topology::PortName;
+use integration::case::{Case, Counters, Step};
+use integration::lab::{Namespace, PacketSocket, veth};
+use maps_schema::map::{FdbKey, LEARNED, LearnedEntry, MapName};
+use maps_schema::plain::bytes_of;
+use maps_schema::{IfIndex, PortId};
+
+/// A case's topology in the kernel.
+pub(crate) struct Realm<'a> {
+    case: &'a Case,
+    instance: Owned,
+    host: Namespace,
+    /// All workloads: the datapath does not know how many namespaces they are in.
+    _workloads: Namespace,
+    datapath: Mutex<Datapath>,
+    ports: BTreeMap<PortName, Plugged>,
+}
+
+/// A port's veth pair.
+pub(crate) struct Plugged {
+    /// Name and index of the host's end.
+    pub(crate) host_end: String,
+    pub(crate) ifindex: IfIndex,
+    /// At the workload's end.
+    pub(crate) socket: PacketSocket,
+}
+
+/// An instance whose pins are gone with it.
+struct Owned(Instance);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // There is nobody to tell.
+        let _ = remove_all(&self.0);
+    }
+}
+
+impl<'a> Realm<'a> {
+    pub(crate) fn new(case: &'a Case) -> Self {
+        let (host, workloads) = (Namespace::quiet("host"), Namespace::quiet("work"));
+        let instance = Owned(instance());
+        let object = Object::embedded().unwrap_or_else(|error| panic!("{error:#}"));
+        let mut datapath =
+            Datapath::load(&instance.0, &object, false).unwrap_or_else(|error| panic!("{error:#}"));
+        let plan = case.plan();
+        let ports = plug(&plan, &host, &workloads);
+        let interfaces = ports
+            .values()
+            .map(|plugged| (plugged.host_end.clone(), plugged.ifindex))
+            .collect();
+        let rows = plan.rows(&interfaces);
+        for map in MapName::ALL {
+            for (key, value) in &rows[map] {
+                datapath.write(*map, key, value).unwrap();
+            }
+        }
+        Self {
+            case,
+            instance,
+            host,
+            _workloads: workloads,
+            datapath: Mutex::new(datapath),
+            ports,
+        }
+    }
+
+    /// A port of the case.
+    pub(crate) fn port(&self, name: &PortName) -> &Plugged {
+        &self.ports[name]
+    }
+
+    /// Every port of the case.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (&PortName, &Plugged)> {
+        self.ports.iter()
+    }
+
+    /// Runs something in the host's namespace.
+    pub(crate) fn on_host<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.host.run(work)
+    }
+
+    /// Attaches the program to every port.
+    pub(crate) fn attach(&self) {
+        self.on_host(|| {
+            let mut datapath = self.datapath.lock().unwrap();
+            for plugged in self.ports.values() {
+                let attached = datapath.attach(plugged.ifindex, &plugged.host_end);
+                attached.unwrap_or_else(|error| panic!("{error:#}"));
+            }
+        });
+    }
+
+    /// The loaded program.
+    pub(crate) fn program(&self) -> SchedClassifier {
+        let folder = self.instance.0.pin_dir().join("programs");
+        let mut pins = std::fs::read_dir(folder).unwrap();
+        let pin = pins.next().expect("the program is pinned").unwrap();
+        SchedClassifier::from_pin(pin.path()).unwrap()
+    }
+
+    /// Takes a step that is no frame.
+    pub(crate) fn take(&self, step: &Step) {
+        match step {
+            Step::Send(_) => unreachable!("frames are sent"),
+            Step::Wait(time) => self.age(*time),
+            Step::Unplug(port) => {
+                let id = self.case.topology.ports[port].id;
+                let mut datapath = self.datapath.lock().unwrap();
+                datapath.remove(MapName::Ports, bytes_of(&id)).unwrap();
+            }
+        }
+    }
+
+    /// Lets time pass for what was learned. The kernel's clock cannot be moved, so the entries are.
+    fn age(&self, time: Duration) {
+        let path = self.instance.0.pin_dir().join("maps").join(LEARNED);
+        let map = Map::LruHashMap(MapData::from_pin(path).unwrap());
+        let mut map: HashMap<_, FdbKey, LearnedEntry> = HashMap::try_from(map).unwrap();
+        let entries: Vec<_> = map.iter().map(Result::unwrap).collect();
+        for (key, mut entry) in entries {
+            let passed = u64::try_from(time.as_nanos()).unwrap();
+            entry.seen_ns = entry.seen_ns.saturating_sub(passed);
+            map.insert(key, entry, 0).unwrap();
+        }
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.datapath.lock().unwrap().counters().unwrap()
+    }
+
+    pub(crate) fn learned(&self) -> BTreeMap<(u32, String), PortId> {
+        let learned = self.datapath.lock().unwrap().learned().unwrap();
+        learned
+            .into_iter()
+            .map(|(key, entry)| ((key.vni.number(), key.mac.to_string()), entry.port))
+            .collect()
+    }
+}
+
+fn instance() -> Instance {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("case-{}-{count}", std::process::id());
+    Instance::new(Some(&name)).unwrap()
+}
+
+/// Makes the plan's links, by hand and bare: the cases are about frames and not about links.
+fn plug(plan: &Plan, host: &Namespace, workloads: &Namespace) -> BTreeMap<PortName, Plugged> {
+    let ends: BTreeMap<PortName, String> = Case::host_ends(plan);
+    (0..)
+        .zip(ends)
+        .map(|(number, (name, host_end))| {
+            let inside = format!("w{number}");
+            veth((host, &host_end), (workloads, &inside));
+            let ifindex = ifindex(host, &host_end).expect("the index of a new interface");
+            let socket = PacketSocket::new(workloads, &inside);
+            let plugged = Plugged {
+                host_end,
+                ifindex,
+                socket,
+            };
+            (name, plugged)
+        })
+        .collect()
+}
+
+/// `/sys` shows the interfaces of the namespace that it was mounted in, so the kernel is asked.
+fn ifindex(host: &Namespace, interface: &str) -> Option<IfIndex> {
+    let links = host.ip(&["-j", "link", "show", "dev", interface]);
+    let links: serde_json::Value = serde_json::from_str(&links).ok()?;
+    let index = links.get(0)?.get("ifindex")?.as_u64()?;
+    Some(IfIndex(u32::try_from(index).ok()?))
+}

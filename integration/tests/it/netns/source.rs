@@ -1,0 +1,113 @@
+//! Several files on one host, and several hosts on one machine.
+
+use integration::lab::ping;
+
+use super::{PAIR, Site};
+
+const FRONT: &str = "
+version: 1
+name: first
+networks: { front: 10.77.0.0/24 }
+workloads:
+  web: { netns: @web, ports: [{ network: front, addresses: 10.77.0.10 }] }
+";
+
+/// Plugs into the network that the first file declares.
+const BACK: &str = "
+version: 1
+name: second
+networks: { back: 10.88.0.0/24 }
+workloads:
+  db: { netns: @db, ports: [{ network: back, addresses: 10.88.0.20 }] }
+  cache: { netns: @cache, ports: [{ network: back, addresses: 10.88.0.30 }] }
+";
+
+#[test]
+fn files_are_loaded_side_by_side_and_unloaded_alone() {
+    let Some(site) = Site::new(["web", "db", "cache"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let empty = site.snapshot(&bowline);
+    let front = bowline.write("front.yaml", &site.topology(FRONT));
+    let back = bowline.write("back.yaml", &site.topology(BACK));
+    bowline.succeed(&["load", front]);
+    let first = site.snapshot(&bowline);
+    bowline.succeed(&["load", back]);
+    site.assert_reaches("db", "10.88.0.30");
+    let sources = bowline.json(&["show", "sources"]).to_string();
+    assert!(
+        sources.contains("first") && sources.contains("second"),
+        "{sources}"
+    );
+    bowline.succeed(&["unload", "second"]);
+    first.assert_same(&site.snapshot(&bowline));
+    bowline.succeed(&["unload", "first"]);
+    empty.assert_same(&site.snapshot(&bowline));
+}
+
+#[test]
+fn a_conflict_names_both_files_and_changes_nothing() {
+    let Some(site) = Site::new(["web", "db", "cache"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let front = bowline.write("front.yaml", &site.topology(FRONT));
+    bowline.succeed(&["load", front]);
+    let loaded = site.snapshot(&bowline);
+    // The same network, the same workload, the same VNI.
+    let conflicts = [
+        site.topology(FRONT).replace("first", "other"),
+        site.topology(BACK).replace("back", "front"),
+        site.topology(BACK).replace("  db:", "  web:"),
+    ];
+    for text in conflicts {
+        let other = bowline.write("other.yaml", &text);
+        let run = bowline.run(&["load", other]);
+        assert_eq!(run.status.code(), Some(1), "{run}");
+        for file in ["front.yaml", "other.yaml"] {
+            assert!(run.stderr.contains(file), "{file} is not in: {run}");
+        }
+        loaded.assert_same(&site.snapshot(&bowline));
+    }
+}
+
+#[test]
+fn unloading_what_is_not_loaded_says_what_is() {
+    let Some(site) = Site::new(["web", "db"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    bowline.load(&site.topology(PAIR));
+    let run = bowline.run(&["unload", "pear"]);
+    assert_eq!(run.status.code(), Some(1), "{run}");
+    assert!(
+        run.stderr.contains("`pear`") && run.stderr.contains("`pair`"),
+        "{run}"
+    );
+    site.assert_reaches("web", "10.77.0.20");
+}
+
+/// Two instances with the same file but for its namespaces, on one host: neither knows the other.
+#[test]
+fn instances_do_not_meet() {
+    let Some(site) = Site::new(["web", "db", "other-web", "other-db"]) else {
+        return;
+    };
+    let (one, two) = (site.bowline(), site.bowline());
+    let text = PAIR
+        .replace("@web", "@other-web")
+        .replace("@db", "@other-db");
+    one.load(&site.topology(PAIR));
+    let loaded = site.snapshot(&one);
+    two.load(&site.topology(&text));
+    site.assert_reaches("web", "10.77.0.20");
+    site.assert_reaches("other-web", "10.77.0.20");
+    two.succeed(&["unload", "pair"]);
+    loaded.assert_same(&site.snapshot(&one));
+    site.assert_reaches("web", "10.77.0.20");
+    assert!(!ping(
+        site.workload("other-web"),
+        "10.77.0.20".parse().unwrap()
+    ));
+}
