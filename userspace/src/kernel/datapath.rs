@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -21,6 +22,8 @@ use super::maps::{self, Maps};
 use super::object::Object;
 use crate::instance::Instance;
 
+/// How often a program is offered to a verifier that was interrupted.
+const VERIFIER_ATTEMPTS: usize = 10;
 /// How much of the verifier's log is shown: the reason is at its end.
 const VERIFIER_LINES: usize = 25;
 
@@ -392,9 +395,22 @@ fn load_and_pin(pins: &Pins, object: &Object, drop_events: bool, fingerprint: &s
         .with_context(|| format!("the datapath's object has no program {PROGRAM}"))?
         .try_into()
         .with_context(|| format!("{PROGRAM} is not a TC program"))?;
-    program.load().map_err(explain_program)?;
+    verify(program)?;
     let path = pins.programs().join(program_pin(fingerprint));
     replace_pin(program, &path)
+}
+
+/// Loads the program. The verifier gives up with `EAGAIN` when a signal is pending, which says nothing
+/// about the program (`bpf_check` in kernel/bpf/verifier.c).
+fn verify(program: &mut SchedClassifier) -> Result<()> {
+    for _ in 0..VERIFIER_ATTEMPTS {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return result.map_err(explain_program),
+        }
+    }
+    program.load().map_err(explain_program)
 }
 
 /// Pins the program; a pin of the same name belongs to a program that does not work on our maps.

@@ -99,6 +99,8 @@ fn instances_do_not_meet() {
         .replace("@web", "@other-web")
         .replace("@db", "@other-db");
     one.load(&site.topology(PAIR));
+    // IPv6 settles a moment after the links are up.
+    site.assert_reaches("web", "fd00:77::20");
     let loaded = site.snapshot(&one);
     two.load(&site.topology(&text));
     site.assert_reaches("web", "10.77.0.20");
