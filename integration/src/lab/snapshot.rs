@@ -72,13 +72,29 @@ fn tidy(text: &str) -> String {
 
 fn calm(value: &mut Value) {
     match value {
-        Value::Array(values) => values.iter_mut().for_each(calm),
+        Value::Array(values) => {
+            values.retain(|value| !is_link_local(value));
+            values.iter_mut().for_each(calm);
+        }
         Value::Object(fields) => {
             fields.retain(|name, _| !RESTLESS.contains(&name.as_str()));
+            if let Some(Value::Array(flags)) = fields.get_mut("flags") {
+                // A new link is told to have a carrier a moment later.
+                flags.retain(|flag| !matches!(flag.as_str(), Some("NO-CARRIER" | "LOWER_UP")));
+            }
             fields.values_mut().for_each(calm);
         }
         _ => {}
     }
+}
+
+/// Whether this is an address or a route that the kernel makes by itself for every link, as soon as
+/// it has a carrier and nobody else has the address.
+fn is_link_local(value: &Value) -> bool {
+    ["dst", "local"].iter().any(|field| {
+        let address = value.get(field).and_then(Value::as_str);
+        address.is_some_and(|address| address.starts_with("fe80:") || address == "ff00::/8")
+    })
 }
 
 fn tree(root: &Path) -> String {
