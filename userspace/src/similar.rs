@@ -30,6 +30,8 @@ impl fmt::Display for Similar {
             write!(f, "did you mean `{close}`?")
         } else if self.all.is_empty() {
             f.write_str("there are none at all")
+        } else if let [only] = self.all.as_slice() {
+            write!(f, "there is only `{only}`")
         } else if self.all.len() <= SHOWN {
             write!(f, "there are {}", quoted(&self.all))
         } else {
@@ -56,6 +58,7 @@ mod tests {
     fn the_close_ones_else_all() {
         assert_eq!(similar("wbe", &["db", "web"]), "did you mean `web`?");
         assert_eq!(similar("frontend", &["db", "web"]), "there are `db`, `web`");
+        assert_eq!(similar("frontend", &["db"]), "there is only `db`");
         assert_eq!(similar("web", &[]), "there are none at all");
     }
 }

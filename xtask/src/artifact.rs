@@ -40,7 +40,7 @@ pub(crate) fn build(command: &mut Command) -> Result<Vec<Executable>> {
 }
 
 fn executable(line: &str) -> Option<Executable> {
-    if !line.contains(r#""reason":"compiler-artifact""#) || !line.contains(r#""test":true"#) {
+    if !line.contains(r#""reason":"compiler-artifact""#) || !is_test(line) {
         return None;
     }
     let path = PathBuf::from(string(line, "executable")?);
@@ -56,6 +56,14 @@ fn executable(line: &str) -> Option<Executable> {
         path,
         folder,
     })
+}
+
+/// Whether it was built as a test: the profile says so. A program that tests may run is built beside
+/// them, and that it could have tests is said of its target.
+fn is_test(line: &str) -> bool {
+    line.split_once(r#""profile":{"#)
+        .and_then(|(_, rest)| rest.split_once('}'))
+        .is_some_and(|(profile, _)| profile.contains(r#""test":true"#))
 }
 
 /// The first string under a key. Paths with quotes or backslashes do not occur in cargo's
@@ -84,6 +92,16 @@ mod tests {
             folder: PathBuf::from("/b/integration"),
         };
         assert_eq!(executable(line), Some(expected));
+    }
+
+    #[test]
+    fn a_program_that_could_have_tests_is_none() {
+        let line = concat!(
+            r#"{"reason":"compiler-artifact","manifest_path":"/b/integration/Cargo.toml","#,
+            r#""target":{"kind":["bin"],"name":"lab-bowline","test":true},"#,
+            r#""profile":{"opt_level":"0","test":false},"executable":"/t/debug/lab-bowline"}"#
+        );
+        assert_eq!(executable(line), None);
     }
 
     #[test]

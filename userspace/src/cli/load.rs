@@ -98,17 +98,20 @@ pub(super) fn print(format: Format, done: &str, summary: Summary) -> Result<()> 
         removed,
     } = summary;
     let parts = [
-        (usize::from(program), "program"),
-        (created, "links made"),
-        (adjusted, "links changed"),
-        (deleted, "links deleted"),
-        (written, "rows written"),
-        (removed, "rows removed"),
+        (usize::from(program), "program", ""),
+        (created, "link", " made"),
+        (adjusted, "link", " changed"),
+        (deleted, "link", " deleted"),
+        (written, "row", " written"),
+        (removed, "row", " removed"),
     ];
     let text: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, noun, verb)| {
+            let plural = if count == 1 { "" } else { "s" };
+            format!("{count} {noun}{plural}{verb}")
+        })
         .collect();
     output::print_line(format!("{GREEN}{done}{RESET}: {}", text.join(", ")))
 }

@@ -79,7 +79,7 @@ impl Places {
             .filter_map(|(name, workload)| {
                 let error = self.missing.get(name)?;
                 let message = format!("workload `{name}` cannot be plugged in: {error:#}");
-                Some(Problem::new(message).at(&workload.origin, workload.place.to_string()))
+                Some(Problem::new(message).at(&workload.place_origin, workload.place.to_string()))
             })
             .collect();
         if problems.is_empty() {
@@ -178,7 +178,8 @@ fn own(netns: Netns, host: &Netns, owners: &BTreeMap<NetnsId, &str>) -> Result<N
     }
     match owners.get(&netns.id()) {
         Some(owner) => Err(anyhow!(
-            "{netns} is the network namespace of workload `{owner}` too"
+            "its network namespace is that of workload `{owner}`, too: declare one workload with \
+             the ports of both"
         )),
         None => Ok(netns),
     }

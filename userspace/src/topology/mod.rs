@@ -78,6 +78,8 @@ pub struct Workload {
     pub place: Place,
     /// Where it is declared.
     pub origin: Origin,
+    /// Where its place is said: with the workload itself if the place follows from its name.
+    pub place_origin: Origin,
 }
 
 /// Where a workload's network namespace is found.

@@ -38,10 +38,14 @@ pub(super) fn resolve(
                     .help("declare the place once, with the ports of both"),
             );
         } else {
-            taken.insert(place.clone(), (name, origin));
+            taken.insert(place.clone(), (name, origin.clone()));
         }
-        let origin = workload.origin.clone();
-        workloads.insert(name.to_owned(), Workload { place, origin });
+        let declared = Workload {
+            place,
+            origin: workload.origin.clone(),
+            place_origin: origin,
+        };
+        workloads.insert(name.to_owned(), declared);
     }
     workloads
 }

@@ -40,7 +40,7 @@ fn arp_and_neighbor_discovery_are_answered_on_the_spot() {
     assert!(frames.iter().any(|frame| frame[12..14] == [0x08, 0x00]));
     let is_question = |frame: &&Vec<u8>| {
         let is_arp = frame[12..14] == [0x08, 0x06] && frame[20..22] == [0, 1];
-        // Not those by which a station makes sure that its own address is nobody else's.
+        // A question without a sender is the check whether an address is taken, and is for everybody.
         let is_nd = frame[12..14] == [0x86, 0xdd]
             && frame[20] == 58
             && frame[54] == 135

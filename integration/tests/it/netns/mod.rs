@@ -68,7 +68,10 @@ impl Site {
     #[track_caller]
     fn assert_does_not_reach(&self, from: &str, to: &str) {
         let to: IpAddr = to.parse().unwrap();
-        assert!(!ping(self.workload(from), to), "{from} reaches {to}");
+        // A namespace that was destroyed lives on until the kernel has cleaned it up.
+        eventually(&format!("{from} does not reach {to}"), || {
+            !ping(self.workload(from), to)
+        });
     }
 }
 

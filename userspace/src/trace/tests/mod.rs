@@ -101,7 +101,7 @@ fn names_that_are_not_there() {
         ("wbe db", "`wbe`: did you mean `web`?"),
         ("web dbb", "`dbb`: did you mean `db`?"),
         ("web/eth1 db", "`web/eth1`: did you mean `web/eth0`?"),
-        ("web/lan db", "`web/lan`: there are `web/eth0`"),
+        ("web/lan db", "`web/lan`: there is only `web/eth0`"),
         ("web frontend", "`frontend`: there are `db`, `log`, `web`"),
         (
             "web 10.1.0.256",

@@ -1,0 +1,162 @@
+//! A Docker engine on a small machine of its own: own network, own processes, own /run and /etc. It
+//! never meets the engine of the machine that the tests run on, and whatever becomes of the tests,
+//! nothing of it is left: the kernel takes the machine away with its namespaces.
+
+use std::fs;
+use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use integration::lab::{is_usable, skip};
+
+/// The image that every container is made from.
+pub(super) const IMAGE: &str = "busybox:lab";
+/// The folder of the engine on its machine.
+pub(super) const FOLDER: &str = "/run/lab";
+/// What the machine is made of.
+const PROGRAMS: [&str; 6] = [
+    "unshare",
+    "nsenter",
+    "busybox",
+    "containerd",
+    "dockerd",
+    "docker",
+];
+/// How long the engine may take until it answers.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The machine with a running engine.
+pub(super) struct Engine {
+    /// Started the machine and cleans up after it. While its standard input is open, the machine lives;
+    /// the static variable that it is kept in closes it when the tests end.
+    keeper: Child,
+    /// The process whose namespaces are the machine's.
+    entry: u32,
+}
+
+/// The one engine of this run. Without one, the running test is counted as skipped.
+pub(super) fn engine() -> Option<&'static Engine> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    if !is_usable() {
+        return None;
+    }
+    let engine = ENGINE.get_or_init(|| Engine::start().map_err(|error| format!("{error:#}")));
+    engine
+        .as_ref()
+        .inspect_err(|reason| skip(&format!("no Docker engine can run here: {reason}")))
+        .ok()
+}
+
+impl Engine {
+    fn start() -> Result<Self> {
+        // An ordinary user's PATH lacks the folders of some programs that root runs.
+        let find = r#"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1""#;
+        for program in PROGRAMS {
+            let mut command = Command::new("sh");
+            command.args(["-c", find, "sh", program]);
+            if !command.stdout(Stdio::null()).status()?.success() {
+                bail!("there is no {program}");
+            }
+        }
+        let mut engine = Self::boot()?;
+        engine.wait()?;
+        engine.make_image()?;
+        Ok(engine)
+    }
+
+    /// Starts the machine.
+    fn boot() -> Result<Self> {
+        let group = format!("bowline-test-{}", std::process::id());
+        let mut keeper = Command::new("sh");
+        keeper.args(["-c", include_str!("keeper.sh"), "keeper"]);
+        keeper.args([include_str!("machine.sh"), &group]);
+        let mut keeper = keeper
+            // Ctrl-C is for the tests; the machine follows them.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            // Whoever reads the output of the tests to its end waits until the machine is gone.
+            .stderr(io::stdout())
+            .spawn()?;
+        let stdout = keeper.stdout.take().context("the keeper has no output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let entry = line.trim().parse().context("the keeper did not start")?;
+        Ok(Self { keeper, entry })
+    }
+
+    /// Waits until the engine answers.
+    fn wait(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let gone = self.path(&format!("{FOLDER}/engine-is-gone"));
+        // Until the new namespaces are entered, commands would run in the old ones.
+        while !self.path(&format!("{FOLDER}/docker.sock")).exists()
+            || !self.run(&["docker", "version"])?.status.success()
+        {
+            if gone.exists() {
+                bail!("it ended: {}", self.last_words("dockerd"));
+            }
+            if self.keeper.try_wait()?.is_some() {
+                bail!("its machine could not be set up; the output above says why");
+            }
+            if Instant::now() > deadline {
+                let (engine, below) = (self.last_words("dockerd"), self.last_words("containerd"));
+                bail!("it does not answer after {PATIENCE:?}: {engine}; {below}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn make_image(&self) -> Result<()> {
+        let import = format!("tar -C {FOLDER}/image -c . | docker import - {IMAGE}");
+        let probe = format!("docker run --rm --network none {IMAGE} true");
+        for line in [import, probe] {
+            let output = self.run(&["sh", "-c", &line])?;
+            if !output.status.success() {
+                bail!(
+                    "`{line}`: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// A command on the machine. What a user there would have in the environment is set.
+    pub(super) fn command(&self, words: &[&str]) -> Command {
+        let entry = self.entry;
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/proc/{entry}/ns/net"))
+            .arg(format!("--mount=/proc/{entry}/ns/mnt"))
+            .arg(format!("--pid=/proc/{entry}/ns/pid_for_children"))
+            .args(words)
+            .env("DOCKER_HOST", format!("unix://{FOLDER}/docker.sock"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Result<Output> {
+        let run = || format!("run {words:?}");
+        self.command(words).output().with_context(run)
+    }
+
+    /// The path by which a file of the machine is found from outside.
+    pub(super) fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{path}", self.entry))
+    }
+
+    /// The last line of a log, which is where a program says why it gives up.
+    fn last_words(&self, program: &str) -> String {
+        let log = fs::read_to_string(self.path(&format!("{FOLDER}/{program}.log")));
+        let log = log.unwrap_or_default();
+        let last = log.lines().rfind(|line| !line.trim().is_empty());
+        format!("{program}: {}", last.unwrap_or("its log is empty"))
+    }
+}
