@@ -65,14 +65,26 @@ impl Space {
 
     /// Everything that `ip` tells about one interface.
     fn describe(&self, interface: &str) -> String {
-        self.ip(&["-d", "link", "show", "dev", interface])
-            + &self.ip(&["address", "show", "dev", interface])
+        calm(
+            &(self.ip(&["-d", "link", "show", "dev", interface])
+                + &self.ip(&["address", "show", "dev", interface])),
+        )
     }
 
     /// Everything that `ip` tells about the namespace.
     fn contents(&self) -> String {
-        self.ip(&["-d", "link"]) + &self.ip(&["address"]) + &self.ip(&["route"])
+        calm(&(self.ip(&["-d", "link"]) + &self.ip(&["address"]) + &self.ip(&["route"])))
     }
+}
+
+/// Without what the kernel finds out about a new link a moment later: whether it has a carrier.
+fn calm(text: &str) -> String {
+    text.replace("NO-CARRIER,", "")
+        .replace("LOWER_UP,", "")
+        .replace(",LOWER_UP", "")
+        .replace(" state DOWN ", " ")
+        .replace(" state UP ", " ")
+        .replace(" state LOWERLAYERDOWN ", " ")
 }
 
 impl Drop for Space {
