@@ -118,7 +118,10 @@ impl<F: Frame> Step for Chain<'_, F> {
             // RFC 8200 section 4.5.
             FRAGMENT => {
                 let field = u16::from_be_bytes([f0, f1]);
-                self.fragment = Fragment::new(field >> 3 == 0, field & 1 != 0);
+                // A packet may have several of these, of which the outermost that cuts it counts.
+                if matches!(self.fragment, Fragment::Whole) {
+                    self.fragment = Fragment::new(field >> 3 == 0, field & 1 != 0);
+                }
                 8
             }
             // RFC 4302 section 2.2.
