@@ -183,6 +183,14 @@ mod tests {
         4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9,
     ];
 
+    /// Found by comparison with etherparse: the inner header said "whole" and was believed.
+    #[test]
+    fn a_fragment_of_a_fragment_stays_one() {
+        let (first, whole) = ([0, 0, 1, 0, 0, 0, 7], [0, 0, 0, 0, 0, 0, 8]);
+        let packet = chain(&[(FRAGMENT, &first), (FRAGMENT, &whole)], 17, &UDP);
+        assert_eq!(parse_packet(&packet).unwrap().fragment, Fragment::First);
+    }
+
     #[test]
     fn every_field_has_its_value() {
         let packet = parse_packet(&scene::ipv6(WEB.v6, DB.v6, 17, &UDP)).unwrap();
