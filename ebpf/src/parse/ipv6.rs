@@ -118,7 +118,10 @@ impl<F: Frame> Step for Chain<'_, F> {
             // RFC 8200 section 4.5.
             FRAGMENT => {
                 let field = u16::from_be_bytes([f0, f1]);
-                self.fragment = Fragment::new(field >> 3 == 0, field & 1 != 0);
+                // A packet may have several of these, of which the outermost that cuts it counts.
+                if matches!(self.fragment, Fragment::Whole) {
+                    self.fragment = Fragment::new(field >> 3 == 0, field & 1 != 0);
+                }
                 8
             }
             // RFC 4302 section 2.2.
@@ -179,6 +182,14 @@ mod tests {
     const AUTHENTICATOR: &[u8] = &[
         4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9,
     ];
+
+    /// Found by comparison with etherparse: the inner header said "whole" and was believed.
+    #[test]
+    fn a_fragment_of_a_fragment_stays_one() {
+        let (first, whole) = ([0, 0, 1, 0, 0, 0, 7], [0, 0, 0, 0, 0, 0, 8]);
+        let packet = chain(&[(FRAGMENT, &first), (FRAGMENT, &whole)], 17, &UDP);
+        assert_eq!(parse_packet(&packet).unwrap().fragment, Fragment::First);
+    }
 
     #[test]
     fn every_field_has_its_value() {
