@@ -112,9 +112,12 @@ impl fmt::Display for KernelVersion {
 ///
 /// [`KernelTooOld`]; else `/proc` cannot be read.
 pub fn check_kernel() -> Result<KernelVersion> {
-    let running = KernelVersion::running()?;
+    Ok(check_version(KernelVersion::running()?)?)
+}
+
+fn check_version(running: KernelVersion) -> Result<KernelVersion, KernelTooOld> {
     if running < OLDEST {
-        return Err(KernelTooOld(running).into());
+        return Err(KernelTooOld(running));
     }
     Ok(running)
 }
@@ -135,6 +138,17 @@ mod tests {
         assert_eq!(check_effective(1 << 12 | 1 << 21), Ok(()));
         let no_admin = check_effective(1 << 12 | 1 << 38 | 1 << 39).unwrap_err();
         assert_eq!(no_admin, MissingCapabilities(vec!["CAP_SYS_ADMIN"]));
+    }
+
+    #[test]
+    fn a_kernel_that_is_too_old_is_told_what_it_lacks() {
+        let error = check_version(KernelVersion(5, 15)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "this kernel is Linux 5.15, and bowline needs 6.1 or newer \
+             (its BPF verifier and bpf_loop are the reasons)"
+        );
+        assert_eq!(check_version(OLDEST), Ok(OLDEST));
     }
 
     #[test]

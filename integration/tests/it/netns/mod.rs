@@ -5,6 +5,7 @@ mod bridging;
 mod guarding;
 mod learning;
 mod lifecycle;
+mod mounts;
 mod refusal;
 mod source;
 mod tracing;
