@@ -108,7 +108,10 @@ fn a_moved_address_is_announced() {
     let bowline = site.bowline();
     let moved = TRIO
         .replace(r#"10.77.0.20, "fd00:77::20""#, "10.77.0.21")
-        .replace("fd00:77::30\"", r#"fd00:77::30", 10.77.0.20, "fd00:77::20""#);
+        .replace(
+            "fd00:77::30\"",
+            r#"fd00:77::30", 10.77.0.20, "fd00:77::20""#,
+        );
     for text in [TRIO, &moved, TRIO] {
         bowline.load(&site.topology(text));
         assert_at_once(&site, &["10.77.0.20", "fd00:77::20"]);
