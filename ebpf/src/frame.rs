@@ -62,6 +62,10 @@ pub trait Frame {
     ///
     /// The verifier follows an ordinary loop turn by turn, and everything behind it once for every
     /// way out of it. The kernel's own loop is verified once, whatever `count` is.
+    ///
+    /// Before Linux 6.7 (commit ab5cfac139ab) that is literally so: the verifier follows one turn from
+    /// the values that the step begins with, and removes what cannot be reached in that one. A branch
+    /// that a later turn takes must therefore not depend on a field that begins as a constant.
     fn repeat<S: Step>(count: u32, step: &mut S);
 
     /// Sends a copy of the frame, as it is now, out of an interface of this host.

@@ -54,7 +54,7 @@ fn forward<F: Frame, T: Tables>(
 ) -> Result<IfIndex, DropReason> {
     match walk(frame, tables, port) {
         Verdict::Deliver(destination) => leave(tables, destination, frame.len()),
-        Verdict::Flood(network) => flood(frame, tables, port, &network),
+        Verdict::Flood(network) => flood(frame, tables, interface, port, &network),
         Verdict::Reply(reply) => {
             edit::apply(frame, &reply).map_err(|_refused| DropReason::KernelRefused)?;
             tables.count(port.port, Count::Egress(frame.len()));
@@ -97,6 +97,7 @@ fn leave<T: Tables>(tables: &T, destination: PortId, len: u32) -> Result<IfIndex
 fn flood<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
+    interface: IfIndex,
     port: &IngressPort,
     network: &Network,
 ) -> Result<IfIndex, DropReason> {
@@ -104,20 +105,17 @@ fn flood<F: Frame, T: Tables>(
         frame,
         tables,
         list: network.flood,
-        from: port.port,
-        to: (PortId::NONE, NOWHERE),
+        from: (port.port, interface),
+        to: (port.port, interface),
     };
     F::repeat(network.flood_len.min(FLOOD_MAX), &mut flood);
-    let (id, interface) = flood.to;
-    if interface == NOWHERE {
+    let (id, to) = flood.to;
+    if to == interface {
         return Err(DropReason::NoOtherPort);
     }
     tables.count(id, Count::Egress(frame.len()));
-    Ok(interface)
+    Ok(to)
 }
-
-/// No interface has this index.
-const NOWHERE: IfIndex = IfIndex(0);
 
 /// A frame on its way to the members of a list.
 struct Flood<'a, F, T> {
@@ -125,8 +123,12 @@ struct Flood<'a, F, T> {
     tables: &'a T,
     list: FloodList,
     /// Where the frame came in.
-    from: PortId,
-    /// Who gets the next copy, or in the end the frame itself.
+    from: (PortId, IfIndex),
+    /// Who gets the next copy, or in the end the frame itself; where the frame came in as long as
+    /// nobody was found.
+    ///
+    /// "Nobody" is not a constant, for the reason that [`Frame::repeat`] gives: older kernels would
+    /// take the sending of copies for dead code.
     to: (PortId, IfIndex),
 }
 
@@ -138,11 +140,11 @@ impl<F: Frame, T: Tables> Step for Flood<'_, F, T> {
             idx,
         };
         if let Some(member) = self.tables.flood_member(&key)
-            && member.port != self.from
+            && member.port != self.from.0
             && let Some(next) = self.tables.egress_port(member.port)
         {
             let (id, interface) = mem::replace(&mut self.to, (member.port, next.ifindex));
-            if interface != NOWHERE {
+            if interface != self.from.1 {
                 self.copy(id, interface);
             }
         }
@@ -158,7 +160,7 @@ impl<F: Frame, T: Tables> Flood<'_, F, T> {
             Ok(()) => self.tables.count(id, Count::Egress(self.frame.len())),
             Err(Refused) => self
                 .tables
-                .count(self.from, Count::Drop(DropReason::KernelRefused)),
+                .count(self.from.0, Count::Drop(DropReason::KernelRefused)),
         }
     }
 }

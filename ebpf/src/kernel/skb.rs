@@ -7,11 +7,17 @@ use core::ops::ControlFlow;
 
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{
-    bpf_clone_redirect, bpf_loop, bpf_redirect_peer, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_loop, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_load_bytes,
+    bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
 use datapath::{Frame, Refused, Short, Step};
 use maps_schema::{IfIndex, Plain};
+
+/// "To us" and "to someone else" (`linux/if_packet.h`), as the kernel told by the MAC address of the
+/// interface that the frame came in on.
+const PACKET_HOST: u32 = 0;
+const PACKET_OTHERHOST: u32 = 3;
 
 /// A frame in a socket buffer.
 pub(crate) struct Skb {
@@ -33,10 +39,20 @@ impl Skb {
 
     /// Asks the kernel to hand the frame to the other end of this veth pair, straight into its
     /// namespace (since Linux 5.10). It acts when the program returns `TC_ACT_REDIRECT`.
+    ///
+    /// The host's end that the frame came in on has another MAC address than the destination, so the
+    /// kernel took the frame for someone else's, and the destination's stack would drop it. Linux 6.16
+    /// and its stable releases since (commit c43272299488) take that back by themselves.
     #[inline(always)]
     pub(crate) fn redirect_peer(&self, ifindex: u32) -> i64 {
-        // SAFETY: the helper takes plain integers.
-        unsafe { bpf_redirect_peer(ifindex, 0) }
+        // SAFETY: the kernel's context is valid while the program runs; the helpers take it and plain
+        // integers.
+        unsafe {
+            if (*self.skb).pkt_type == PACKET_OTHERHOST {
+                bpf_skb_change_type(self.skb, PACKET_HOST);
+            }
+            bpf_redirect_peer(ifindex, 0)
+        }
     }
 
     /// Copies the first `len` bytes of the frame to the beginning of `head`; nothing if the frame or

@@ -36,6 +36,7 @@ pub(super) struct Load {
 #[derive(Serialize)]
 struct Loaded {
     changed: bool,
+    program_loaded: bool,
     links_created: usize,
     links_adjusted: usize,
     links_deleted: usize,
@@ -47,6 +48,7 @@ impl From<Summary> for Loaded {
     fn from(summary: Summary) -> Self {
         Self {
             changed: !summary.is_empty(),
+            program_loaded: summary.program,
             links_created: summary.created,
             links_adjusted: summary.adjusted,
             links_deleted: summary.deleted,
@@ -76,6 +78,7 @@ impl Load {
                 });
             }
         };
+        lock.remove_if_empty()?;
         print(global.output, "loaded", summary)?;
         Ok(ExitCode::SUCCESS)
     }

@@ -84,9 +84,14 @@ pub(super) fn print_table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
         return Ok(());
     }
     let mut table = Table::new();
+    // A serial console does not know its width and says 0.
+    let arrangement = match table.width() {
+        None | Some(0) => ContentArrangement::Disabled,
+        Some(_) => ContentArrangement::Dynamic,
+    };
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_content_arrangement(arrangement)
         .set_header(header.iter())
         .add_rows(rows);
     for column in table.column_iter_mut() {

@@ -107,6 +107,19 @@ impl Diff {
         }
     }
 
+    /// Everything goes: no source is left, and without one there is no datapath either.
+    #[must_use]
+    pub fn removal(holdings: &Holdings) -> Self {
+        let links = holdings.links.keys();
+        Self {
+            links: links
+                .map(|name| (name.clone(), LinkChange::Delete))
+                .collect(),
+            rows: row_changes(&holdings.tables, &Tables::new()),
+            ..Self::default()
+        }
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

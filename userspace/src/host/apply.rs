@@ -2,7 +2,7 @@
 //!
 //! What is new is made first: the program; links, still down; the rows, in the order in which they
 //! refer to one another; only then does the program run where another one did, so that it finds its
-//! rows; last the links are completed. If a step fails, those before it are undone. Only when all of
+//! rows; last the links are completed, and the workloads announce themselves. If a step fails, those before it are undone. Only when all of
 //! it is there is the old taken away, and that goes on whatever fails.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,6 +156,7 @@ impl<'a> Work<'a> {
             datapath.attach(ifindex, host_end)?;
         }
         self.complete_links().await?;
+        self.announce_links().await?;
         Ok((datapath, removals))
     }
 
@@ -204,6 +205,26 @@ impl<'a> Work<'a> {
                     self.summary.adjusted += 1;
                 }
                 LinkChange::Delete => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the workloads that have come, or have got addresses that they had not, tell the others, who
+    /// may still send what is for them to another MAC address. Only now are all of them there to hear it.
+    async fn announce_links(&self) -> Result<()> {
+        for (name, change) in &self.outlook.diff.links {
+            let link = match change {
+                LinkChange::Create(link) | LinkChange::Recreate(link) => link,
+                LinkChange::Adjust { from, to }
+                    if !to.inside.addresses.is_subset(&from.inside.addresses) =>
+                {
+                    to
+                }
+                LinkChange::Adjust { .. } | LinkChange::Delete => continue,
+            };
+            if link.up {
+                self.links.announce(link, self.netns(name)?).await?;
             }
         }
         Ok(())

@@ -54,6 +54,8 @@ pub struct Outlook {
     pub diff: Diff,
     object: Object,
     requested: Option<Requested>,
+    /// Nothing is recorded as loaded, and nothing is asked for.
+    vacant: bool,
 }
 
 /// A topology file that is to be loaded.
@@ -118,6 +120,7 @@ impl Host {
         let name = requested.as_ref().map(|requested| requested.name.as_str());
         let mut drafts = self.recorded(name)?;
         drafts.extend(draft);
+        let vacant = drafts.is_empty();
         let topology = topology::compile_drafts(drafts).map_err(Problems)?;
         let places = Places::resolve(&topology, &Netns::current()?).await;
         if let Some(name) = name {
@@ -125,6 +128,10 @@ impl Host {
         }
         let mut outlook = self.compare(topology, places).await?;
         outlook.requested = requested;
+        outlook.vacant = vacant;
+        if vacant {
+            outlook.diff = Diff::removal(&outlook.holdings);
+        }
         Ok(outlook)
     }
 
@@ -155,6 +162,7 @@ impl Host {
             diff,
             object,
             requested: None,
+            vacant: false,
         })
     }
 
@@ -185,13 +193,17 @@ impl Host {
     }
 
     /// Applies what [`Host::look`] found. The request is recorded first, so that whatever happens,
-    /// the next `load` and `unload` know of it; if the kernel refuses, both are as before.
+    /// the next `load` and `unload` know of it; if the kernel refuses, both are as before. When nothing
+    /// is recorded and nothing requested, nothing of the instance is left in the kernel.
     ///
     /// # Errors
     ///
     /// A step failed, and what was done before it is undone; or everything is in force and recorded,
     /// but something old could not be removed.
     pub async fn load(&self, lock: &Locked, outlook: &Outlook) -> Result<Summary> {
+        if outlook.vacant {
+            return self.remove_everything().await;
+        }
         let Some(requested) = &outlook.requested else {
             return self.apply(outlook).await?.finish();
         };
@@ -239,6 +251,14 @@ impl Host {
             lock.remove(name)?;
             return Ok(summary);
         }
+        let summary = self.remove_everything().await?;
+        lock.remove(name)?;
+        lock.remove_if_empty()?;
+        Ok(summary)
+    }
+
+    /// Removes everything of the instance from the kernel.
+    async fn remove_everything(&self) -> Result<Summary> {
         let holdings = match self.observe(&BTreeMap::new()).await {
             Ok(holdings) => holdings,
             // What cannot be opened any more can still be removed.
@@ -247,10 +267,7 @@ impl Host {
                 ..Holdings::default()
             },
         };
-        let summary = apply::remove_everything(&self.instance, &self.links, &holdings).await?;
-        lock.remove(name)?;
-        lock.remove_if_empty()?;
-        Ok(summary)
+        apply::remove_everything(&self.instance, &self.links, &holdings).await
     }
 }
 

@@ -20,7 +20,7 @@ use rtnetlink::{AddressMessageBuilder, Handle, LinkUnspec, RouteMessageBuilder};
 use rustix::io::Errno;
 
 use super::interface::{
-    Interface, change, interface, interfaces, is_errno, set_address_mode, system_error,
+    Interface, announce, change, interface, interfaces, is_errno, set_address_mode, system_error,
 };
 use super::netns::Netns;
 use crate::link::{Inside, Link, Route, link_local};
@@ -140,6 +140,36 @@ impl<'a> Workload<'a> {
             self.set_routes(index, &now, link).await?;
         }
         Ok(())
+    }
+
+    /// Tells the neighbors in the network which MAC address the interface's addresses have. Who had
+    /// one of them before may still be in their caches, and nothing else would tell them for a minute.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub(super) async fn announce(&self, index: u32, link: &Link) -> Result<()> {
+        let name = &link.inside.interface;
+        let notify = || {
+            for path in [
+                format!("/proc/sys/net/ipv4/conf/{name}/arp_notify"),
+                format!("/proc/sys/net/ipv6/conf/{name}/ndisc_notify"),
+            ] {
+                match fs::write(&path, "1") {
+                    // This interface, or all of this kernel, has no IPv6.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    result => result.with_context(|| format!("write {path}"))?,
+                }
+            }
+            anyhow::Ok(())
+        };
+        // The folder shows the namespace of the thread that looks.
+        self.netns
+            .run(notify)?
+            .with_context(|| format!("in {}", self.netns))?;
+        announce(&self.handle, index, link.inside.mac)
+            .await
+            .with_context(|| format!("{name} in {}", self.netns))
     }
 
     async fn set_up(&self, interface: &Interface, now: &Snapshot, link: &Link) -> Result<()> {

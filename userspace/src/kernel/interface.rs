@@ -136,6 +136,19 @@ pub(super) async fn set_address_mode(
     }
 }
 
+/// Makes an interface tell its neighbors about its addresses, by a gratuitous ARP request and
+/// unsolicited neighbor advertisements. `arp_notify` and `ndisc_notify` must be on for it.
+///
+/// The kernel does that when an interface goes up or is given a MAC address, the one that it has
+/// included (`NETDEV_CHANGEADDR`); no message of netlink's asks for it directly.
+pub(super) async fn announce(handle: &Handle, index: u32, mac: Mac) -> Result<()> {
+    let message = LinkUnspec::new_with_index(index).address(mac.octets().to_vec());
+    change(handle, message)
+        .await
+        .map_err(system_error)
+        .context("announce an interface's addresses")
+}
+
 /// Removes every address of an interface.
 pub(super) async fn remove_addresses(handle: &Handle, index: u32) -> Result<()> {
     let messages: Vec<AddressMessage> = handle

@@ -279,6 +279,20 @@ impl Links {
             .with_context(|| format!("change the link {}", self.describe(to)))
     }
 
+    /// Lets the workload tell its neighbors which MAC address its addresses have, so that those who
+    /// knew another one forget it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such link, or the kernel refuses.
+    pub async fn announce(&self, link: &Link, netns: &Netns) -> Result<()> {
+        let end = self.end(&link.name).await?;
+        Workload::open(netns)?
+            .announce(peer_of(&end)?, link)
+            .await
+            .with_context(|| format!("announce the link {}", self.describe(link)))
+    }
+
     /// Deletes a link, both ends of it; one that is not there any more is no error.
     ///
     /// # Errors
@@ -343,10 +357,7 @@ impl Links {
     }
 
     async fn inside_of(&self, end: &Interface, link: &Link, netns: &Netns) -> Result<()> {
-        let peer = end
-            .peer
-            .with_context(|| format!("{} has no other end", link.name))?;
-        Workload::open(netns)?.reconcile(peer, link).await
+        Workload::open(netns)?.reconcile(peer_of(end)?, link).await
     }
 
     async fn set_alias(&self, end: &Interface, link: &Link) -> Result<()> {
@@ -370,4 +381,10 @@ impl Links {
             |port| format!("{} of port {port}", link.name),
         )
     }
+}
+
+/// The index of the other end, in its own namespace.
+fn peer_of(end: &Interface) -> Result<u32> {
+    end.peer
+        .with_context(|| format!("{} has no other end", end.name))
 }

@@ -76,6 +76,61 @@ fn reloading_loses_nothing_of_untouched_workloads() {
     }
 }
 
+/// What others remember of a workload would send their frames to nobody, for up to a minute: they are
+/// told.
+#[test]
+fn a_changed_mac_address_is_announced() {
+    let Some(site) = Site::new(["web", "db", "cache"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let with_mac = |last: u8| {
+        let mac = format!("mac: '02:00:00:00:00:{last:02x}', addresses: [10.77.0.20");
+        site.topology(&TRIO.replace("addresses: [10.77.0.20", &mac))
+    };
+    bowline.load(&with_mac(1));
+    for last in 2..5 {
+        for to in ["10.77.0.20", "fd00:77::20"] {
+            site.assert_reaches("web", to);
+            site.assert_reaches("cache", to);
+        }
+        bowline.load(&with_mac(last));
+        assert_at_once(&site, &["10.77.0.20", "fd00:77::20"]);
+    }
+}
+
+/// The same goes for an address that another workload has got.
+#[test]
+fn a_moved_address_is_announced() {
+    let Some(site) = Site::new(["web", "db", "cache"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let moved = TRIO
+        .replace(r#"10.77.0.20, "fd00:77::20""#, "10.77.0.21")
+        .replace(
+            "fd00:77::30\"",
+            r#"fd00:77::30", 10.77.0.20, "fd00:77::20""#,
+        );
+    for text in [TRIO, &moved, TRIO] {
+        bowline.load(&site.topology(text));
+        assert_at_once(&site, &["10.77.0.20", "fd00:77::20"]);
+    }
+}
+
+/// The first ping that `web` sends is answered.
+#[track_caller]
+fn assert_at_once(site: &Site, addresses: &[&str]) {
+    for to in addresses {
+        let web = site.workload("web");
+        assert!(
+            ping(web, to.parse().unwrap()),
+            "{to}; web knows {}",
+            web.ip(&["neighbor"])
+        );
+    }
+}
+
 /// `load` is killed at moments spread over its whole duration; what it leaves is put right by the
 /// next one, whichever file that has.
 #[test]

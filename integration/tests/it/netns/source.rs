@@ -1,5 +1,7 @@
 //! Several files on one host, and several hosts on one machine.
 
+use std::fs;
+
 use integration::lab::ping;
 
 use super::{PAIR, Site};
@@ -112,4 +114,36 @@ fn instances_do_not_meet() {
         site.workload("other-web"),
         "10.77.0.20".parse().unwrap()
     ));
+}
+
+/// As when the machine starts, before anything was ever loaded.
+#[test]
+fn nothing_recorded_is_nothing_to_load() {
+    let Some(site) = Site::new(["web"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let before = site.snapshot(&bowline);
+    assert_eq!(bowline.run(&["plan"]).status.code(), Some(0));
+    let loaded = bowline.json(&["load"]);
+    assert_eq!(loaded["changed"], false, "{loaded}");
+    before.assert_same(&site.snapshot(&bowline));
+    assert!(!bowline.instance().state_dir().exists());
+}
+
+/// The record was lost, but not what it was the record of.
+#[test]
+fn what_nobody_recorded_goes_with_the_next_load() {
+    let Some(site) = Site::new(["web", "db"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let before = site.snapshot(&bowline);
+    bowline.load(&site.topology(PAIR));
+    fs::remove_dir_all(bowline.instance().state_dir()).unwrap();
+    assert_eq!(bowline.run(&["plan"]).status.code(), Some(10));
+    let loaded = bowline.json(&["load"]);
+    assert_eq!(loaded["links_deleted"], 2, "{loaded}");
+    before.assert_same(&site.snapshot(&bowline));
+    assert_eq!(bowline.run(&["plan"]).status.code(), Some(0));
 }
