@@ -9,6 +9,7 @@ pub mod diff;
 pub mod docker;
 pub mod document;
 pub mod fnv;
+pub mod holdings;
 pub mod host;
 pub mod instance;
 pub mod kernel;

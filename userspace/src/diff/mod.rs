@@ -7,41 +7,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use maps_schema::IfIndex;
 use maps_schema::map::MapName;
 
 pub use lines::Line;
 
-use crate::kernel::datapath::Attachment;
-use crate::kernel::link::{Observed, Peer};
+use crate::holdings::{Holdings, is_left_alone};
 use crate::link::Link;
 use crate::plan::{Plan, Tables};
-
-/// What the kernel holds of an instance.
-#[derive(Clone, Debug, Default)]
-pub struct Holdings {
-    /// The links, by the name of the host's end.
-    pub links: BTreeMap<String, Observed>,
-    /// The rows of the maps; no map at all if no datapath is loaded.
-    pub tables: Tables,
-    /// Where programs run.
-    pub attached: BTreeMap<IfIndex, Attachment>,
-    /// What the loaded program was made from.
-    pub fingerprint: Option<String>,
-}
-
-impl Holdings {
-    /// The index of every link that is there and leads to where it should, as far as anybody can
-    /// tell.
-    #[must_use]
-    pub fn interfaces(&self) -> BTreeMap<String, IfIndex> {
-        self.links
-            .iter()
-            .filter(|(_, observed)| observed.link().is_some() || is_left_alone(observed))
-            .map(|(name, observed)| (name.clone(), observed.ifindex))
-            .collect()
-    }
-}
 
 /// Everything that must change, in the order in which it is done.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -133,11 +105,6 @@ fn is_current(holdings: &Holdings, host_end: &str, fingerprint: &str) -> bool {
         .get(host_end)
         .and_then(|observed| holdings.attached.get(&observed.ifindex))
         .is_some_and(|found| found.sound && found.fingerprint.as_deref() == Some(fingerprint))
-}
-
-/// A whole link to a workload of which nobody can say where it is stays as it is.
-fn is_left_alone(observed: &Observed) -> bool {
-    observed.peer == Peer::Unasked && observed.alias.is_some()
 }
 
 fn link_changes(plan: &Plan, holdings: &Holdings) -> BTreeMap<String, LinkChange> {

@@ -14,7 +14,8 @@ use maps_schema::map::IngressPort;
 
 use super::Outlook;
 use super::undo::Undo;
-use crate::diff::{Holdings, LinkChange, RowChange, row_changes};
+use crate::diff::{LinkChange, RowChange, row_changes};
+use crate::holdings::Holdings;
 use crate::instance::Instance;
 use crate::kernel::datapath::{self, Datapath};
 use crate::kernel::link::Links;

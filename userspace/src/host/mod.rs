@@ -18,8 +18,9 @@ use apply::Applied;
 pub use apply::Summary;
 use places::Places;
 
-use crate::diff::{Diff, Holdings};
+use crate::diff::Diff;
 use crate::document::{self, Draft};
+use crate::holdings::Holdings;
 use crate::instance::Instance;
 use crate::kernel::bpffs;
 use crate::kernel::capability::{check_capabilities, check_kernel};

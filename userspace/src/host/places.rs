@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, anyhow};
 
 use crate::docker::{Docker, DockerError};
+use crate::holdings::Observed;
 use crate::instance::Instance;
-use crate::kernel::link::Observed;
 use crate::kernel::netns::{Netns, NetnsError, NetnsId};
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};

@@ -23,6 +23,8 @@ use super::bpf::{self, Attached};
 use super::capability::KernelVersion;
 use super::clsact::{self, Filter};
 
+use crate::holdings::Attachment;
+
 /// The program's name, in the object and in the kernel.
 pub(super) const PROGRAM: &str = "port_ingress";
 /// Priority and handle of our filter in a `clsact`: always the same, so that it is found again.
@@ -48,17 +50,6 @@ impl Mode {
             Self::Clsact
         }
     }
-}
-
-/// What of ours runs at the ingress of one interface.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Attachment {
-    /// Which program runs, or the first one if there are several; nothing if its pin is gone, so
-    /// that nobody knows what it was made from.
-    pub fingerprint: Option<String>,
-    /// Whether one program of ours runs there, held by our own pin. If not, frames may be handled
-    /// twice, or not any more soon; attaching again puts it right.
-    pub sound: bool,
 }
 
 /// Attaches the program of one instance.

@@ -13,13 +13,14 @@ use aya::{EbpfError, EbpfLoader};
 use maps_schema::map::{DROP_EVENTS, FdbKey, LearnedEntry, MapName, PortCounters};
 use maps_schema::{IfIndex, PortId};
 
+pub use super::attach::Mode;
 use super::attach::{Attacher, PROGRAM};
-pub use super::attach::{Attachment, Mode};
 use super::bpffs::{self, Pins};
 use super::capability::check_kernel;
 pub use super::maps::Rows;
 use super::maps::{self, Maps};
 use super::object::Object;
+use crate::holdings::Attachment;
 use crate::instance::Instance;
 
 /// How often a program is offered to a verifier that was interrupted.

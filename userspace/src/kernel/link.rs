@@ -20,6 +20,7 @@ pub use super::inside::ROUTE_PROTOCOL;
 use super::inside::Workload;
 use super::interface::{self, Interface, system_error};
 use super::netns::{Netns, NetnsId};
+use crate::holdings::{Observed, Peer};
 use crate::instance::Instance;
 use crate::link::Link;
 
@@ -31,41 +32,6 @@ const IPV6_MIN_MTU: u32 = 1280;
 pub struct Links {
     instance: Instance,
     host: Handle,
-}
-
-/// The host's end of a link of ours, as it is.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Observed {
-    /// Its index in the host's namespace.
-    pub ifindex: IfIndex,
-    /// Its alias: which port it belongs to. An end without one is half-made.
-    pub alias: Option<String>,
-    /// The workload's end.
-    pub peer: Peer,
-}
-
-/// The workload's end of a link that exists.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Peer {
-    /// It is in the namespace where it should be, and this is the link as a whole. Where its two
-    /// ends have different MTUs, the link's MTU is 0, which no link should have.
-    Inside(Link),
-    /// It is not there (the container was started anew, the namespace made anew), or the link is
-    /// half-made: the link is to be deleted and made again.
-    Elsewhere,
-    /// Nobody said where it should be.
-    Unasked,
-}
-
-impl Observed {
-    /// The link, if its workload's end is where it should be.
-    #[must_use]
-    pub fn link(&self) -> Option<&Link> {
-        match &self.peer {
-            Peer::Inside(link) => Some(link),
-            Peer::Elsewhere | Peer::Unasked => None,
-        }
-    }
 }
 
 /// The workload already has an interface of the name that a link's end should get.

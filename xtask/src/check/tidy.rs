@@ -1,5 +1,5 @@
-//! Rules about files that no compiler knows: how long one may be, and that none of them tells
-//! on whose machine it was written.
+//! Rules about files that no compiler knows: how long one may be, what the pure stages may not use,
+//! and that none of them tells on whose machine it was written.
 
 use super::Verdict;
 use crate::failure::{Failure, Result};
@@ -11,6 +11,10 @@ use std::path::Path;
 use std::process::Command;
 
 const MAX_LINES: usize = 600;
+/// The stages of user space that neither read nor write anything but what they are given.
+const PURE: [&str; 5] = ["document", "topology", "plan", "diff", "trace"];
+/// What a pure stage may not use.
+const EDGES: [&str; 4] = ["crate::kernel", "crate::host", "crate::docker", "std::fs"];
 
 pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
     if !workspace.root.join(".git").exists() {
@@ -36,7 +40,11 @@ pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
                 "{name} has {lines} lines, and {MAX_LINES} is the most"
             ));
         }
+        let is_pure = is_pure(name);
         for (number, line) in (1..).zip(text.lines()) {
+            if let Some(edge) = EDGES.iter().find(|edge| is_pure && line.contains(*edge)) {
+                faults.push(format!("{name}:{number} uses {edge} in a pure stage"));
+            }
             if let Some(path) = forbidden.iter().find(|path| names(line, path)) {
                 faults.push(format!(
                     "{name}:{number} names {path}, a path of this machine"
@@ -49,6 +57,16 @@ pub(super) fn check(workspace: &Workspace) -> Result<Verdict> {
     } else {
         Err(Failure::new(faults.join("; ")))
     }
+}
+
+/// Whether a file belongs to a pure stage; their tests may read examples.
+fn is_pure(name: &str) -> bool {
+    let Some(path) = name.strip_prefix("userspace/src/") else {
+        return false;
+    };
+    let stage = path.split(['/', '.']).next();
+    let is_test = path.contains("/tests") || path.ends_with("/examples.rs");
+    !is_test && PURE.iter().any(|pure| Some(*pure) == stage)
 }
 
 /// The checkout and the home folder, the two that slip in with pasted output. A path of one
@@ -73,7 +91,14 @@ fn names(line: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use super::{is_pure, names};
+
+    #[test]
+    fn pure_stages_are_known_by_their_folders() {
+        assert!(is_pure("userspace/src/plan/rows.rs") && is_pure("userspace/src/diff.rs"));
+        assert!(!is_pure("userspace/src/kernel/link.rs") && !is_pure("xtask/src/plan/x.rs"));
+        assert!(!is_pure("userspace/src/diff/tests/order.rs"));
+    }
 
     #[test]
     fn only_absolute_paths_count() {

@@ -6,8 +6,9 @@ use std::net::UdpSocket;
 use std::path::PathBuf;
 
 use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
+use bowline::holdings::Attachment;
 use bowline::kernel::bpffs;
-use bowline::kernel::datapath::{Attachment, Datapath, Mode, remove_all};
+use bowline::kernel::datapath::{Datapath, Mode, remove_all};
 use bowline::kernel::link::Links;
 use bowline::kernel::object::Object;
 use bowline::link::Link;

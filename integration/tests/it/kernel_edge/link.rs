@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use bowline::kernel::link::{InterfaceTaken, Links, Peer};
+use bowline::holdings::Peer;
+use bowline::kernel::link::{InterfaceTaken, Links};
 use bowline::topology::PortName;
 use maps_schema::PortId;
 

@@ -10,10 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bowline::holdings::Observed;
 use bowline::instance::Instance;
 use bowline::kernel::capability;
 use bowline::kernel::datapath::remove_all;
-use bowline::kernel::link::{Links, Observed};
+use bowline::kernel::link::Links;
 use bowline::kernel::netns::Netns;
 use bowline::link::{Inside, Link, Route};
 use bowline::topology::PortName;

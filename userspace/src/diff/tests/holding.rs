@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use maps_schema::Mac;
 
 use super::*;
+use crate::holdings::{Attachment, Observed, Peer};
 use crate::link::Inside;
 
 const FINGERPRINT: &str = "0123456789ab";

@@ -1,7 +1,8 @@
 //! Pairs of plans: a change touches its own rows and no others.
 
 use super::*;
-use crate::diff::{Diff, Holdings, row_changes};
+use crate::diff::{Diff, row_changes};
+use crate::holdings::Holdings;
 
 /// The rows that change when the file `to` replaces the file `from`, in words.
 fn changes(from: &str, to: &str) -> Vec<String> {
