@@ -2,17 +2,18 @@
 //! it is asked instead of being flooded (ARP, RFC 826; neighbor discovery, RFC 4861 section 7.2).
 //!
 //! Unicast questions are left alone: they check whether the station is alive, and only the station
-//! can say so.
+//! can say so. For the addresses of virtual routers nobody else can answer, so every question is
+//! answered here.
 
 use maps_schema::Ip;
-use maps_schema::map::{IngressPort, NeighborKey};
+use maps_schema::map::{IngressPort, Neighbor, NeighborKey};
 
-use crate::edit::{Protocol, Reply};
+use crate::edit::resolution::{ALL_NODES, ALL_NODES_MAC, Protocol, Reply};
 use crate::parse::{Claim, Message, Packet, Span, ethernet, ipv6};
 use crate::tables::Tables;
 
 /// A solicitation with one link-layer address option and nothing else: the answer is just as long.
-const ANSWERABLE: Span = Span {
+const PLAIN: Span = Span {
     start: (ethernet::HEADER_LEN + ipv6::HEADER_LEN) as u32,
     len: 32,
 };
@@ -20,34 +21,47 @@ const ANSWERABLE: Span = Span {
 /// The answer to a frame, if it is a question that can be answered.
 #[inline(always)]
 pub fn answer<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) -> Option<Reply> {
-    if !packet.destination.is_group() {
-        return None;
-    }
     let protocol = match packet.resolution.message {
         Message::ArpRequest => Protocol::Arp,
-        Message::NeighborSolicitation if is_answerable(packet) => Protocol::NeighborDiscovery,
+        Message::NeighborSolicitation if packet.ttl == u8::MAX => Protocol::NeighborDiscovery,
         _ => return None,
     };
     let ip = packet.resolution.target;
     let neighbor = tables.neighbor(&NeighborKey { vni: port.vni, ip })?;
+    let is_router = neighbor.flags & Neighbor::ROUTER != 0;
     // A question for an address behind the asking port itself is an announcement, or the check
     // whether the address is taken, and others should hear it.
-    (neighbor.port != port.port).then_some(Reply {
+    let is_other = neighbor.port != port.port && packet.destination.is_group();
+    let is_plain = matches!(protocol, Protocol::Arp) || is_plain_solicitation(packet);
+    if !(is_router || is_other && is_plain) {
+        return None;
+    }
+    // Who checks whether an address is taken has none yet: the answer goes to all nodes
+    // (RFC 4861 section 7.2.4).
+    let is_check = packet.ip_source == Ip::UNSPECIFIED_V6;
+    Some(Reply {
         protocol,
         ip,
         mac: neighbor.mac,
-        asker_ip: packet.ip_source,
-        asker_mac: packet.source,
+        asker_ip: if is_check {
+            ALL_NODES
+        } else {
+            packet.ip_source
+        },
+        asker_mac: if is_check {
+            ALL_NODES_MAC
+        } else {
+            packet.source
+        },
     })
 }
 
-/// Only a solicitation of the usual form is answered in place. Others, among them duplicate address
-/// detection, are flooded and answered by the station itself.
+/// Only a solicitation of the usual form is answered for another station. Others, among them
+/// duplicate address detection, are flooded and answered by the station itself.
 #[inline(always)]
-fn is_answerable(packet: &Packet) -> bool {
-    packet.payload == ANSWERABLE
+fn is_plain_solicitation(packet: &Packet) -> bool {
+    packet.payload == PLAIN
         && matches!(packet.resolution.claim, Claim::Sender)
-        && packet.ttl == u8::MAX
         && packet.ip_source != Ip::UNSPECIFIED_V6
 }
 
@@ -236,7 +250,7 @@ mod tests {
             answer(
                 &tables,
                 &WEB.ingress(0),
-                &crate::parse::parse(&crate::memory::MemoryFrame::from_wire(&WEB.asks_arp(DB.v4)))
+                &crate::memory::parse(&crate::memory::MemoryFrame::from_wire(&WEB.asks_arp(DB.v4)))
                     .unwrap()
             ),
             None

@@ -1,7 +1,7 @@
 //! The virtual bridge: which port of the network a frame goes to (IEEE 802.1Q-2022, 8.6).
 
 use maps_schema::map::{FdbKey, IngressPort, Network};
-use maps_schema::{DropReason, Mac};
+use maps_schema::{DropReason, Mac, RouterId};
 
 use crate::learning;
 use crate::tables::Tables;
@@ -18,6 +18,7 @@ pub fn decide<T: Tables>(tables: &T, port: &IngressPort, destination: Mac) -> Ve
     }
     let key = FdbKey::new(port.vni, destination);
     let known = match tables.fdb(&key) {
+        Some(entry) if entry.router != RouterId::NONE => return Verdict::Route(entry.port),
         Some(entry) => Some(entry.port),
         None => tables
             .network(port.vni)

@@ -14,6 +14,13 @@ pub const fn finish(sum: u64) -> u16 {
     !(sum as u16)
 }
 
+/// The checksum after one of the words that it covers was changed (RFC 1624 equation 3).
+#[must_use]
+#[inline(always)]
+pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
+    finish(!checksum as u64 + !old as u64 + new as u64)
+}
+
 /// The sum of 16-bit words, not folded.
 #[must_use]
 #[inline(always)]
@@ -46,6 +53,15 @@ mod tests {
         fn a_message_with_its_checksum_sums_to_zero(words: [u16; 32]) {
             let checksum = finish(sum16(&words));
             prop_assert_eq!(finish(sum16(&words) + u64::from(checksum)), 0);
+        }
+
+        #[test]
+        fn an_updated_checksum_is_the_one_of_the_changed_message(mut words: [u16; 10], new: u16) {
+            let checksum = finish(sum16(&words));
+            let old = std::mem::replace(&mut words[4], new);
+            let (updated, full) = (update(checksum, old, new), finish(sum16(&words)));
+            // Both forms of zero are right (RFC 1624 section 3).
+            prop_assert!(updated == full || updated ^ full == u16::MAX, "{updated} {full}");
         }
 
         #[test]

@@ -68,6 +68,22 @@ pub trait Frame {
     /// that a later turn takes must therefore not depend on a field that begins as a constant.
     fn repeat<S: Step>(count: u32, step: &mut S);
 
+    /// How many bytes of payload each of the packets has that this frame will be cut into, or 0 if it
+    /// is one packet: segmentation offload left it whole.
+    fn segment_len(&self) -> u32;
+
+    /// Cuts the frame off, or lengthens it with zeros, to `len` bytes. It is one packet then.
+    ///
+    /// # Errors
+    /// [`Refused`] if the kernel has no memory for it.
+    fn resize(&mut self, len: u32) -> Result<(), Refused>;
+
+    /// Makes room for `len` bytes behind the Ethernet header; what they hold is not defined.
+    ///
+    /// # Errors
+    /// [`Refused`] if the frame is neither IPv4 nor IPv6, or the kernel has no memory for it.
+    fn insert(&mut self, len: u32) -> Result<(), Refused>;
+
     /// Sends a copy of the frame, as it is now, out of an interface of this host.
     ///
     /// # Errors

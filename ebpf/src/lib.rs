@@ -18,20 +18,24 @@
 pub mod answer;
 pub mod bridge;
 pub mod checksum;
+pub mod ecmp;
 pub mod edit;
 pub mod frame;
 pub mod guard;
+pub mod icmp;
 pub mod learning;
 #[cfg(not(target_arch = "bpf"))]
 pub mod memory;
 pub mod parse;
 pub mod pipeline;
+pub mod resolver;
+pub mod router;
 #[cfg(test)]
 mod scene;
 pub mod tables;
 pub mod verdict;
 
 pub use frame::{Frame, Refused, Short, Step};
-pub use pipeline::{Action, port_ingress};
+pub use pipeline::{Action, Scratch, port_ingress};
 pub use tables::{Count, Tables};
 pub use verdict::Verdict;

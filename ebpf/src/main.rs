@@ -16,7 +16,7 @@ mod programs {
     use datapath::Action;
     use maps_schema::IfIndex;
 
-    use crate::kernel::{Maps, Skb, event};
+    use crate::kernel::{self, Maps, Skb, event};
 
     /// Frames from a workload: attached at ingress of the host's end of its veth pair
     /// (TCX since Linux 6.6, clsact before).
@@ -24,7 +24,10 @@ mod programs {
     pub(crate) fn port_ingress(ctx: TcContext) -> i32 {
         let mut skb = Skb::new(&ctx);
         let interface = skb.interface();
-        match datapath::port_ingress(&mut skb, &Maps, interface) {
+        let Some(scratch) = kernel::scratch() else {
+            return TC_ACT_SHOT;
+        };
+        match datapath::port_ingress(&mut skb, &Maps, scratch, interface) {
             Action::Deliver(IfIndex(ifindex)) => {
                 // A frame that the kernel cannot redirect after all is dropped and counted by it.
                 let _always = skb.redirect_peer(ifindex);

@@ -3,17 +3,34 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
 
 use maps_schema::map::{
-    EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LearnedEntry, MapName,
-    Neighbor, NeighborKey, Network, PortCounters,
+    Budget, BudgetKey, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
+    LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop, NextHopKey, PortCounters,
+    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
-use maps_schema::{IfIndex, Plain, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
 use crate::frame::{Frame, Refused, Short, Step};
-use crate::parse::ethernet::{CUSTOMER_TAG, SERVICE_TAG};
+use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
+use crate::parse::{self, Packet};
+use crate::pipeline::{self, Action, Scratch};
 use crate::tables::{Count, Tables};
+
+/// [`crate::port_ingress`] with working memory of its own.
+pub fn port_ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: IfIndex) -> Action {
+    pipeline::port_ingress(frame, tables, &mut Scratch::new(), interface)
+}
+
+/// [`parse::parse`] with memory of its own.
+///
+/// # Errors
+/// The reason why the frame must be dropped.
+pub fn parse(frame: &MemoryFrame) -> Result<Packet, DropReason> {
+    parse::parse(frame, &mut MaybeUninit::uninit()).map(|packet| *packet)
+}
 
 /// A frame in memory.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -21,6 +38,8 @@ pub struct MemoryFrame {
     bytes: Vec<u8>,
     /// The outermost tag: its EtherType and its control information.
     outer_tag: Option<(u16, u16)>,
+    /// What [`Frame::segment_len`] says.
+    pub segment_len: u32,
     /// Copies that were sent, in order: where to, and their bytes as on the wire.
     pub copies: Vec<(IfIndex, Vec<u8>)>,
 }
@@ -54,7 +73,7 @@ impl MemoryFrame {
         Self {
             bytes: [macs, middle, rest].concat(),
             outer_tag,
-            copies: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -110,6 +129,26 @@ impl Frame for MemoryFrame {
         }
     }
 
+    fn segment_len(&self) -> u32 {
+        self.segment_len
+    }
+
+    fn resize(&mut self, len: u32) -> Result<(), Refused> {
+        self.bytes.resize(len as usize, 0);
+        self.segment_len = 0;
+        Ok(())
+    }
+
+    fn insert(&mut self, len: u32) -> Result<(), Refused> {
+        // What the room holds is not defined: nobody may rely on zeros.
+        let room = vec![0xa5; len as usize];
+        if self.bytes.len() < HEADER_LEN {
+            return Err(Refused);
+        }
+        self.bytes.splice(HEADER_LEN..HEADER_LEN, room);
+        Ok(())
+    }
+
     fn copy_to(&mut self, interface: IfIndex) -> Result<(), Refused> {
         self.copies.push((interface, self.to_wire()));
         Ok(())
@@ -131,6 +170,18 @@ pub struct MemoryTables {
     pub neighbors: BTreeMap<NeighborKey, Neighbor>,
     /// `FLOOD`.
     pub flood: BTreeMap<FloodKey, FloodMember>,
+    /// `ROUTER_PORTS`.
+    pub router_ports: BTreeMap<PortId, RouterPort>,
+    /// `ROUTER_ADDRESSES`.
+    pub router_addresses: BTreeMap<RouterAddressKey, RouterAddress>,
+    /// `NEXT_HOPS`.
+    pub next_hops: BTreeMap<NextHopKey, NextHop>,
+    /// `ROUTES`.
+    pub routes: BTreeMap<RouteKey, Route>,
+    /// `RESOLVED`.
+    pub resolved: RefCell<BTreeMap<NeighborKey, Resolved>>,
+    /// `ERROR_BUDGETS`.
+    pub budgets: RefCell<BTreeMap<BudgetKey, Budget>>,
     /// `LEARNED`.
     pub learned: RefCell<BTreeMap<FdbKey, LearnedEntry>>,
     /// `COUNTERS`, summed over CPUs.
@@ -154,6 +205,20 @@ impl MemoryTables {
             }
             MapName::Neighbors => {
                 self.neighbors.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::RouterPorts => {
+                self.router_ports
+                    .insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::RouterAddresses => {
+                self.router_addresses
+                    .insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::NextHops => {
+                self.next_hops.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Routes => {
+                self.routes.insert(from_bytes(key)?, from_bytes(value)?);
             }
             MapName::Fdb => {
                 self.fdb.insert(from_bytes(key)?, from_bytes(value)?);
@@ -195,6 +260,51 @@ impl Tables for MemoryTables {
 
     fn flood_member(&self, key: &FloodKey) -> Option<FloodMember> {
         self.flood.get(key).copied()
+    }
+
+    fn router_port(&self, port: PortId) -> Option<RouterPort> {
+        self.router_ports.get(&port).copied()
+    }
+
+    fn router_address(&self, key: &RouterAddressKey) -> Option<RouterAddress> {
+        self.router_addresses.get(key).copied()
+    }
+
+    /// Tries every length of prefix, the longest first, as the kernel's trie does in effect.
+    fn route(&self, key: &RouteKey) -> Option<Route> {
+        let target = u128::from_be_bytes(key.ip.octets());
+        (0..=128).rev().find_map(|len: u32| {
+            let mask = u128::MAX.checked_shl(128 - len).unwrap_or(0);
+            let ip = Ip::from_octets((target & mask).to_be_bytes());
+            let prefix_len = RouteKey::FIXED_BITS + len;
+            self.routes
+                .get(&RouteKey {
+                    prefix_len,
+                    ip,
+                    ..*key
+                })
+                .copied()
+        })
+    }
+
+    fn next_hop(&self, key: &NextHopKey) -> Option<NextHop> {
+        self.next_hops.get(key).copied()
+    }
+
+    fn resolved(&self, key: &NeighborKey) -> Option<Resolved> {
+        self.resolved.borrow().get(key).copied()
+    }
+
+    fn resolve(&self, key: &NeighborKey, resolved: &Resolved) {
+        self.resolved.borrow_mut().insert(*key, *resolved);
+    }
+
+    fn budget(&self, key: &BudgetKey) -> Option<Budget> {
+        self.budgets.borrow().get(key).copied()
+    }
+
+    fn spend(&self, key: &BudgetKey, budget: &Budget) {
+        self.budgets.borrow_mut().insert(*key, *budget);
     }
 
     fn learned(&self, key: &FdbKey) -> Option<LearnedEntry> {

@@ -1,15 +1,19 @@
 //! The journey of a frame, from the interface that it came in on to where it leaves.
 
-use core::mem;
+use core::mem::{self, MaybeUninit};
 use core::ops::ControlFlow;
 
-use maps_schema::map::{FLOOD_MAX, FloodKey, IngressPort, Network};
-use maps_schema::{DropReason, FloodList, IfIndex, PortId};
+use maps_schema::map::{FLOOD_MAX, FloodKey, IngressPort, Network, RouterPort};
+use maps_schema::{DropReason, FloodList, IfIndex, Ip, PortId};
 
+use crate::edit::{self, resolution};
 use crate::frame::{Frame, Refused, Step};
+use crate::icmp::Message;
+use crate::parse::{self, Kind, Packet};
+use crate::router::{self, Outcome, Routed};
 use crate::tables::{Count, Tables};
 use crate::verdict::Verdict;
-use crate::{answer, bridge, edit, guard, learning, parse};
+use crate::{answer, bridge, guard, icmp, learning, resolver};
 
 /// What the program does with the frame in the end. Copies were sent and everything was counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,14 +29,43 @@ pub enum Action {
     },
 }
 
+/// Working memory for one frame. It is the caller's, because the kernel gives programs 512 bytes of
+/// stack for everything; what it holds beforehand does not matter.
+pub struct Scratch {
+    packet: MaybeUninit<Packet>,
+    routed: MaybeUninit<Routed>,
+}
+
+impl Scratch {
+    /// Memory that nothing was worked on in yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            packet: MaybeUninit::uninit(),
+            routed: MaybeUninit::uninit(),
+        }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A frame enters the virtual network from the workload behind `interface`.
 #[inline(always)]
-pub fn port_ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: IfIndex) -> Action {
+pub fn port_ingress<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    scratch: &mut Scratch,
+    interface: IfIndex,
+) -> Action {
     let (id, result) = match tables.ingress_port(interface) {
         None => (PortId::NONE, Err(DropReason::UnknownInterface)),
         Some(port) => {
             tables.count(port.port, Count::Ingress(frame.len()));
-            (port.port, forward(frame, tables, interface, &port))
+            (port.port, forward(frame, tables, scratch, interface, &port))
         }
     };
     match result {
@@ -49,35 +82,139 @@ pub fn port_ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: I
 fn forward<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
+    scratch: &mut Scratch,
     interface: IfIndex,
     port: &IngressPort,
 ) -> Result<IfIndex, DropReason> {
-    match walk(frame, tables, port) {
+    let packet = parse::parse(frame, &mut scratch.packet)?;
+    match walk(tables, port, packet)? {
         Verdict::Deliver(destination) => leave(tables, destination, frame.len()),
-        Verdict::Flood(network) => flood(frame, tables, interface, port, &network),
+        Verdict::Route(router_port) => {
+            let routed = scratch.routed.write(Routed::new(router_port));
+            router::route(frame, tables, packet, routed);
+            carry_out(frame, tables, interface, port, packet, routed)
+        }
+        Verdict::Flood(network) => flood(frame, tables, port, &network),
         Verdict::Reply(reply) => {
-            edit::apply(frame, &reply).map_err(|_refused| DropReason::KernelRefused)?;
-            tables.count(port.port, Count::Egress(frame.len()));
-            Ok(interface)
+            let written = resolution::write_reply(frame, &reply);
+            send_back(frame, tables, interface, port, written)
         }
         Verdict::Drop(reason) => Err(reason),
     }
 }
 
-/// Walks the frame through the virtual topology. Nothing of it is written here.
+/// Walks the packet through its network, up to a router if it is for one. Nothing is written here.
+///
+/// # Errors
+/// The reason why the port may not send it.
 #[inline(always)]
-pub fn walk<F: Frame, T: Tables>(frame: &F, tables: &T, port: &IngressPort) -> Verdict {
-    let packet = match parse::parse(frame) {
-        Ok(packet) => packet,
-        Err(reason) => return Verdict::Drop(reason),
-    };
-    if let Err(reason) = guard::check(tables, port, &packet) {
-        return Verdict::Drop(reason);
-    }
+pub fn walk<T: Tables>(
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+) -> Result<Verdict, DropReason> {
+    guard::check(tables, port, packet)?;
     learning::learn(tables, port, packet.source);
-    match answer::answer(tables, port, &packet) {
+    resolver::note_answer(tables, port, packet);
+    Ok(match answer::answer(tables, port, packet) {
         Some(reply) => Verdict::Reply(reply),
         None => bridge::decide(tables, port, packet.destination),
+    })
+}
+
+/// Carries out what the routers decided.
+#[inline(always)]
+fn carry_out<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    interface: IfIndex,
+    port: &IngressPort,
+    packet: &Packet,
+    routed: &Routed,
+) -> Result<IfIndex, DropReason> {
+    match routed.outcome {
+        Outcome::Deliver => {
+            let Routed {
+                source,
+                destination,
+                hops,
+                ..
+            } = *routed;
+            // The frame stays as it is if it cannot leave after all.
+            let exit = leave(tables, routed.port, frame.len())?;
+            edit::forward::write(frame, packet, destination, source, hops)
+                .map_err(|_refused| DropReason::KernelRefused)?;
+            Ok(exit)
+        }
+        Outcome::Echo => {
+            let written = edit::icmp::write_echo_reply(frame, packet);
+            send_back(frame, tables, interface, port, written)
+        }
+        Outcome::Ask => {
+            if let Some(asker) = tables.router_port(routed.port) {
+                ask(frame, tables, &asker, routed);
+            }
+            Err(routed.reason)
+        }
+        Outcome::Error => {
+            let Some(source) = complaint_source(tables, packet, routed) else {
+                return Err(routed.reason);
+            };
+            // The packet is dropped, and what goes back is another one.
+            tables.count(port.port, Count::Drop(routed.reason));
+            let written =
+                edit::icmp::write_error(frame, packet, source, routed.message, routed.mtu);
+            send_back(frame, tables, interface, port, written)
+        }
+        Outcome::Drop => Err(routed.reason),
+    }
+}
+
+/// The address that an error about a packet comes from; nothing if none may be sent.
+#[inline(always)]
+fn complaint_source<T: Tables>(tables: &T, packet: &Packet, routed: &Routed) -> Option<Ip> {
+    let router_port = tables.router_port(routed.port)?;
+    let source = match (routed.message, packet.kind) {
+        // What was said to an address is answered by it (RFC 4443 section 2.2 (a)).
+        (Message::PortUnreachable, _) => packet.ip_destination,
+        (_, Kind::Ipv4) => router_port.ipv4,
+        (_, _) => router_port.ipv6,
+    };
+    let may_send = source != Ip::UNSPECIFIED_V4
+        && source != Ip::UNSPECIFIED_V6
+        && icmp::may_complain(packet)
+        && icmp::spend(tables, router_port.router, packet.ip_source);
+    may_send.then_some(source)
+}
+
+/// Sends the frame, which is an answer now, back to where it came from.
+#[inline(always)]
+fn send_back<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    interface: IfIndex,
+    port: &IngressPort,
+    written: Result<(), Refused>,
+) -> Result<IfIndex, DropReason> {
+    written.map_err(|_refused| DropReason::KernelRefused)?;
+    tables.count(port.port, Count::Egress(frame.len()));
+    Ok(interface)
+}
+
+/// Turns the frame into the question for its next hop, and asks all stations of that network. All of
+/// them get copies: the kernel would hand the frame itself over as the protocol that it was.
+#[inline(always)]
+fn ask<F: Frame, T: Tables>(frame: &mut F, tables: &T, asker: &RouterPort, routed: &Routed) {
+    let Some(network) = tables.network(asker.vni) else {
+        return;
+    };
+    if resolution::write_question(frame, routed.neighbor.ip, asker).is_err() {
+        return;
+    }
+    let mut flood = Flood::new(frame, tables, &network, PortId::NONE);
+    F::repeat(network.flood_len.min(FLOOD_MAX), &mut flood);
+    if let Some((id, interface)) = flood.last() {
+        flood.copy(id, interface);
     }
 }
 
@@ -97,24 +234,14 @@ fn leave<T: Tables>(tables: &T, destination: PortId, len: u32) -> Result<IfIndex
 fn flood<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    interface: IfIndex,
     port: &IngressPort,
     network: &Network,
 ) -> Result<IfIndex, DropReason> {
-    let mut flood = Flood {
-        frame,
-        tables,
-        list: network.flood,
-        from: (port.port, interface),
-        to: (port.port, interface),
-    };
+    let mut flood = Flood::new(frame, tables, network, port.port);
     F::repeat(network.flood_len.min(FLOOD_MAX), &mut flood);
-    let (id, to) = flood.to;
-    if to == interface {
-        return Err(DropReason::NoOtherPort);
-    }
+    let (id, interface) = flood.last().ok_or(DropReason::NoOtherPort)?;
     tables.count(id, Count::Egress(frame.len()));
-    Ok(to)
+    Ok(interface)
 }
 
 /// A frame on its way to the members of a list.
@@ -123,13 +250,11 @@ struct Flood<'a, F, T> {
     tables: &'a T,
     list: FloodList,
     /// Where the frame came in.
-    from: (PortId, IfIndex),
-    /// Who gets the next copy, or in the end the frame itself; where the frame came in as long as
-    /// nobody was found.
-    ///
-    /// "Nobody" is not a constant, for the reason that [`Frame::repeat`] gives: older kernels would
-    /// take the sending of copies for dead code.
+    from: PortId,
+    /// Who gets the next copy, or in the end the frame itself.
     to: (PortId, IfIndex),
+    /// What `to` begins as.
+    nowhere: IfIndex,
 }
 
 impl<F: Frame, T: Tables> Step for Flood<'_, F, T> {
@@ -140,11 +265,11 @@ impl<F: Frame, T: Tables> Step for Flood<'_, F, T> {
             idx,
         };
         if let Some(member) = self.tables.flood_member(&key)
-            && member.port != self.from.0
+            && member.port != self.from
             && let Some(next) = self.tables.egress_port(member.port)
         {
             let (id, interface) = mem::replace(&mut self.to, (member.port, next.ifindex));
-            if interface != self.from.1 {
+            if interface != self.nowhere {
                 self.copy(id, interface);
             }
         }
@@ -152,7 +277,30 @@ impl<F: Frame, T: Tables> Step for Flood<'_, F, T> {
     }
 }
 
-impl<F: Frame, T: Tables> Flood<'_, F, T> {
+impl<'a, F: Frame, T: Tables> Flood<'a, F, T> {
+    #[inline(always)]
+    fn new(frame: &'a mut F, tables: &'a T, network: &Network, from: PortId) -> Self {
+        // No interface has the index 0, and no frame is so long that this is another number. But the
+        // verifier does not know that: for the reason that `Frame::repeat` gives, older kernels would
+        // take the sending of copies for dead code if it began as a constant.
+        let nowhere = IfIndex(frame.len() >> 31);
+        let to = (PortId::NONE, nowhere);
+        Self {
+            frame,
+            tables,
+            list: network.flood,
+            from,
+            to,
+            nowhere,
+        }
+    }
+
+    /// Who was found last, if anybody was.
+    #[inline(always)]
+    fn last(&self) -> Option<(PortId, IfIndex)> {
+        (self.to.1 != self.nowhere).then_some(self.to)
+    }
+
     /// Sends one copy; one that the kernel refuses is counted at the port that the frame came from.
     #[inline(always)]
     fn copy(&mut self, id: PortId, interface: IfIndex) {
@@ -160,7 +308,7 @@ impl<F: Frame, T: Tables> Flood<'_, F, T> {
             Ok(()) => self.tables.count(id, Count::Egress(self.frame.len())),
             Err(Refused) => self
                 .tables
-                .count(self.from.0, Count::Drop(DropReason::KernelRefused)),
+                .count(self.from, Count::Drop(DropReason::KernelRefused)),
         }
     }
 }
@@ -170,7 +318,7 @@ mod tests {
     use maps_schema::map::{FloodMember, PortCounters};
 
     use super::*;
-    use crate::memory::{MemoryFrame, MemoryTables};
+    use crate::memory::{MemoryFrame, MemoryTables, port_ingress};
     use crate::scene::{
         CACHE, DB, Station, TWIN, WEB, assert_dropped, assert_flooded, counters, send, tables,
     };
@@ -319,6 +467,15 @@ mod tests {
         }
         fn repeat<S: Step>(count: u32, step: &mut S) {
             MemoryFrame::repeat(count, step);
+        }
+        fn segment_len(&self) -> u32 {
+            0
+        }
+        fn resize(&mut self, _: u32) -> Result<(), Refused> {
+            Err(Refused)
+        }
+        fn insert(&mut self, _: u32) -> Result<(), Refused> {
+            Err(Refused)
         }
         fn copy_to(&mut self, _: IfIndex) -> Result<(), Refused> {
             Err(Refused)

@@ -9,10 +9,11 @@ use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, Neighbor, NeighborKey,
     Network, PortCounters,
 };
-use maps_schema::{DropReason, FloodList, IfIndex, Ip, Mac, PortId, Vni};
+use maps_schema::{DropReason, FloodList, IfIndex, Ip, Mac, PortId, RouterId, Vni};
 
+use crate::memory::port_ingress;
 use crate::memory::{MemoryFrame, MemoryTables};
-use crate::pipeline::{Action, port_ingress};
+use crate::pipeline::Action;
 
 /// A workload with one port.
 #[derive(Clone, Copy)]
@@ -87,12 +88,18 @@ fn plug(tables: &mut MemoryTables, station: &Station) {
     } = station;
     tables.interfaces.insert(interface, station.ingress(0));
     tables.ports.insert(port, EgressPort { ifindex: interface });
-    tables.fdb.insert(FdbKey::new(vni, mac), FdbEntry { port });
+    tables.fdb.insert(
+        FdbKey::new(vni, mac),
+        FdbEntry {
+            port,
+            router: RouterId::NONE,
+        },
+    );
     for ip in [Ip::from(station.v4), Ip::from(station.v6)] {
         let neighbor = Neighbor {
             port,
             mac,
-            reserved: [0; 2],
+            flags: 0,
         };
         tables.neighbors.insert(NeighborKey { vni, ip }, neighbor);
     }

@@ -1,9 +1,13 @@
 //! What the datapath looks up, behind a trait: the maps in the kernel, the plan in user space.
 
+use core::hint::black_box;
+
 use maps_schema::map::{
-    EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LearnedEntry, Neighbor,
-    NeighborKey, Network, PortCounters,
+    Budget, BudgetKey, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
+    LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, PortCounters, Resolved,
+    Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
 };
+use maps_schema::reason::REASON_SLOTS;
 use maps_schema::{DropReason, IfIndex, PortId, Vni};
 
 /// Something to be counted.
@@ -31,7 +35,10 @@ impl Count {
                 counters.egress_bytes += u64::from(len);
             }
             Self::Drop(reason) => {
-                if let Some(drops) = counters.drops.get_mut(reason as usize) {
+                // The compiler knows that a reason is always within bounds, but the verifier does
+                // not; it must not be allowed to leave the mask out.
+                let slot = usize::from(black_box(reason as u8)) & (REASON_SLOTS - 1);
+                if let Some(drops) = counters.drops.get_mut(slot) {
                     *drops += 1;
                 }
             }
@@ -54,6 +61,22 @@ pub trait Tables {
     fn neighbor(&self, key: &NeighborKey) -> Option<Neighbor>;
     /// A member of a flood list.
     fn flood_member(&self, key: &FloodKey) -> Option<FloodMember>;
+    /// A port of a virtual router.
+    fn router_port(&self, port: PortId) -> Option<RouterPort>;
+    /// Whether a virtual router has an address.
+    fn router_address(&self, key: &RouterAddressKey) -> Option<RouterAddress>;
+    /// The route with the longest prefix that covers the destination.
+    fn route(&self, key: &RouteKey) -> Option<Route>;
+    /// One next hop of several.
+    fn next_hop(&self, key: &NextHopKey) -> Option<NextHop>;
+    /// A neighbor that was asked for.
+    fn resolved(&self, key: &NeighborKey) -> Option<Resolved>;
+    /// Notes what is known of a neighbor that was asked for.
+    fn resolve(&self, key: &NeighborKey, resolved: &Resolved);
+    /// How many ICMP errors a receiver may still get.
+    fn budget(&self, key: &BudgetKey) -> Option<Budget>;
+    /// Notes how many are left.
+    fn spend(&self, key: &BudgetKey, budget: &Budget);
     /// Where a learned MAC address was last seen.
     fn learned(&self, key: &FdbKey) -> Option<LearnedEntry>;
     /// Notes where a MAC address was seen.

@@ -1,8 +1,8 @@
 //! The parser against another one: whatever frame etherparse understands, the datapath reads the same
 //! from it.
 
-use datapath::memory::MemoryFrame;
-use datapath::parse::{Fragment, Kind, Packet, Span, TransportKind, parse};
+use datapath::memory::{MemoryFrame, parse};
+use datapath::parse::{Fragment, Kind, Packet, Span, TransportKind};
 use etherparse::{
     IpAuthHeader, IpFragOffset, IpNumber, IpPayloadSlice, Ipv4Header, Ipv4Slice,
     Ipv6FragmentHeader, Ipv6Header, Ipv6RawExtHeader, Ipv6Slice, PacketBuilder, UdpHeaderSlice,

@@ -12,15 +12,25 @@
 //! ```
 //!
 //! What may be expected is `deliver: PORT`, `flood: [PORT, ...]`, `drop: REASON` or
-//! `reply: { ... }`, with the answer described like a frame that is sent. Everything else follows
-//! and is checked each time: which counters move, that all others stay, and that the frame is as it
-//! was unless it became an answer.
+//! `reply: { ... }`, with the answer described like a frame that is sent. Of routers one expects
+//!
+//! ```yaml
+//! forward: { to: db, by: core/back }                  # through one router, or `hops: N`
+//! forward: { to: db, by: core/back, station: MAC }    # one of several stations behind the port
+//! error: { drop: no_route, by: core/front, icmp: [3, 0] }   # and `mtu: N` where one is named
+//! ask: { by: core/back, for: 10.2.0.99, of: [db, cache] }
+//! ```
+//!
+//! whose bytes follow from the frame that was sent. Everything else follows too and is checked each
+//! time: which counters move, that all others stay, and that the frame is as it was unless it became
+//! another one.
 //!
 //! The same files run on the host ([`host::Host`]) and in the kernel (the test binary), and each
 //! runner's [`Outcome`] is compared with what the file expects.
 
 pub mod host;
 mod outcome;
+mod routed;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -89,6 +99,9 @@ enum RawExpectation {
     Flood(Vec<String>),
     Drop(String),
     Reply(Box<Description>),
+    Forward(routed::Forward),
+    Error(routed::Error),
+    Ask(routed::Ask),
 }
 
 impl Case {
@@ -209,9 +222,10 @@ fn step(topology: &Topology, raw: RawStep) -> Result<Step> {
         } => {
             let from = port(topology, &from, None)?;
             let cast = Cast::of(topology, &from);
+            let wire = send.bytes(&cast)?;
             Ok(Step::Send(Box::new(Send {
-                wire: send.bytes(&cast)?,
-                expect: fate(topology, &from, &cast, expect)?,
+                expect: fate(topology, &from, &cast, &wire, expect)?,
+                wire,
                 from,
             })))
         }
@@ -233,7 +247,13 @@ fn step(topology: &Topology, raw: RawStep) -> Result<Step> {
     }
 }
 
-fn fate(topology: &Topology, from: &PortName, cast: &Cast, expect: RawExpectation) -> Result<Fate> {
+fn fate(
+    topology: &Topology,
+    from: &PortName,
+    cast: &Cast,
+    wire: &[u8],
+    expect: RawExpectation,
+) -> Result<Fate> {
     Ok(match expect {
         RawExpectation::Deliver(to) => Fate::Deliver(port(topology, &to, Some(from))?),
         RawExpectation::Flood(to) => Fate::Flood(
@@ -241,15 +261,25 @@ fn fate(topology: &Topology, from: &PortName, cast: &Cast, expect: RawExpectatio
                 .map(|to| port(topology, to, Some(from)))
                 .collect::<Result<_>>()?,
         ),
-        RawExpectation::Drop(name) => Fate::Drop(
-            DropReason::ALL
-                .iter()
-                .copied()
-                .find(|reason| reason.name() == name)
-                .with_context(|| format!("no reason is called `{name}`"))?,
-        ),
+        RawExpectation::Drop(name) => Fate::Drop(reason(&name)?),
         RawExpectation::Reply(answer) => Fate::Reply(answer.bytes(cast)?),
+        RawExpectation::Forward(forward) => {
+            let to = port(topology, &forward.to, None)?;
+            let mac = topology.ports[&to].mac;
+            Fate::Forward(to, forward.bytes(cast, wire, mac)?)
+        }
+        RawExpectation::Error(error) => Fate::Error(reason(&error.drop)?, error.bytes(cast, wire)?),
+        RawExpectation::Ask(ask) => {
+            let of = ask.of.iter().map(|of| port(topology, of, None));
+            Fate::Ask(of.collect::<Result<_>>()?, ask.bytes(cast)?)
+        }
     })
+}
+
+fn reason(name: &str) -> Result<DropReason> {
+    let mut reasons = DropReason::ALL.iter().copied();
+    let reason = reasons.find(|reason| reason.name() == name);
+    reason.with_context(|| format!("no reason is called `{name}`"))
 }
 
 /// The port that a word names: `WORKLOAD/INTERFACE`, or a workload with one port in the network of

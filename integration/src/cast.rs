@@ -1,10 +1,12 @@
-//! Who plays in a case: the topology's stations by name, as one of them sees the others.
+//! Who plays in a case: the topology's stations and routers by name, as one station sees the others.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result, bail};
+use bowline::link::Route;
 use bowline::topology::{Port, PortName, Topology};
+use ipnet::IpNet;
 use maps_schema::Mac;
 
 use crate::frame::{group_mac, link_local, solicited_node};
@@ -14,10 +16,12 @@ use crate::frame::{group_mac, link_local, solicited_node};
 pub struct Cast {
     own: String,
     /// By the workload's name, where it has one port in the sender's network or one at all, and by
-    /// the port's name.
+    /// the port's name. Routers are here by their ports' names.
     stations: BTreeMap<String, Station>,
     /// Those in the sender's network, itself first.
     near: Vec<Station>,
+    /// The sender's routes.
+    routes: Vec<Route>,
 }
 
 #[derive(Clone, Debug)]
@@ -29,7 +33,11 @@ struct Station {
 
 impl Station {
     fn of(port: &Port) -> Self {
-        let mut addresses = port.addresses.iter().map(|net| net.addr());
+        Self::new(port.mac, &port.addresses)
+    }
+
+    fn new(mac: Mac, addresses: &[IpNet]) -> Self {
+        let mut addresses = addresses.iter().map(|net| net.addr());
         let v4 = addresses.clone().find_map(|address| match address {
             IpAddr::V4(v4) => Some(v4),
             IpAddr::V6(_) => None,
@@ -38,7 +46,6 @@ impl Station {
             IpAddr::V6(v6) => Some(v6),
             IpAddr::V4(_) => None,
         });
-        let mac = port.mac;
         Self { mac, v4, v6 }
     }
 }
@@ -50,15 +57,31 @@ impl Cast {
     /// There is no such port.
     #[must_use]
     pub fn of(topology: &Topology, own: &PortName) -> Self {
-        let network = &topology.ports[own].network;
+        let Port {
+            network, routes, ..
+        } = &topology.ports[own];
         let mut stations = BTreeMap::new();
+        let mut gateways = Vec::new();
+        for (router_name, router) in &topology.routers {
+            for (name, port) in &router.ports {
+                let station = Station::new(port.mac, &port.addresses);
+                if port.network == *network {
+                    gateways.push(station.clone());
+                }
+                stations.insert(format!("{router_name}/{name}"), station);
+            }
+        }
         let (near, far): (Vec<_>, Vec<_>) = topology
             .ports
             .iter()
             .partition(|(_, port)| port.network == *network);
         let own_station = Station::of(&topology.ports[own]);
         let neighbors = near.iter().map(|(_, port)| Station::of(port));
-        let neighbors = [own_station.clone()].into_iter().chain(neighbors).collect();
+        let neighbors = [own_station.clone()]
+            .into_iter()
+            .chain(neighbors)
+            .chain(gateways)
+            .collect();
         // Those who are near come last and hide those of the same name who are not.
         for (name, port) in far.into_iter().chain(near) {
             let station = Station::of(port);
@@ -71,6 +94,7 @@ impl Cast {
             own: own.to_string(),
             stations,
             near: neighbors,
+            routes: routes.clone(),
         }
     }
 
@@ -148,13 +172,23 @@ impl Cast {
         }
     }
 
-    /// The MAC address to which a packet for this address is sent: the group's or the station's.
+    /// The MAC address to which a packet for this address is sent: the group's, the station's, or that
+    /// of the router which the sender's routes name.
     #[must_use]
     pub fn mac_of(&self, address: IpAddr) -> Option<Mac> {
-        let has = |station: &&Station| match address {
-            IpAddr::V4(v4) => station.v4 == Some(v4),
-            IpAddr::V6(v6) => station.v6 == Some(v6),
+        let near = |address: IpAddr| {
+            let has = |station: &&Station| match address {
+                IpAddr::V4(v4) => station.v4 == Some(v4),
+                IpAddr::V6(v6) => station.v6 == Some(v6),
+            };
+            self.near.iter().find(has).map(|station| station.mac)
         };
-        group_mac(address).or_else(|| self.near.iter().find(has).map(|station| station.mac))
+        let routed = || {
+            let routes = self.routes.iter();
+            let fitting = routes.filter(|route| route.to.contains(&address));
+            let best = fitting.max_by_key(|route| route.to.prefix_len());
+            best.and_then(|route| near(route.via))
+        };
+        group_mac(address).or_else(|| near(address)).or_else(routed)
     }
 }

@@ -87,6 +87,9 @@ struct Ipv4 {
     #[serde(default)]
     options: usize,
     fragment: Option<Fragment>,
+    /// Whether it may not be fragmented.
+    #[serde(default)]
+    dont_fragment: bool,
     /// What the length field says.
     length: Option<u16>,
 }
@@ -231,6 +234,7 @@ impl Description {
         let fragment = ip.fragment.map_or(0, |fragment| {
             (u16::from(fragment.more) << 13) | (fragment.offset / 8)
         });
+        let fragment = fragment | u16::from(ip.dont_fragment) << 14;
         let total = u16::try_from(header_len + payload.len())?;
         let mut packet = vec![0x40 | u8::try_from(header_len / 4)?, 0];
         packet.extend(ip.length.unwrap_or(total).to_be_bytes());

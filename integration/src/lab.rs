@@ -7,6 +7,7 @@
 //! tests were started in.
 
 mod bowline;
+mod complaint;
 mod namespace;
 mod packet;
 mod ping;
@@ -19,6 +20,7 @@ use std::io::Write;
 use std::thread;
 
 pub use self::bowline::{Bowline, Run};
+pub use complaint::{Complaint, Probe};
 pub use namespace::{Namespace, veth};
 pub use packet::{Capture, PacketSocket};
 pub use ping::{Pings, ping};

@@ -114,6 +114,27 @@ impl Ip {
         Self(words)
     }
 
+    /// The address with these octets in its 16-byte form.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_octets(octets: [u8; 16]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = octets;
+        Self([
+            u32::from_ne_bytes([a, b, c, d]),
+            u32::from_ne_bytes([e, f, g, h]),
+            u32::from_ne_bytes([i, j, k, l]),
+            u32::from_ne_bytes([m, n, o, p]),
+        ])
+    }
+
+    /// Whether this is an IPv4 address.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_v4(self) -> bool {
+        let [a, b, c, _] = self.0;
+        a == 0 && b == 0 && c == 0xffff_u32.to_be()
+    }
+
     /// The mapped form of the IPv4 address that lies in memory, or on the wire, as this word.
     #[must_use]
     #[inline(always)]
@@ -130,12 +151,29 @@ impl Ip {
 
     /// The octets of the 16-byte form, the first one on the wire first.
     #[must_use]
-    pub fn octets(self) -> [u8; 16] {
-        let mut octets = [0; 16];
-        for (octets, word) in octets.chunks_exact_mut(4).zip(self.0) {
-            octets.copy_from_slice(&word.to_ne_bytes());
+    #[inline(always)]
+    pub const fn octets(self) -> [u8; 16] {
+        let [w, x, y, z] = self.0;
+        let ([a, b, c, d], [e, f, g, h]) = (w.to_ne_bytes(), x.to_ne_bytes());
+        let ([i, j, k, l], [m, n, o, p]) = (y.to_ne_bytes(), z.to_ne_bytes());
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
+    }
+
+    /// Whether no router forwards packets from or to this address: unspecified or "this network",
+    /// loopback, link-local, multicast, reserved or broadcast (RFC 1812 section 5.3.7, RFC 6890,
+    /// RFC 4291 section 2.5).
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_unroutable(self) -> bool {
+        let [a, b, c, d] = self.0;
+        if self.is_v4() {
+            let [first, second, ..] = d.to_ne_bytes();
+            return matches!(first, 0 | 127 | 224..) || first == 169 && second == 254;
         }
-        octets
+        let [first, second, ..] = a.to_ne_bytes();
+        // `::` and `::1`, and the deprecated IPv4-compatible addresses with them.
+        let is_low = a == 0 && b == 0 && c == 0;
+        is_low || first == 0xff || first == 0xfe && second & 0xc0 == 0x80
     }
 
     /// The address as the standard library has it.
@@ -175,11 +213,7 @@ impl From<Ipv4Addr> for Ip {
 
 impl From<Ipv6Addr> for Ip {
     fn from(address: Ipv6Addr) -> Self {
-        let mut words = [0; 4];
-        for (word, octets) in words.iter_mut().zip(address.octets().as_chunks().0) {
-            *word = u32::from_ne_bytes(*octets);
-        }
-        Self(words)
+        Self::from_octets(address.octets())
     }
 }
 
@@ -202,6 +236,8 @@ impl fmt::Debug for Ip {
 pub struct Vni(u32);
 
 impl Vni {
+    /// No network.
+    pub const NONE: Self = Self(0);
     /// The largest identifier: 24 bits.
     pub const MAX: u32 = 0x00ff_ffff;
 

@@ -16,6 +16,22 @@ impl PortId {
     pub const NONE: Self = Self(0);
 }
 
+/// A virtual router.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct RouterId(pub u32);
+
+impl RouterId {
+    /// No router.
+    pub const NONE: Self = Self(0);
+}
+
+/// An immutable list of the next hops of a route, one per bucket of the flow hash. Its id is derived
+/// from its content, as that of a [`FloodList`] is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct NextHopList(pub u32);
+
 /// An interface index of the host's network namespace, as the kernel numbers them (from 1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
@@ -32,4 +48,6 @@ plain! {
     PortId = 4;
     IfIndex = 4;
     FloodList = 4;
+    RouterId = 4;
+    NextHopList = 4;
 }

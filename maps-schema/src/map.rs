@@ -8,6 +8,12 @@
 //! | `FDB` | hash | [`FdbKey`] | [`FdbEntry`] | 131,072 | user space | datapath: known MAC addresses |
 //! | `NEIGHBORS` | hash | [`NeighborKey`] | [`Neighbor`] | 262,144 | user space | datapath: known IP addresses (ARP, ND, anti-spoofing) |
 //! | `FLOOD` | hash | [`FloodKey`] | [`FloodMember`] | 65,536 | user space | datapath: members of flood lists |
+//! | `ROUTER_PORTS` | hash | [`PortId`] | [`RouterPort`] | 65,536 | user space | datapath: ports of virtual routers |
+//! | `ROUTER_ADDRESSES` | hash | [`RouterAddressKey`] | [`RouterAddress`] | 131,072 | user space | datapath: is this packet for the router itself |
+//! | `ROUTES` | LPM trie | [`RouteKey`] | [`Route`] | 2,097,152 | user space | datapath: longest prefix |
+//! | `NEXT_HOPS` | hash | [`NextHopKey`] | [`NextHop`] | 1,048,576 | user space | datapath: one of several equal next hops |
+//! | `RESOLVED` | LRU hash | [`NeighborKey`] | [`Resolved`] | 16,384 | datapath | datapath, user space (show): neighbors that were asked for |
+//! | `ERROR_BUDGETS` | LRU hash | [`BudgetKey`] | [`Budget`] | 4,096 | datapath | datapath: how many ICMP errors may still be sent |
 //! | `LEARNED` | LRU hash | [`FdbKey`] | [`LearnedEntry`] | 16,384 | datapath; user space forgets the stations of ports that left | datapath, user space (show) |
 //! | `COUNTERS` | per-CPU hash | [`PortId`] | [`PortCounters`] | 4,097 | user space makes and removes rows, the datapath counts in them | user space |
 //! | `EVENTS` | ring buffer | | [`DropEvent`](crate::record::DropEvent) | 256 KiB | datapath | user space |
@@ -20,7 +26,7 @@
 //! row refers to is written before it and removed after it (see [`MapName::ALL`]).
 
 use crate::address::{Ip, Mac, Vni};
-use crate::id::{FloodList, IfIndex, PortId};
+use crate::id::{FloodList, IfIndex, NextHopList, PortId, RouterId};
 use crate::plain::plain;
 pub use crate::record::PortCounters;
 
@@ -58,6 +64,14 @@ maps! {
     Counters = "COUNTERS", 4097;
     /// Where a port leads.
     Ports = "PORTS", 4096;
+    /// Ports of virtual routers.
+    RouterPorts = "ROUTER_PORTS", 65_536;
+    /// Addresses of virtual routers.
+    RouterAddresses = "ROUTER_ADDRESSES", 131_072;
+    /// Next hops of routes that have several.
+    NextHops = "NEXT_HOPS", 1_048_576;
+    /// Routes of virtual routers.
+    Routes = "ROUTES", 2_097_152;
     /// Known IP addresses.
     Neighbors = "NEIGHBORS", 262_144;
     /// Known MAC addresses.
@@ -74,6 +88,14 @@ maps! {
 pub const LEARNED: &str = "LEARNED";
 /// How many learned MAC addresses a host remembers; beyond that the least recently used go first.
 pub const LEARNED_ROWS: u32 = 16_384;
+/// Symbol and pin name of the map of neighbors that the datapath asked for.
+pub const RESOLVED: &str = "RESOLVED";
+/// How many such neighbors a host remembers.
+pub const RESOLVED_ROWS: u32 = 16_384;
+/// Symbol and pin name of the map of ICMP budgets.
+pub const ERROR_BUDGETS: &str = "ERROR_BUDGETS";
+/// How many receivers of ICMP errors a host keeps a budget for.
+pub const ERROR_BUDGET_ROWS: u32 = 4096;
 /// Symbol and pin name of the ring buffer of events.
 pub const EVENTS: &str = "EVENTS";
 /// Size of the ring buffer of events, in bytes.
@@ -167,8 +189,10 @@ impl FdbKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct FdbEntry {
-    /// The port that leads to it.
+    /// The port that leads to it, of a workload or of a router.
     pub port: PortId,
+    /// The router whose port it is, or [`RouterId::NONE`].
+    pub router: RouterId,
 }
 
 /// Where a learned MAC address was last seen.
@@ -201,8 +225,185 @@ pub struct Neighbor {
     pub port: PortId,
     /// The MAC address that ARP and neighbor discovery are answered with.
     pub mac: Mac,
+    /// [`Neighbor::ROUTER`].
+    pub flags: u16,
+}
+
+impl Neighbor {
+    /// Flag: the port is a router's, so nobody but the datapath answers for the address.
+    pub const ROUTER: u16 = 1;
+}
+
+/// Where a virtual router plugs into a network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct RouterPort {
+    /// The router.
+    pub router: RouterId,
+    /// The network.
+    pub vni: Vni,
+    /// The largest IP packet that it sends, in bytes.
+    pub mtu: u32,
+    /// Its IPv6 address, which ICMPv6 errors come from; unspecified if it has none.
+    pub ipv6: Ip,
+    /// Its IPv4 address in mapped form, which ICMP errors come from; unspecified if it has none.
+    pub ipv4: Ip,
+    /// Its MAC address.
+    pub mac: Mac,
     /// Always 0.
-    pub reserved: [u8; 2],
+    pub reserved: u16,
+}
+
+/// Key of the addresses of virtual routers.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct RouterAddressKey {
+    /// The router.
+    pub router: RouterId,
+    /// One of its addresses, on whichever port.
+    pub ip: Ip,
+}
+
+/// An address of a virtual router.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct RouterAddress {
+    /// The port that has it.
+    pub port: PortId,
+}
+
+/// Key of the routes: what is looked up, and what a route is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct RouteKey {
+    /// How many bits of what follows count: 64, and the prefix's length, which for IPv4 is 96 more
+    /// because addresses are mapped.
+    pub prefix_len: u32,
+    /// The router.
+    pub router: RouterId,
+    /// [`RouteKey::IPV4`] or [`RouteKey::IPV6`]: the default route of IPv6, `::/0`, would cover all
+    /// mapped addresses too.
+    pub family: u32,
+    /// The destination.
+    pub ip: Ip,
+}
+
+impl RouteKey {
+    /// Routes for IPv4.
+    pub const IPV4: u32 = 4;
+    /// Routes for IPv6.
+    pub const IPV6: u32 = 6;
+    /// How many bits count before those of the address.
+    pub const FIXED_BITS: u32 = 64;
+    /// How many bits of an IPv4 address in mapped form are before the address itself.
+    pub const MAPPED_BITS: u32 = 96;
+
+    /// The key of a lookup: every bit counts.
+    #[must_use]
+    #[inline(always)]
+    pub const fn lookup(router: RouterId, ip: Ip) -> Self {
+        Self::new(router, ip, 128)
+    }
+
+    /// The key of a route to the first `bits` bits of an address in its 16-byte form.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(router: RouterId, ip: Ip, bits: u32) -> Self {
+        let family = if ip.is_v4() { Self::IPV4 } else { Self::IPV6 };
+        Self {
+            prefix_len: Self::FIXED_BITS + bits,
+            router,
+            family,
+            ip,
+        }
+    }
+}
+
+/// A route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Route {
+    /// [`Route::FORWARD`], [`Route::BLACKHOLE`] or [`Route::REJECT`].
+    pub kind: u32,
+    /// 0 if there is one next hop, which `port` and `via` are; else the number of buckets, a power
+    /// of two, of `next_hops`.
+    pub buckets: u32,
+    /// The next hops, by bucket.
+    pub next_hops: NextHopList,
+    /// The router's port that leads to the next hop.
+    pub port: PortId,
+    /// The next hop, or unspecified (`::`) if the destination itself is behind the port.
+    pub via: Ip,
+}
+
+impl Route {
+    /// Packets go to the next hop.
+    pub const FORWARD: u32 = 0;
+    /// Packets are dropped and nobody is told.
+    pub const BLACKHOLE: u32 = 1;
+    /// Packets are dropped and their senders are told.
+    pub const REJECT: u32 = 2;
+}
+
+/// How many buckets a route with several next hops has at most.
+pub const BUCKETS_MAX: u32 = 256;
+
+/// Key of one next hop of several.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct NextHopKey {
+    /// The list.
+    pub list: NextHopList,
+    /// The bucket, from 0.
+    pub bucket: u32,
+}
+
+/// One next hop of several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct NextHop {
+    /// The router's port that leads to it.
+    pub port: PortId,
+    /// As [`Route::via`].
+    pub via: Ip,
+}
+
+/// A neighbor that the datapath asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Resolved {
+    /// When it answered last, or was asked last, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
+    pub time_ns: u64,
+    /// The port that it is behind, or [`PortId::NONE`] while it has not answered.
+    pub port: PortId,
+    /// How often it was asked since it answered last.
+    pub questions: u32,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Always 0.
+    pub reserved: u16,
+}
+
+/// Key of a budget of ICMP errors.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct BudgetKey {
+    /// The router that sends them.
+    pub router: RouterId,
+    /// Who gets them.
+    pub ip: Ip,
+}
+
+/// A budget of ICMP errors: a token bucket (RFC 4443 section 2.4 (f)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Budget {
+    /// When it was last spent from, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
+    pub time_ns: u64,
+    /// How many errors may be sent at once.
+    pub tokens: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// Key of one member of a flood list.
@@ -228,10 +429,20 @@ plain! {
     EgressPort = 4;
     Network = 4 + 4 + 8 + 4 + 4;
     FdbKey = 4 + 6 + 2;
-    FdbEntry = 4;
+    FdbEntry = 4 + 4;
     LearnedEntry = 8 + 4 + 4;
     NeighborKey = 4 + 16;
     Neighbor = 4 + 6 + 2;
+    RouterPort = 4 + 4 + 4 + 16 + 16 + 6 + 2;
+    RouterAddressKey = 4 + 16;
+    RouterAddress = 4;
+    RouteKey = 4 + 4 + 4 + 16;
+    Route = 4 + 4 + 4 + 4 + 16;
+    NextHopKey = 4 + 4;
+    NextHop = 4 + 16;
+    Resolved = 8 + 4 + 4 + 6 + 2;
+    BudgetKey = 4 + 16;
+    Budget = 8 + 4 + 4;
     FloodKey = 4 + 4;
     FloodMember = 4;
 }

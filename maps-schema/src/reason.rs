@@ -81,6 +81,32 @@ reasons! {
     NestedPriorityTag = 19, "nested_priority_tag";
     /// The kernel refused to change or to send the frame.
     KernelRefused = 18, "kernel_refused";
+    /// The packet is for a router but not IP, or for a group: routers forward neither.
+    NotRoutable = 20, "not_routable";
+    /// The source or destination address must not be routed (RFC 1812 section 5.3.7, RFC 4291
+    /// section 2.5): loopback, link-local, multicast or unspecified.
+    Martian = 21, "martian";
+    /// The packet was forwarded as often as its time to live, or hop limit, allows. Its sender is
+    /// told.
+    TtlExceeded = 22, "ttl_exceeded";
+    /// The packet passed more virtual routers than the datapath follows: a loop of routes.
+    TooManyRouters = 23, "too_many_routers";
+    /// The router has no route to the destination. The sender is told.
+    NoRoute = 24, "no_route";
+    /// A route says to drop the packet and tell nobody.
+    Blackhole = 25, "blackhole";
+    /// A route says to drop the packet; the sender is told that it is prohibited.
+    Rejected = 26, "rejected";
+    /// The next hop is not known yet; it is being asked for.
+    NeighborPending = 27, "neighbor_pending";
+    /// The next hop did not answer. The sender is told.
+    NeighborUnreachable = 28, "neighbor_unreachable";
+    /// The packet is larger than the next link's MTU. The sender is told which size fits.
+    TooBig = 29, "too_big";
+    /// The packet is for the router itself, which offers nothing there. The sender is told.
+    RouterService = 30, "router_service";
+    /// A router's port or next hop has no row: it was removed while the packet was on its way.
+    UnknownRouterPort = 31, "unknown_router_port";
 }
 
 /// One more than the highest code point that fits the counters.

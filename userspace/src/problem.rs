@@ -113,22 +113,32 @@ pub struct Report {
 
 impl From<Problem> for Report {
     fn from(problem: Problem) -> Self {
+        Self::of(problem, miette::Severity::Error)
+    }
+}
+
+impl Report {
+    /// A problem that prevents nothing.
+    #[must_use]
+    pub fn warning(problem: Problem) -> Self {
+        Self::of(problem, miette::Severity::Warning)
+    }
+
+    fn of(problem: Problem, severity: miette::Severity) -> Self {
         let mut report = Self {
             message: problem.message,
             help: problem.help,
             text: None,
             spans: Vec::new(),
             elsewhere: Vec::new(),
-            severity: miette::Severity::Error,
+            severity,
         };
         for label in problem.labels {
             report.add(label);
         }
         report
     }
-}
 
-impl Report {
     /// Puts a label where its file is drawn.
     fn add(&mut self, label: Label) {
         let file = &label.origin.file;
@@ -314,6 +324,12 @@ workloads:
   help: did you mean `front`?
 "
         );
+    }
+
+    #[test]
+    fn a_warning_is_drawn_as_one() {
+        let report = Report::warning(Problem::new("router core has no ports"));
+        assert_eq!(report.severity(), Some(miette::Severity::Warning));
     }
 
     #[test]

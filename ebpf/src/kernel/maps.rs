@@ -3,13 +3,16 @@
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG};
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuHashMap, RingBuf};
-use datapath::{Count, Tables};
+use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
+use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use datapath::{Count, Scratch, Tables};
 use maps_schema::map::{
-    EVENTS_SIZE, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LEARNED_ROWS,
-    LearnedEntry, MapName, Neighbor, NeighborKey, Network, PortCounters,
+    Budget, BudgetKey, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort, FdbEntry, FdbKey, FloodKey,
+    FloodMember, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, Neighbor, NeighborKey, Network,
+    NextHop, NextHopKey, PortCounters, RESOLVED_ROWS, Resolved, Route, RouteKey, RouterAddress,
+    RouterAddressKey, RouterPort,
 };
-use maps_schema::{IfIndex, PortId, Vni};
+use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
 
 /// Flags of the maps that user space writes: memory follows use, and programs only read.
 const PLANNED: u32 = BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG;
@@ -20,6 +23,23 @@ static COUNTERS: PerCpuHashMap<PortId, PortCounters> =
 #[map]
 static PORTS: HashMap<PortId, EgressPort> =
     HashMap::with_max_entries(MapName::Ports.rows(), PLANNED);
+#[map]
+static ROUTER_PORTS: HashMap<PortId, RouterPort> =
+    HashMap::with_max_entries(MapName::RouterPorts.rows(), PLANNED);
+#[map]
+static ROUTER_ADDRESSES: HashMap<RouterAddressKey, RouterAddress> =
+    HashMap::with_max_entries(MapName::RouterAddresses.rows(), PLANNED);
+#[map]
+static NEXT_HOPS: HashMap<NextHopKey, NextHop> =
+    HashMap::with_max_entries(MapName::NextHops.rows(), PLANNED);
+#[map]
+static ROUTES: LpmTrie<RouteTarget, Route> =
+    LpmTrie::with_max_entries(MapName::Routes.rows(), PLANNED);
+#[map]
+static RESOLVED: LruHashMap<NeighborKey, Resolved> = LruHashMap::with_max_entries(RESOLVED_ROWS, 0);
+#[map]
+static ERROR_BUDGETS: LruHashMap<BudgetKey, Budget> =
+    LruHashMap::with_max_entries(ERROR_BUDGET_ROWS, 0);
 #[map]
 static NEIGHBORS: HashMap<NeighborKey, Neighbor> =
     HashMap::with_max_entries(MapName::Neighbors.rows(), PLANNED);
@@ -38,6 +58,28 @@ static INTERFACES: HashMap<IfIndex, IngressPort> =
 static LEARNED: LruHashMap<FdbKey, LearnedEntry> = LruHashMap::with_max_entries(LEARNED_ROWS, 0);
 #[map]
 pub(super) static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_SIZE, 0);
+
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's working memory. There is always one, but the verifier does not know that.
+#[inline(always)]
+pub(crate) fn scratch() -> Option<&'static mut Scratch> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: a program runs to its end on the CPU on which it began, and no other one that uses this
+    // memory runs there meanwhile: TC programs run with bottom halves switched off. Any bytes are a
+    // valid value of it, because nothing in it counts as initialized.
+    Some(unsafe { &mut *scratch })
+}
+
+/// What a route is for, behind the prefix's length that aya's key has itself.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct RouteTarget {
+    router: RouterId,
+    family: u32,
+    ip: Ip,
+}
 
 /// The maps as the datapath's tables.
 pub(crate) struct Maps;
@@ -79,6 +121,58 @@ impl Tables for Maps {
     #[inline(always)]
     fn flood_member(&self, key: &FloodKey) -> Option<FloodMember> {
         row(&FLOOD, key)
+    }
+
+    #[inline(always)]
+    fn router_port(&self, port: PortId) -> Option<RouterPort> {
+        row(&ROUTER_PORTS, &port)
+    }
+
+    #[inline(always)]
+    fn router_address(&self, key: &RouterAddressKey) -> Option<RouterAddress> {
+        row(&ROUTER_ADDRESSES, key)
+    }
+
+    #[inline(always)]
+    fn route(&self, key: &RouteKey) -> Option<Route> {
+        let RouteKey {
+            prefix_len,
+            router,
+            family,
+            ip,
+        } = *key;
+        ROUTES
+            .get(Key::new(prefix_len, RouteTarget { router, family, ip }))
+            .copied()
+    }
+
+    #[inline(always)]
+    fn next_hop(&self, key: &NextHopKey) -> Option<NextHop> {
+        row(&NEXT_HOPS, key)
+    }
+
+    #[inline(always)]
+    fn resolved(&self, key: &NeighborKey) -> Option<Resolved> {
+        // SAFETY: as in `row`.
+        unsafe { RESOLVED.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn resolve(&self, key: &NeighborKey, resolved: &Resolved) {
+        // What cannot be noted now is noted with the next question or answer.
+        let _not_noted = RESOLVED.insert(key, resolved, 0);
+    }
+
+    #[inline(always)]
+    fn budget(&self, key: &BudgetKey) -> Option<Budget> {
+        // SAFETY: as in `row`.
+        unsafe { ERROR_BUDGETS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn spend(&self, key: &BudgetKey, budget: &Budget) {
+        // What cannot be noted is an error too many.
+        let _not_noted = ERROR_BUDGETS.insert(key, budget, 0);
     }
 
     #[inline(always)]

@@ -4,7 +4,7 @@ pub(crate) mod event;
 mod maps;
 mod skb;
 
-pub(crate) use maps::Maps;
+pub(crate) use maps::{Maps, scratch};
 pub(crate) use skb::Skb;
 
 use maps_schema::SCHEMA_VERSION;

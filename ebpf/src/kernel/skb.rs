@@ -6,9 +6,10 @@ use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 
 use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
 use aya_ebpf::helpers::generated::{
-    bpf_clone_redirect, bpf_loop, bpf_redirect_peer, bpf_skb_change_type, bpf_skb_load_bytes,
-    bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_loop, bpf_redirect_peer, bpf_skb_adjust_room, bpf_skb_change_tail,
+    bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
 use datapath::{Frame, Refused, Short, Step};
@@ -150,6 +151,26 @@ impl Frame for Skb {
                 0,
             )
         };
+    }
+
+    #[inline(always)]
+    fn segment_len(&self) -> u32 {
+        // SAFETY: the kernel's context is valid while the program runs (`gso_size` since Linux 5.8).
+        unsafe { (*self.skb).gso_size }
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, len: u32) -> Result<(), Refused> {
+        // SAFETY: the context is valid; the other arguments are plain integers.
+        let result = unsafe { bpf_skb_change_tail(self.skb, len, 0) };
+        if result == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    #[inline(always)]
+    fn insert(&mut self, len: u32) -> Result<(), Refused> {
+        // SAFETY: the context is valid; the other arguments are plain integers.
+        let result = unsafe { bpf_skb_adjust_room(self.skb, len as i32, BPF_ADJ_ROOM_MAC, 0) };
+        if result == 0 { Ok(()) } else { Err(Refused) }
     }
 
     #[inline(always)]

@@ -1,8 +1,10 @@
 //! ARP for IPv4 over Ethernet (RFC 826).
 
+use core::mem::MaybeUninit;
+
 use maps_schema::{DropReason, Ip, Mac};
 
-use super::ethernet::HEADER_LEN;
+use super::ethernet::{Ethernet, HEADER_LEN};
 use super::{Claim, Kind, Message, Packet, Resolution};
 use crate::frame::Frame;
 
@@ -25,7 +27,11 @@ pub const REPLY: u16 = 2;
 /// # Errors
 /// [`DropReason::MalformedArp`] if it is cut short or for other protocols.
 #[inline(always)]
-pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), DropReason> {
+pub(super) fn parse<'a, F: Frame>(
+    frame: &F,
+    ethernet: &Ethernet,
+    out: &'a mut MaybeUninit<Packet>,
+) -> Result<&'a mut Packet, DropReason> {
     let malformed = DropReason::MalformedArp;
     let [hardware, protocol, lengths, operation] = frame
         .fixed::<HEADER_LEN, [u16; 4]>()
@@ -42,30 +48,32 @@ pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Drop
     if [hardware, protocol, lengths].map(u16::from_be) != PREAMBLE {
         return Err(malformed);
     }
-    packet.kind = Kind::Arp;
-    packet.ip_source = Ip::v4_from_word(sender_ip);
-    packet.ip_destination = Ip::v4_from_word(target_ip);
-    let truthful = sender_mac == packet.source;
-    packet.resolution = Resolution {
-        message: match u16::from_be(operation) {
-            REQUEST => Message::ArpRequest,
-            _ => Message::ArpOther,
+    let truthful = sender_mac == ethernet.source;
+    Ok(out.write(Packet {
+        kind: Kind::Arp,
+        ip_source: Ip::v4_from_word(sender_ip),
+        ip_destination: Ip::v4_from_word(target_ip),
+        resolution: Resolution {
+            message: match u16::from_be(operation) {
+                REQUEST => Message::ArpRequest,
+                _ => Message::ArpOther,
+            },
+            target: Ip::v4_from_word(target_ip),
+            claim: if truthful {
+                Claim::Sender
+            } else {
+                Claim::Foreign
+            },
         },
-        target: packet.ip_destination,
-        claim: if truthful {
-            Claim::Sender
-        } else {
-            Claim::Foreign
-        },
-    };
-    Ok(())
+        ..Packet::opaque(ethernet)
+    }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::memory::MemoryFrame;
-    use crate::parse::parse as parse_frame;
+    use crate::memory::parse as parse_frame;
     use crate::scene::{self, DB, STRANGER, WEB, ethernet};
 
     fn parse_packet(packet: &[u8]) -> Result<Packet, DropReason> {

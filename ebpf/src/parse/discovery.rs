@@ -136,7 +136,7 @@ impl<F: Frame> Step for Options<'_, F> {
 mod tests {
     use super::*;
     use crate::memory::MemoryFrame;
-    use crate::parse::parse as parse_frame;
+    use crate::memory::parse as parse_frame;
     use crate::scene::{DB, STRANGER, WEB, ethernet, ipv6, nd, option};
 
     const FRAGMENT: u8 = 44;

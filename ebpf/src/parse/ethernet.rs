@@ -2,7 +2,6 @@
 
 use maps_schema::{DropReason, Mac};
 
-use super::Packet;
 use crate::frame::Frame;
 
 /// EtherType of IPv4 (RFC 894).
@@ -22,7 +21,17 @@ pub const HEADER_LEN: usize = 14;
 /// The bits of the tag control information that are the VLAN's number; the others are priority.
 const VID_MASK: u16 = 0x0fff;
 
-/// Parses the header and its tags; returns the EtherType of what follows.
+/// An Ethernet header and its tags.
+#[derive(Clone, Copy)]
+pub(super) struct Ethernet {
+    pub(super) destination: Mac,
+    pub(super) source: Mac,
+    pub(super) vlan: u16,
+    /// EtherType of what follows.
+    pub(super) ethertype: u16,
+}
+
+/// Parses the header and its tags.
 ///
 /// A tag with VLAN 0 carries a priority only: such a frame belongs to no VLAN, and receivers take it
 /// as untagged (IEEE 802.1Q-2022, 6.9.1).
@@ -31,7 +40,7 @@ const VID_MASK: u16 = 0x0fff;
 /// [`DropReason::TruncatedEthernet`], or [`DropReason::NestedPriorityTag`] if a tag without a VLAN
 /// hides what it is wrapped around: receivers would look behind it.
 #[inline(always)]
-pub(super) fn parse<F: Frame>(frame: &F) -> Result<(Packet, u16), DropReason> {
+pub(super) fn parse<F: Frame>(frame: &F) -> Result<Ethernet, DropReason> {
     let truncated = DropReason::TruncatedEthernet;
     let [d0, d1, d2, s0, s1, s2, ethertype] =
         frame.fixed::<0, [u16; 7]>().map_err(|_short| truncated)?;
@@ -48,14 +57,20 @@ pub(super) fn parse<F: Frame>(frame: &F) -> Result<(Packet, u16), DropReason> {
     }
     let destination = Mac::from_words([d0, d1, d2]);
     let source = Mac::from_words([s0, s1, s2]);
-    Ok((Packet::opaque(destination, source, vlan), ethertype))
+    Ok(Ethernet {
+        destination,
+        source,
+        vlan,
+        ethertype,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::memory::MemoryFrame;
-    use crate::parse::{Kind, parse as parse_frame};
+    use crate::memory::parse as parse_frame;
+    use crate::parse::Kind;
     use crate::scene::{DB, WEB, ethernet, tag};
 
     #[track_caller]

@@ -1,8 +1,10 @@
 //! IPv4 (RFC 791) with options and fragments.
 
+use core::mem::MaybeUninit;
+
 use maps_schema::{DropReason, Ip};
 
-use super::ethernet::HEADER_LEN;
+use super::ethernet::{Ethernet, HEADER_LEN};
 use super::transport::{self, Head};
 use super::{Fragment, Kind, Packet, Span};
 use crate::frame::Frame;
@@ -21,7 +23,11 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// [`DropReason::MalformedIpv4`] if the header is cut short, has another version, a length below 20
 /// bytes, or promises more bytes than the frame has.
 #[inline(always)]
-pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), DropReason> {
+pub(super) fn parse<'a, F: Frame>(
+    frame: &F,
+    ethernet: &Ethernet,
+    out: &'a mut MaybeUninit<Packet>,
+) -> Result<&'a mut Packet, DropReason> {
     let malformed = DropReason::MalformedIpv4;
     let [w0, w1, w2, source, destination] = frame
         .fixed::<HEADER_LEN, [u32; 5]>()
@@ -45,29 +51,33 @@ pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Drop
         return Err(malformed);
     }
     let field = u16::from_be_bytes([f0, f1]);
-    packet.kind = Kind::Ipv4;
-    packet.ip_source = Ip::v4_from_word(source);
-    packet.ip_destination = Ip::v4_from_word(destination);
-    packet.ttl = ttl;
-    packet.protocol = protocol;
-    packet.fragment = Fragment::new(field & FRAGMENT_OFFSET == 0, field & MORE_FRAGMENTS != 0);
-    packet.payload = Span {
-        start: HEADER_LEN as u32 + header_len,
-        len: total_len - header_len,
-    };
+    let packet = out.write(Packet {
+        kind: Kind::Ipv4,
+        ip_source: Ip::v4_from_word(source),
+        ip_destination: Ip::v4_from_word(destination),
+        ttl,
+        protocol,
+        fragment: Fragment::new(field & FRAGMENT_OFFSET == 0, field & MORE_FRAGMENTS != 0),
+        payload: Span {
+            start: HEADER_LEN as u32 + header_len,
+            len: total_len - header_len,
+        },
+        ..Packet::opaque(ethernet)
+    });
     let head = match header_len as usize {
         MIN_HEADER_LEN => Head::from(frame.fixed::<{ HEADER_LEN + MIN_HEADER_LEN }, [u16; 2]>()),
         _with_options => Head::from(frame.load(packet.payload.start)),
     };
     transport::parse(&head, packet);
-    Ok(())
+    Ok(packet)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::memory::MemoryFrame;
-    use crate::parse::{Transport, TransportKind, parse as parse_frame};
+    use crate::memory::parse as parse_frame;
+    use crate::parse::{Transport, TransportKind};
     use crate::scene::{self, DB, UDP, WEB, ethernet};
 
     fn parse_packet(packet: &[u8]) -> Result<Packet, DropReason> {

@@ -1,10 +1,11 @@
 //! IPv6 and its extension headers (RFC 8200).
 
+use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 
 use maps_schema::{DropReason, Ip};
 
-use super::ethernet::HEADER_LEN as ETHERNET_LEN;
+use super::ethernet::{Ethernet, HEADER_LEN as ETHERNET_LEN};
 use super::transport::{self, Head};
 use super::{Fragment, Kind, Packet, Span, discovery};
 use crate::frame::{Frame, Step};
@@ -15,6 +16,11 @@ pub const HEADER_LEN: usize = 40;
 /// How many extension headers the datapath follows. RFC 8200 section 4.1 has seven kinds, each at
 /// most once but for one; what is longer is either an error or an attempt to hide something.
 const MAX_EXTENSIONS: u32 = 7;
+
+/// The fragment's offset in the field that it shares with "more fragments" (RFC 8200 section 4.5).
+const FRAGMENT_OFFSET: u16 = 0xfff8;
+/// "More fragments" in that field.
+const MORE_FRAGMENTS: u16 = 1;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -30,7 +36,11 @@ const MOBILITY: u8 = 135;
 /// [`DropReason::MalformedIpv6`] if a header is cut short, the version is another, the length field
 /// promises more bytes than the frame has, or there are too many extension headers.
 #[inline(always)]
-pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), DropReason> {
+pub(super) fn parse<'a, F: Frame>(
+    frame: &F,
+    ethernet: &Ethernet,
+    out: &'a mut MaybeUninit<Packet>,
+) -> Result<&'a mut Packet, DropReason> {
     let malformed = DropReason::MalformedIpv6;
     let [w0, w1, s0, s1, s2, s3, d0, d1, d2, d3] = frame
         .fixed::<ETHERNET_LEN, [u32; 10]>()
@@ -48,15 +58,18 @@ pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Drop
     if first >> 4 != 6 || len > available {
         return Err(malformed);
     }
-    packet.kind = Kind::Ipv6;
-    packet.ip_source = Ip::from_words([s0, s1, s2, s3]);
-    packet.ip_destination = Ip::from_words([d0, d1, d2, d3]);
-    packet.ttl = hop_limit;
-    packet.protocol = next_header;
-    packet.payload = Span {
-        start: (ETHERNET_LEN + HEADER_LEN) as u32,
-        len,
-    };
+    let packet = out.write(Packet {
+        kind: Kind::Ipv6,
+        ip_source: Ip::from_words([s0, s1, s2, s3]),
+        ip_destination: Ip::from_words([d0, d1, d2, d3]),
+        ttl: hop_limit,
+        protocol: next_header,
+        payload: Span {
+            start: (ETHERNET_LEN + HEADER_LEN) as u32,
+            len,
+        },
+        ..Packet::opaque(ethernet)
+    });
     let head = if is_extension(next_header) {
         follow(frame, packet)?;
         Head::from(frame.load(packet.payload.start))
@@ -64,7 +77,8 @@ pub(super) fn parse<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), Drop
         Head::from(frame.fixed::<{ ETHERNET_LEN + HEADER_LEN }, [u16; 2]>())
     };
     transport::parse(&head, packet);
-    discovery::parse(frame, packet)
+    discovery::parse(frame, packet)?;
+    Ok(packet)
 }
 
 #[inline(always)]
@@ -81,13 +95,13 @@ fn follow<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), DropReason> {
     let mut chain = Chain {
         frame,
         protocol: packet.protocol,
-        fragment: packet.fragment,
+        cuts: 0,
         rest: packet.payload,
         complete: false,
     };
     F::repeat(MAX_EXTENSIONS, &mut chain);
     packet.protocol = chain.protocol;
-    packet.fragment = chain.fragment;
+    packet.fragment = chain.fragment();
     packet.payload = chain.rest;
     if chain.complete {
         Ok(())
@@ -101,11 +115,24 @@ struct Chain<'a, F> {
     frame: &'a F,
     /// Protocol of what follows.
     protocol: u8,
-    fragment: Fragment,
+    /// What the fragment headers say together: the offset in the upper bits, "more" in the last. A
+    /// packet may have several of them, and what one has cut no other one makes whole. It is a number
+    /// and no `Fragment` because of what `Frame::repeat` says about branches and constants.
+    cuts: u16,
     /// What follows.
     rest: Span,
     /// Whether the end of the chain was reached.
     complete: bool,
+}
+
+impl<F> Chain<'_, F> {
+    #[inline(always)]
+    const fn fragment(&self) -> Fragment {
+        Fragment::new(
+            self.cuts & FRAGMENT_OFFSET == 0,
+            self.cuts & MORE_FRAGMENTS != 0,
+        )
+    }
 }
 
 impl<F: Frame> Step for Chain<'_, F> {
@@ -118,10 +145,7 @@ impl<F: Frame> Step for Chain<'_, F> {
             // RFC 8200 section 4.5.
             FRAGMENT => {
                 let field = u16::from_be_bytes([f0, f1]);
-                // A packet may have several of these, of which the outermost that cuts it counts.
-                if matches!(self.fragment, Fragment::Whole) {
-                    self.fragment = Fragment::new(field >> 3 == 0, field & 1 != 0);
-                }
+                self.cuts |= field & (FRAGMENT_OFFSET | MORE_FRAGMENTS);
                 8
             }
             // RFC 4302 section 2.2.
@@ -138,7 +162,7 @@ impl<F: Frame> Step for Chain<'_, F> {
             len: self.rest.len - len,
         };
         // Behind the header of a later fragment there is data, whatever its first byte looks like.
-        if is_extension(next) && !matches!(self.fragment, Fragment::Later) {
+        if is_extension(next) && !matches!(self.fragment(), Fragment::Later) {
             return ControlFlow::Continue(());
         }
         self.complete = true;
@@ -150,7 +174,8 @@ impl<F: Frame> Step for Chain<'_, F> {
 mod tests {
     use super::*;
     use crate::memory::MemoryFrame;
-    use crate::parse::{Message, TransportKind, parse as parse_frame};
+    use crate::memory::parse as parse_frame;
+    use crate::parse::{Message, TransportKind};
     use crate::scene::{self, DB, UDP, WEB, ethernet};
 
     const NO_NEXT_HEADER: u8 = 59;

@@ -12,7 +12,11 @@ pub mod ipv4;
 pub mod ipv6;
 pub mod transport;
 
+use core::mem::MaybeUninit;
+
 use maps_schema::{DropReason, Ip, Mac};
+
+use self::ethernet::Ethernet;
 
 use crate::frame::Frame;
 
@@ -157,11 +161,11 @@ pub enum Claim {
 impl Packet {
     /// A frame that the datapath does not look into.
     #[inline(always)]
-    const fn opaque(destination: Mac, source: Mac, vlan: u16) -> Self {
+    const fn opaque(ethernet: &Ethernet) -> Self {
         Self {
-            destination,
-            source,
-            vlan,
+            destination: ethernet.destination,
+            source: ethernet.source,
+            vlan: ethernet.vlan,
             kind: Kind::Opaque,
             ip_source: Ip::UNSPECIFIED_V6,
             ip_destination: Ip::UNSPECIFIED_V6,
@@ -183,27 +187,29 @@ impl Packet {
     }
 }
 
-/// Parses a whole frame.
+/// Parses a whole frame. Each protocol writes the record itself and once: it is too large to be handed
+/// from one to the other.
 ///
 /// # Errors
 /// The reason why it must be dropped.
 #[inline(always)]
-pub fn parse<F: Frame>(frame: &F) -> Result<Packet, DropReason> {
-    let (mut packet, ethertype) = ethernet::parse(frame)?;
-    match ethertype {
-        _ if packet.vlan != 0 => {}
-        ethernet::ARP => arp::parse(frame, &mut packet)?,
-        ethernet::IPV4 => ipv4::parse(frame, &mut packet)?,
-        ethernet::IPV6 => ipv6::parse(frame, &mut packet)?,
-        _ => {}
+pub fn parse<'a, F: Frame>(
+    frame: &F,
+    out: &'a mut MaybeUninit<Packet>,
+) -> Result<&'a mut Packet, DropReason> {
+    let ethernet = ethernet::parse(frame)?;
+    match ethernet.ethertype {
+        ethernet::ARP if ethernet.vlan == 0 => arp::parse(frame, &ethernet, out),
+        ethernet::IPV4 if ethernet.vlan == 0 => ipv4::parse(frame, &ethernet, out),
+        ethernet::IPV6 if ethernet.vlan == 0 => ipv6::parse(frame, &ethernet, out),
+        _ => Ok(out.write(Packet::opaque(&ethernet))),
     }
-    Ok(packet)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::MemoryFrame;
+    use crate::memory::{MemoryFrame, parse};
     use crate::scene::{DB, UDP, WEB, ethernet, icmpv6, ipv6, nd, option, tag};
 
     fn parse_wire(wire: &[u8]) -> Result<Packet, DropReason> {
@@ -215,7 +221,14 @@ mod tests {
         // Among them an 802.3 length, LLDP, and IPv4 in an obsolete tag that Linux does not know.
         for ethertype in [0, 0x002e, 0x05dc, 0x0801, 0x8035, 0x88cc, 0x9100, 0xffff] {
             let packet = parse_wire(&ethernet(DB.mac, WEB.mac, ethertype, &[])).unwrap();
-            assert_eq!(packet, Packet::opaque(DB.mac, WEB.mac, 0), "{ethertype:#x}");
+            let (destination, source) = (DB.mac, WEB.mac);
+            let expected = Ethernet {
+                destination,
+                source,
+                vlan: 0,
+                ethertype,
+            };
+            assert_eq!(packet, Packet::opaque(&expected), "{ethertype:#x}");
         }
     }
 

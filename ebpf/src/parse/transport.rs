@@ -61,7 +61,7 @@ pub(super) fn parse(head: &Head, packet: &mut Packet) {
 mod tests {
     use super::*;
     use crate::memory::MemoryFrame;
-    use crate::parse::parse as parse_frame;
+    use crate::memory::parse as parse_frame;
     use crate::scene::{DB, WEB, ethernet, ipv4};
 
     fn transport(protocol: u8, payload: &[u8]) -> Transport {

@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use datapath::memory::{MemoryFrame, MemoryTables};
-use datapath::{Action, Frame, parse, port_ingress};
+use datapath::memory::{MemoryFrame, MemoryTables, parse, port_ingress};
+use datapath::{Action, Frame};
 use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LearnedEntry, Neighbor,
     NeighborKey, Network, PortCounters,
 };
-use maps_schema::{FloodList, IfIndex, Ip, Mac, PortId, Vni};
+use maps_schema::{FloodList, IfIndex, Ip, Mac, PortId, RouterId, Vni};
 
 /// How many bytes describe a topology.
 pub(crate) const SEED_LEN: usize = 10;
@@ -74,11 +74,17 @@ impl World {
         if seed & 0x08 == 0 {
             tables.ports.insert(port, EgressPort { ifindex: interface });
         }
-        tables.fdb.insert(FdbKey::new(vni, mac), FdbEntry { port });
+        tables.fdb.insert(
+            FdbKey::new(vni, mac),
+            FdbEntry {
+                port,
+                router: RouterId::NONE,
+            },
+        );
         let neighbor = Neighbor {
             port,
             mac,
-            reserved: [0; 2],
+            flags: 0,
         };
         let v4 = Ipv4Addr::new(10, 77, 0, last);
         let v6 = Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, last.into());
@@ -115,7 +121,7 @@ impl World {
     pub(crate) fn check(&self, wire: &[u8]) {
         let mut frame = MemoryFrame::from_wire(wire);
         let len = frame.len();
-        if let Ok(packet) = parse::parse(&frame) {
+        if let Ok(packet) = parse(&frame) {
             assert!(packet.payload.start + packet.payload.len <= len);
         }
         let learned = self.tables.learned.borrow().clone();

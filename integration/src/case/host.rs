@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use bowline::plan::Plan;
 use bowline::topology::PortName;
-use datapath::memory::{MemoryFrame, MemoryTables};
-use datapath::port_ingress;
+use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
 use maps_schema::IfIndex;
 
 use super::{Case, Outcome, Send, Step};
@@ -78,6 +77,7 @@ impl<'a> Host<'a> {
                 .iter()
                 .map(|(key, entry)| ((key.vni.number(), key.mac.to_string()), entry.port))
                 .collect(),
+            resolved: Outcome::neighbors(self.tables.resolved.borrow().iter()),
             arrived: Some(arrived),
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline::topology::{PortName, Topology};
-use maps_schema::map::PortCounters;
-use maps_schema::{DropReason, PortId};
+use maps_schema::map::{NeighborKey, PortCounters, Resolved};
+use maps_schema::{DropReason, Ip, PortId};
 
 use super::Send;
 
@@ -19,6 +19,53 @@ pub enum Fate {
     Drop(DropReason),
     /// It goes back as these bytes.
     Reply(Vec<u8>),
+    /// Routers send it to this port, as these bytes.
+    Forward(PortName, Vec<u8>),
+    /// It goes nowhere, and these bytes go back instead.
+    Error(DropReason, Vec<u8>),
+    /// It goes nowhere, and these ports get these bytes instead.
+    Ask(BTreeSet<PortName>, Vec<u8>),
+}
+
+impl Fate {
+    /// The bytes that the frame becomes, where it does not stay as it is.
+    #[must_use]
+    pub fn wire(&self) -> Option<&[u8]> {
+        match self {
+            Self::Deliver(_) | Self::Flood(_) | Self::Drop(_) => None,
+            Self::Reply(wire)
+            | Self::Forward(_, wire)
+            | Self::Error(_, wire)
+            | Self::Ask(_, wire) => Some(wire),
+        }
+    }
+
+    /// Why the frame that was sent is dropped, if it is.
+    #[must_use]
+    pub const fn reason(&self) -> Option<DropReason> {
+        match self {
+            Self::Drop(reason) | Self::Error(reason, _) => Some(*reason),
+            Self::Ask(..) => Some(DropReason::NeighborPending),
+            Self::Deliver(_) | Self::Flood(_) | Self::Reply(_) | Self::Forward(..) => None,
+        }
+    }
+
+    /// Whether the frame itself leaves, as itself or as another one: a question goes out in copies.
+    #[must_use]
+    pub const fn leaves(&self) -> bool {
+        !matches!(self, Self::Drop(_) | Self::Ask(..))
+    }
+
+    /// Which ports get something if the port `from` has sent it.
+    pub fn receivers<'a>(&'a self, from: &'a PortName) -> impl Iterator<Item = &'a PortName> {
+        let (one, several) = match self {
+            Self::Deliver(to) | Self::Forward(to, _) => (Some(to), None),
+            Self::Reply(_) | Self::Error(..) => (Some(from), None),
+            Self::Flood(to) | Self::Ask(to, _) => (None, Some(to)),
+            Self::Drop(_) => (None, None),
+        };
+        one.into_iter().chain(several.into_iter().flatten())
+    }
 }
 
 /// Counters of all ports, by id; [`PortId::NONE`] is what belongs to no port.
@@ -33,6 +80,8 @@ pub struct Outcome {
     pub counted: Counters,
     /// Which MAC addresses are learned afterwards, and at which ports.
     pub learned: BTreeMap<(u32, String), PortId>,
+    /// Which neighbors were asked for: who answered, where, and how many questions are open.
+    pub resolved: BTreeMap<(u32, Ip), (String, PortId, u32)>,
     /// Which ports got a copy, with its bytes, where the runner sees that.
     pub arrived: Option<BTreeMap<PortName, Vec<Vec<u8>>>>,
 }
@@ -43,24 +92,29 @@ impl Outcome {
     /// # Panics
     /// Something is not as expected.
     pub fn check(&self, topology: &Topology, send: &Send, what: &str) {
-        let untouched = match &send.expect {
-            Fate::Reply(answer) => answer,
-            _ => &send.wire,
-        };
-        assert_eq!(Bytes(&self.wire), Bytes(untouched), "{what}: the bytes");
+        let wire = send.expect.wire().unwrap_or(&send.wire);
+        assert_eq!(Bytes(&self.wire), Bytes(wire), "{what}: the bytes");
         let len = tagless_len(&send.wire);
         let expected = expected_counters(topology, send, len);
         assert_eq!(self.counted, expected, "{what}: what was counted");
         if let Some(arrived) = &self.arrived {
-            let one = || vec![untouched.clone()];
-            let expected: BTreeMap<PortName, Vec<Vec<u8>>> = match &send.expect {
-                Fate::Deliver(to) => BTreeMap::from([(to.clone(), one())]),
-                Fate::Flood(to) => to.iter().map(|to| (to.clone(), one())).collect(),
-                Fate::Drop(_) => BTreeMap::new(),
-                Fate::Reply(_) => BTreeMap::from([(send.from.clone(), one())]),
-            };
+            let receivers = send.expect.receivers(&send.from);
+            let one = |to: &PortName| (to.clone(), vec![wire.to_vec()]);
+            let expected: BTreeMap<PortName, Vec<Vec<u8>>> = receivers.map(one).collect();
             assert_eq!(*arrived, expected, "{what}: what arrived");
         }
+    }
+
+    /// The neighbors that were asked for, as an outcome has them.
+    #[must_use]
+    pub fn neighbors<'a>(
+        rows: impl IntoIterator<Item = (&'a NeighborKey, &'a Resolved)>,
+    ) -> BTreeMap<(u32, Ip), (String, PortId, u32)> {
+        let row = |(key, row): (&NeighborKey, &Resolved)| {
+            let key = (key.vni.number(), key.ip);
+            (key, (row.mac.to_string(), row.port, row.questions))
+        };
+        rows.into_iter().map(row).collect()
     }
 
     /// What moved between two readings.
@@ -98,19 +152,18 @@ fn expected_counters(topology: &Topology, send: &Send, len: u64) -> Counters {
     let from = counters.entry(id(&send.from)).or_insert(PortCounters::ZERO);
     from.ingress_packets += 1;
     from.ingress_bytes += len;
-    let reached: Vec<&PortName> = match &send.expect {
-        Fate::Deliver(to) => vec![to],
-        Fate::Flood(to) => to.iter().collect(),
-        Fate::Reply(_) => vec![&send.from],
-        Fate::Drop(reason) => {
-            from.drops[*reason as usize] += 1;
-            Vec::new()
-        }
+    if let Some(reason) = send.expect.reason() {
+        from.drops[reason as usize] += 1;
+    }
+    // An error or a question has another length than what it is about.
+    let out = match &send.expect {
+        Fate::Error(_, wire) | Fate::Ask(_, wire) => tagless_len(wire),
+        _ => len,
     };
-    for to in reached {
+    for to in send.expect.receivers(&send.from) {
         let to = counters.entry(id(to)).or_insert(PortCounters::ZERO);
         to.egress_packets += 1;
-        to.egress_bytes += len;
+        to.egress_bytes += out;
     }
     counters
 }
@@ -131,6 +184,7 @@ impl std::fmt::Debug for Outcome {
             .field("wire", &Bytes(&self.wire))
             .field("counted", &self.counted)
             .field("learned", &self.learned)
+            .field("resolved", &self.resolved)
             .finish_non_exhaustive()
     }
 }

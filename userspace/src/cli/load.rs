@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::output::{self, Format, GREEN, RESET};
 use super::plan::warn_of_missing;
-use super::{Global, read};
+use super::{Global, read, warn_of};
 use crate::host::{Host, Summary};
 use crate::ledger::Ledger;
 
@@ -66,6 +66,7 @@ impl Load {
         let lock = Ledger::new(&instance).lock(Duration::from_secs(self.wait))?;
         let result = async {
             let outlook = host.look(request.as_ref()).await?;
+            warn_of(&outlook.topology.warnings);
             warn_of_missing(&outlook);
             host.load(&lock, &outlook).await
         };

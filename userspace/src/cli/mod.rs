@@ -22,7 +22,7 @@ use miette::{GraphicalReportHandler, GraphicalTheme};
 
 use crate::host::Request;
 use crate::instance::Instance;
-use crate::problem::{Problems, Report};
+use crate::problem::{Problem, Problems, Report};
 
 use output::Format;
 
@@ -155,6 +155,24 @@ fn report(error: &anyhow::Error) {
     for text in context {
         anstream::eprintln!("{}error{}: {text}", output::RED, output::RESET);
     }
+    for problem in problems {
+        draw(problem, Report::from(problem.clone()));
+    }
+    let count = problems.len();
+    if count > 1 {
+        anstream::eprintln!("{}error{}: {count} problems", output::RED, output::RESET);
+    }
+}
+
+/// Draws what is consistent in files and yet hardly meant.
+fn warn_of(warnings: &[Problem]) {
+    for warning in warnings {
+        draw(warning, Report::warning(warning.clone()));
+    }
+}
+
+/// Draws one problem with the lines concerned.
+fn draw(problem: &Problem, report: Report) {
     let theme = if output::colored() {
         GraphicalTheme::unicode()
     } else {
@@ -163,20 +181,11 @@ fn report(error: &anyhow::Error) {
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(100)
         .with_word_separator(textwrap::WordSeparator::AsciiSpace);
-    for problem in problems {
-        let mut drawn = String::new();
-        if handler
-            .render_report(&mut drawn, &Report::from(problem.clone()))
-            .is_err()
-        {
-            drawn = format!("{problem}\n");
-        }
-        anstream::eprint!("{drawn}");
+    let mut drawn = String::new();
+    if handler.render_report(&mut drawn, &report).is_err() {
+        drawn = format!("{problem}\n");
     }
-    let count = problems.len();
-    if count > 1 {
-        anstream::eprintln!("{}error{}: {count} problems", output::RED, output::RESET);
-    }
+    anstream::eprint!("{drawn}");
 }
 
 /// Reads a topology file; `-` is the standard input.

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{self, Format, GREEN, RED, RESET, YELLOW};
-use super::{DIFFERS, Global, read};
+use super::{DIFFERS, Global, read, warn_of};
 use crate::diff::Line;
 use crate::host::{Host, Outlook};
 
@@ -34,6 +34,7 @@ impl PlanVerb {
         let request = self.file.as_deref().map(read).transpose()?;
         let host = Host::new(&global.instance()?)?;
         let outlook = host.look(request.as_ref()).await?;
+        warn_of(&outlook.topology.warnings);
         warn_of_missing(&outlook);
         let lines = outlook.diff.lines(&outlook.plan, &outlook.holdings);
         print(global.output, &lines)?;

@@ -19,18 +19,18 @@ use crate::trace::{self, Protocol, Query};
 /// kernel. No packet is sent. The exit code is 10 if the packet does not arrive.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  sudo bowline trace web db\n  \
-    sudo bowline trace web/eth0 10.77.0.20 tcp 5432 --live")]
+    sudo bowline trace web/eth0 10.77.0.20 tcp 5432 --live\n  sudo bowline trace web core icmp    # a router")]
 pub(super) struct TraceVerb {
     /// The sender: a workload or one of its ports (`web`, `web/eth0`)
     from: String,
-    /// The receiver: a workload, a port, or an IP address
+    /// The receiver: a workload, a router, a port of either, or an IP address
     to: String,
     /// `tcp`, `udp` or `icmp`
     #[arg(default_value = "tcp")]
     protocol: Protocol,
     /// The receiver's port; 80 if not given
     port: Option<u16>,
-    /// Over what is in the kernel, learned addresses included
+    /// Over what is in the kernel, with the addresses that were learned or answered
     #[arg(long)]
     live: bool,
 }
@@ -77,9 +77,10 @@ fn live_tables(instance: &Instance, outlook: &Outlook) -> Result<datapath::memor
             instance.name()
         );
     };
-    Ok(trace::tables_of(
-        &outlook.holdings.tables,
-        datapath.learned()?,
-        clock::coarse_ns(),
-    ))
+    let observed = trace::Observed {
+        learned: datapath.learned()?,
+        resolved: datapath.resolved()?,
+        now_ns: clock::coarse_ns(),
+    };
+    Ok(trace::tables_of(&outlook.holdings.tables, observed))
 }

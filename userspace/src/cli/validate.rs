@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{self, Format, GREEN, RESET};
-use super::{Global, read};
+use super::{Global, read, warn_of};
 use crate::document;
 use crate::problem::Problems;
 use crate::topology;
@@ -26,6 +26,7 @@ pub(super) struct Validate {
 #[derive(Serialize)]
 struct Valid {
     networks: usize,
+    routers: usize,
     workloads: usize,
     ports: usize,
 }
@@ -38,16 +39,24 @@ impl Validate {
             drafts.push(document::draft(&request.path, &request.text));
         }
         let topology = topology::compile_drafts(drafts).map_err(Problems)?;
+        warn_of(&topology.warnings);
         let valid = Valid {
             networks: topology.networks.len(),
+            routers: topology.routers.len(),
             workloads: topology.workloads.len(),
             ports: topology.ports.len(),
         };
         match global.output {
-            Format::Table => output::print_line(format!(
-                "{GREEN}valid{RESET}: {} networks, {} workloads, {} ports",
-                valid.networks, valid.workloads, valid.ports
-            ))?,
+            Format::Table => {
+                let routers = match valid.routers {
+                    0 => String::new(),
+                    count => format!("{count} routers, "),
+                };
+                output::print_line(format!(
+                    "{GREEN}valid{RESET}: {} networks, {routers}{} workloads, {} ports",
+                    valid.networks, valid.workloads, valid.ports
+                ))?;
+            }
             format => output::print_value(format, &valid)?,
         }
         Ok(ExitCode::SUCCESS)

@@ -156,6 +156,10 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
     let kind = match change.map {
         MapName::Counters => "counters",
         MapName::Ports => "port",
+        MapName::RouterPorts => "router",
+        MapName::RouterAddresses => "address",
+        MapName::NextHops => "next hop",
+        MapName::Routes => "route",
         MapName::Neighbors => "neighbor",
         MapName::Fdb => "fdb",
         MapName::Flood => "flood",

@@ -8,7 +8,8 @@ use super::*;
 use crate::problem::listing::listing;
 use crate::topology::{Place, compile};
 
-const EXAMPLES: [(&str, &str); 3] = [
+const EXAMPLES: [(&str, &str); 4] = [
+    ("routed", include_str!("../../../examples/routed.yaml")),
     (
         "two-containers",
         include_str!("../../../examples/two-containers.yaml"),
@@ -52,7 +53,9 @@ fn every_example_compiles() {
         let document =
             parse(name, text).unwrap_or_else(|found| panic!("{name}: {}", listing(&found)));
         assert_eq!(document.name.value, name);
-        compile(&[document]).unwrap_or_else(|found| panic!("{name}: {}", listing(&found)));
+        let topology =
+            compile(&[document]).unwrap_or_else(|found| panic!("{name}: {}", listing(&found)));
+        assert_eq!(listing(&topology.warnings), "", "{name}");
     }
 }
 
@@ -110,6 +113,9 @@ fn the_schema_has_exactly_the_accepted_keys() {
         ("Network", model::NETWORK_KEYS),
         ("Port", model::PORT_KEYS),
         ("Route", model::ROUTE_KEYS),
+        ("Router", model::ROUTER_KEYS),
+        ("RouterPort", model::ROUTER_PORT_KEYS),
+        ("RouterRoute", model::ROUTER_ROUTE_KEYS),
         ("Workload", model::WORKLOAD_KEYS),
     ];
     let expected = expected.map(|(name, keys)| {
@@ -155,6 +161,9 @@ fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
         "not" => !accepts(root, said, value),
         "const" => value == said,
         "enum" => said.as_array().unwrap().contains(value),
+        "minItems" => value
+            .as_array()
+            .is_none_or(|items| items.len() as u64 >= said.as_u64().unwrap()),
         "minimum" => value.as_u64() >= said.as_u64(),
         "maximum" => value.as_u64() <= said.as_u64(),
         "required" => {
@@ -185,13 +194,8 @@ fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
     })
 }
 
-#[test]
-fn the_schema_accepts_what_is_read_and_refuses_what_is_not() {
-    let schema = schema();
-    for (name, text) in EXAMPLES {
-        assert!(accepts(&schema, &schema, &untyped(text)), "{name}");
-    }
-    let cases = [
+/// What may follow the first two lines of a file, and whether it is in order.
+const CASES: &[(&str, bool)] = &[
         (
             "networks: { a: 10.1.0.0/24, b: [], c: { subnets: 10.1.0.0/24, ageing: 7 } }",
             true,
@@ -200,7 +204,37 @@ fn the_schema_accepts_what_is_read_and_refuses_what_is_not() {
             "workloads: { w: { ports: [a, { network: a, addresses: [] }] } }",
             true,
         ),
-        ("defaults:\nnetworks:\nworkloads:", true),
+        ("defaults:\nnetworks:\nrouters:\nworkloads:", true),
+        (
+            "networks: { a: 10.1.0.0/24, b: 10.2.0.0/24, c: { subnets: 10.3.0.0/24, internal: true } }
+routers:
+  r: { ports: { a: 10.1.0.1, b: [10.2.0.1/24], c: { addresses: 10.3.0.1, mtu: 1400, mac: 02-00-00-00-00-01 } } }
+  idle: { ports: }",
+            true,
+        ),
+        (
+            "networks: { a: 10.1.0.0/24 }
+routers:
+  r:
+    ports: { a: 10.1.0.1, up: { peer: s/x, addresses: 192.0.2.1/30 } }
+    routes: [{ to: default, via: up }, { to: 10.2.0.0/16, via: [up], metric: 7 }, { to: 10.3.0.0/16, via: reject }]
+  s: { ports: { x: { peer: r, addresses: [192.0.2.2/30] } } }
+workloads:
+  v: { ports: [{ network: a, addresses: 10.1.0.2, gateway: false }] }
+  w: { ports: [{ network: a, addresses: 10.1.0.3, gateway: r }] }
+  x: { ports: [{ network: a, addresses: 10.1.0.4, gateway: [10.1.0.1] }] }",
+            true,
+        ),
+        ("routers: { r: {} }", false),
+        ("routers: { r: }", false),
+        ("routers: { r: { ports: { a: } } }", false),
+        ("routers: { r: { ports: { a: {} } } }", false),
+        ("routers: { r: { ports: { a: { addresses: 7 } } } }", false),
+        ("routers: { r: { ports: {}, routes: [{ to: default, via: [] }] } }", false),
+        ("routers: { r: { ports: {}, routes: [{ to: default }] } }", false),
+        ("routers: { r: { ports: {}, routes: [{ to: default, via: reject, metric: -1 }] } }", false),
+        ("workloads: { w: { ports: [{ network: a, gateway: true }] } }", false),
+        ("workloads: { w: { ports: [{ network: a, gateway: [] }] } }", false),
         ("networks: { a: { vni: 5 } }", false),
         ("networks: { a: { subnets: [], vni: 0 } }", false),
         ("networks: { a: { subnets: [], mtu: 65536 } }", false),
@@ -221,7 +255,14 @@ fn the_schema_accepts_what_is_read_and_refuses_what_is_not() {
         ("workloads: { w: {} }", false),
         ("hosts: {}", false),
     ];
-    for (rest, good) in cases {
+
+#[test]
+fn the_schema_accepts_what_is_read_and_refuses_what_is_not() {
+    let schema = schema();
+    for (name, text) in EXAMPLES {
+        assert!(accepts(&schema, &schema, &untyped(text)), "{name}");
+    }
+    for &(rest, good) in CASES {
         let text = format!("version: 1\nname: test\n{rest}\n");
         assert_eq!(accepts(&schema, &schema, &untyped(&text)), good, "{rest}");
         let read = parse("test.yaml", &text).map(|document| compile(&[document]));

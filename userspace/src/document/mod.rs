@@ -12,6 +12,7 @@ mod examples;
 mod model;
 mod network;
 mod read;
+mod router;
 mod scalar;
 mod schema;
 #[cfg(test)]
@@ -21,9 +22,11 @@ mod yaml;
 
 use std::sync::Arc;
 
-pub use model::{Defaults, Document, Network, Port, Route, Workload};
+pub use model::{
+    Defaults, Document, Network, Port, Route, Router, RouterPort, RouterRoute, Workload,
+};
 pub use read::Located;
-pub use scalar::{Address, Destination};
+pub use scalar::{Address, Destination, Gateway, Hop, Peer};
 pub use schema::schema;
 
 use self::read::{Fields, Reader};
@@ -135,6 +138,12 @@ fn sections(reader: &mut Reader, fields: &Fields<'_>, document: &mut Document) {
     }
     if fields.optional(reader, "networks", |reader, node, what| {
         network::read_all(reader, node, what, document)
+    }) == Some(false)
+    {
+        document.incomplete = true;
+    }
+    if fields.optional(reader, "routers", |reader, node, what| {
+        router::read_all(reader, node, what, document)
     }) == Some(false)
     {
         document.incomplete = true;

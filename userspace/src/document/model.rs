@@ -11,7 +11,7 @@ use maps_schema::Mac;
 use schemars::JsonSchema;
 
 use super::read::Located;
-use super::scalar::{Address, Destination, OBJECT_NAME, SOURCE_NAME};
+use super::scalar::{Address, Destination, Gateway, Hop, OBJECT_NAME, Peer, SOURCE_NAME};
 use super::schema;
 use crate::source::{Origin, SourceFile};
 use crate::topology::{Spoofing, UnknownUnicast};
@@ -19,7 +19,14 @@ use crate::topology::{Spoofing, UnknownUnicast};
 /// The version of the file format that this release reads.
 pub(super) const VERSION: u64 = 1;
 
-pub(super) const DOCUMENT_KEYS: &[&str] = &["version", "name", "defaults", "networks", "workloads"];
+pub(super) const DOCUMENT_KEYS: &[&str] = &[
+    "version",
+    "name",
+    "defaults",
+    "networks",
+    "routers",
+    "workloads",
+];
 
 /// A bowline topology file.
 #[derive(Clone, Debug, JsonSchema)]
@@ -28,7 +35,7 @@ pub struct Document {
     /// The file.
     #[schemars(skip)]
     pub file: Arc<SourceFile>,
-    /// Whether networks may be missing because a part of the file could not be read.
+    /// Whether networks or routers may be missing because a part of the file could not be read.
     #[schemars(skip)]
     pub(crate) incomplete: bool,
     /// The version of the file format.
@@ -47,6 +54,13 @@ pub struct Document {
         transform = schema::or_empty
     )]
     pub networks: BTreeMap<String, Network>,
+    /// What networks are joined by, by name. No workload has the name of a router.
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub routers: BTreeMap<String, Router>,
     /// What is plugged into the networks, by name.
     #[schemars(
         default,
@@ -69,6 +83,7 @@ impl Document {
             version: VERSION,
             defaults: Defaults::default(),
             networks: BTreeMap::new(),
+            routers: BTreeMap::new(),
             workloads: BTreeMap::new(),
         }
     }
@@ -89,7 +104,14 @@ pub struct Defaults {
     pub drop_events: Option<Located<bool>>,
 }
 
-pub(super) const NETWORK_KEYS: &[&str] = &["subnets", "vni", "mtu", "unknown_unicast", "ageing"];
+pub(super) const NETWORK_KEYS: &[&str] = &[
+    "subnets",
+    "internal",
+    "vni",
+    "mtu",
+    "unknown_unicast",
+    "ageing",
+];
 
 /// A virtual L2 segment. Short forms: its one subnet, or a list of its subnets.
 #[derive(Clone, Debug, JsonSchema)]
@@ -105,6 +127,9 @@ pub struct Network {
     /// network without addresses.
     #[schemars(with = "Vec<String>", transform = schema::or_one)]
     pub subnets: Vec<Located<IpNet>>,
+    /// Whether its ports get no default route by themselves. Off unless given.
+    #[schemars(with = "Option<bool>")]
+    pub internal: Option<Located<bool>>,
     /// The network's identifier, of 24 bits. Derived from the name unless given.
     #[schemars(with = "Option<u32>", range(min = 1, max = 16_777_215))]
     pub vni: Option<Located<u64>>,
@@ -118,6 +143,89 @@ pub struct Network {
     /// s, m or h. 300s unless given.
     #[schemars(with = "Option<u64>", transform = schema::or_duration)]
     pub ageing: Option<Located<Duration>>,
+}
+
+pub(super) const ROUTER_KEYS: &[&str] = &["ports", "routes"];
+
+/// A virtual L3 device: it forwards between the networks and routers that its ports lead to.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Router {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// Whether parts of it could not be read.
+    #[schemars(skip)]
+    pub(crate) incomplete: bool,
+    /// Where it is plugged in. A port is named after the network that it is on; one that leads to
+    /// another router has any name.
+    #[schemars(
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub ports: BTreeMap<String, RouterPort>,
+    /// Routes, besides those to the subnets of its ports.
+    #[schemars(default)]
+    pub routes: Vec<RouterRoute>,
+}
+
+pub(super) const ROUTER_PORT_KEYS: &[&str] = &["peer", "addresses", "mac", "mtu"];
+
+/// Where a router is plugged into a network or linked with another router. Short forms: its one
+/// address, or a list of its addresses.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = schema::or_its_addresses)]
+pub struct RouterPort {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// Whether parts of it could not be read.
+    #[schemars(skip)]
+    pub(crate) incomplete: bool,
+    /// The router at the other end of a direct link, which has a port that names this router in
+    /// turn; `ROUTER/PORT` where there are several. Without it the port is on the network of its
+    /// own name.
+    #[schemars(with = "Option<String>")]
+    pub peer: Option<Located<Peer>>,
+    /// The port's addresses, one or a list, with or without the subnet's prefix length. On a link
+    /// with another router the length is needed.
+    #[schemars(with = "Vec<String>", transform = schema::or_one)]
+    pub addresses: Vec<Located<Address>>,
+    /// The port's MAC address. Derived from the names of router and port unless given.
+    #[schemars(
+        with = "Option<String>",
+        extend("pattern" = "^[0-9A-Fa-f]{2}((:[0-9A-Fa-f]{2}){5}|(-[0-9A-Fa-f]{2}){5})$")
+    )]
+    pub mac: Option<Located<Mac>>,
+    /// The largest IP packet in bytes: the network's unless given, and never more. A link between
+    /// two routers carries the smaller of its two ports'.
+    #[schemars(with = "Option<u16>", range(min = 68))]
+    pub mtu: Option<Located<u64>>,
+}
+
+pub(super) const ROUTER_ROUTE_KEYS: &[&str] = &["to", "via", "metric"];
+
+/// A route of a router.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RouterRoute {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// The destinations: a prefix, or `default` for all of the next hop's family, or of both
+    /// families where the next hop is no address.
+    #[schemars(with = "String")]
+    pub to: Located<Destination>,
+    /// The next hop, or a list of equal ones: an address in a subnet of one of the router's ports,
+    /// or the name of a port. A port that leads to a router means that router, one on a network
+    /// that the destinations are on it. Instead of a next hop, `blackhole` drops the packets and
+    /// `reject` tells their senders so.
+    #[schemars(with = "Vec<String>", length(min = 1), transform = schema::or_one)]
+    pub via: Vec<Located<Hop>>,
+    /// Of several routes to the same destinations the one with the lowest metric is in force. 0
+    /// unless given.
+    #[schemars(with = "Option<u32>")]
+    pub metric: Option<Located<u64>>,
 }
 
 pub(super) const WORKLOAD_KEYS: &[&str] = &["container", "netns", "pid", "ports"];
@@ -153,6 +261,7 @@ pub(super) const PORT_KEYS: &[&str] = &[
     "mac",
     "mtu",
     "routes",
+    "gateway",
     "learning",
     "spoofing",
 ];
@@ -193,6 +302,11 @@ pub struct Port {
     /// Routes for the workload's namespace, besides those that follow from the addresses.
     #[schemars(default)]
     pub routes: Vec<Route>,
+    /// The router that the workload's default routes lead to: its name, or its address on the
+    /// network, one or a list; `false` for no default route. Unless given, the network's only
+    /// router, if the network is not internal and no other port of the workload has a default route.
+    #[schemars(with = "Option<Vec<String>>", transform = schema::or_off)]
+    pub gateway: Option<Located<Gateway>>,
     /// Whether more than one station is behind the port, so that MAC addresses are learned. Off
     /// unless given.
     #[schemars(with = "Option<bool>")]

@@ -52,6 +52,7 @@ fn network(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Network {
         origin: entry.origin.clone(),
         incomplete: false,
         subnets: Vec::new(),
+        internal: None,
         vni: None,
         mtu: None,
         unknown_unicast: None,
@@ -80,6 +81,7 @@ fn long_form(reader: &mut Reader, node: &Node, what: &str, network: &mut Network
         Some(reader.one_or_many(node, what, scalar::subnet))
     });
     network.subnets = subnets.unwrap_or_default();
+    network.internal = fields.optional(reader, "internal", Reader::switch);
     network.vni = fields.optional(reader, "vni", Reader::number);
     network.mtu = fields.optional(reader, "mtu", Reader::number);
     network.unknown_unicast = fields.optional(reader, "unknown_unicast", |reader, node, what| {

@@ -1,4 +1,5 @@
-//! Scalars with a form of their own: subnets, addresses, MAC addresses, durations and names.
+//! Scalars with a form of their own: subnets, addresses, next hops, MAC addresses, durations and
+//! names.
 //!
 //! Only the form is judged here. Whether a subnet has host bits or an address is in the network is
 //! the topology's business.
@@ -21,7 +22,7 @@ pub struct Address {
     pub prefix_len: Option<u8>,
 }
 
-/// Where a route leads.
+/// Which destinations a route is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Destination {
     /// Everywhere, in the family of the next hop.
@@ -30,9 +31,37 @@ pub enum Destination {
     Prefix(IpNet),
 }
 
+/// A station on the way: whether the name is that of a port, a router or a word with a meaning of
+/// its own depends on where it is written.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Hop {
+    /// The station's address.
+    Address(IpAddr),
+    /// A name.
+    Name(String),
+}
+
+/// What a port's default routes lead to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Gateway {
+    /// Nothing: the port gets no default route.
+    Off,
+    /// These routers, by address or by name.
+    Chosen(Vec<Located<Hop>>),
+}
+
+/// The other end of a direct link between two routers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Peer {
+    /// The router's name.
+    pub router: String,
+    /// The name of its port, where it is given.
+    pub port: Option<String>,
+}
+
 /// The pattern of a source's name.
 pub(super) const SOURCE_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
-/// The pattern of a network's or workload's name: what Docker allows for a container's, because a
+/// The pattern of a network's, router's or workload's name: what Docker allows for a container's, because a
 /// workload without a place means the container of its own name.
 pub(super) const OBJECT_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
 
@@ -42,7 +71,7 @@ pub(super) fn is_source_name(name: &str) -> bool {
     is_name(name, letter, |byte| letter(byte) || byte == b'-')
 }
 
-/// Whether a network or workload may be called this; see [`OBJECT_NAME`].
+/// Whether a network, router or workload may be called this; see [`OBJECT_NAME`].
 pub(super) fn is_object_name(name: &str) -> bool {
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     is_name(name, |byte| byte.is_ascii_alphanumeric(), rest)
@@ -100,6 +129,67 @@ pub(super) fn next_hop(reader: &mut Reader, node: &Node, what: &str) -> Option<L
         Some(ip) => Some(reader.located(node, ip)),
         None => reader.wrong(node, what, "an address such as 10.1.0.1 or fd00:1::1"),
     }
+}
+
+/// A next hop of a router's route.
+pub(super) fn via(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Hop>> {
+    let expected = "an address, the name of a port, `blackhole` or `reject`";
+    match scalar(node).and_then(hop) {
+        Some(hop) => Some(reader.located(node, hop)),
+        None => reader.wrong(node, what, expected),
+    }
+}
+
+fn hop(text: &str) -> Option<Hop> {
+    if let Ok(ip) = text.parse() {
+        return Some(Hop::Address(ip));
+    }
+    is_object_name(text).then(|| Hop::Name(text.to_owned()))
+}
+
+/// The gateway of a port.
+pub(super) fn gateway(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Gateway>> {
+    let expected = "`false`, or the name or address of a router, or a list of these";
+    let chosen = match &node.value {
+        Value::Scalar(Kind::Bool, word) if word.eq_ignore_ascii_case("false") => {
+            return Some(reader.located(node, Gateway::Off));
+        }
+        Value::Scalar(Kind::Bool, _) => {
+            let help = "leave it out for the network's only router, or name the router";
+            return reader.wrong_with_help(node, what, expected, help);
+        }
+        Value::List(items) if items.is_empty() => {
+            let help = "write `false` for no default route";
+            return reader.wrong_with_help(node, what, expected, help);
+        }
+        _ => reader.one_or_many(node, what, |reader, node, what| {
+            match scalar(node).and_then(hop) {
+                Some(hop) => Some(reader.located(node, hop)),
+                None => reader.wrong(node, what, "the name or address of a router"),
+            }
+        }),
+    };
+    Some(reader.located(node, Gateway::Chosen(chosen)))
+}
+
+/// The other end of a direct link.
+pub(super) fn peer(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Peer>> {
+    match scalar(node).and_then(parse_peer) {
+        Some(peer) => Some(reader.located(node, peer)),
+        None => reader.wrong(node, what, "the name of a router, or ROUTER/PORT"),
+    }
+}
+
+fn parse_peer(text: &str) -> Option<Peer> {
+    let (router, port) = match text.split_once('/') {
+        Some((router, port)) => (router, Some(port)),
+        None => (text, None),
+    };
+    let legal = is_object_name(router) && port.is_none_or(is_object_name);
+    legal.then(|| Peer {
+        router: router.to_owned(),
+        port: port.map(str::to_owned),
+    })
 }
 
 /// The destination of a route.
@@ -212,6 +302,19 @@ mod tests {
             "99999999999999999h",
         ] {
             assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn peers() {
+        let peer = |router: &str, port: Option<&str>| {
+            let (router, port) = (router.to_owned(), port.map(str::to_owned));
+            Some(Peer { router, port })
+        };
+        assert_eq!(parse_peer("edge"), peer("edge", None));
+        assert_eq!(parse_peer("edge/up.1"), peer("edge", Some("up.1")));
+        for bad in ["", "/", "edge/", "/up", "edge/up/1", "a b"] {
+            assert_eq!(parse_peer(bad), None, "{bad}");
         }
     }
 

@@ -64,8 +64,27 @@ pub(super) fn or_one(schema: &mut Schema) {
     or(schema, [item]);
 }
 
+/// A list of one text or more may be given as its one text, or not be wanted at all.
+pub(super) fn or_off(schema: &mut Schema) {
+    let some = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+    let description = schema.remove("description");
+    *schema = json_schema!({ "anyOf": [{ "const": false }, { "type": "string" }, some] });
+    if let Some(description) = description {
+        schema.insert("description".to_owned(), description);
+    }
+}
+
 /// A network may be given as its one subnet or the list of its subnets.
 pub(super) fn or_its_subnets(schema: &mut Schema) {
+    or_texts(schema);
+}
+
+/// A router's port may be given as its one address or the list of its addresses.
+pub(super) fn or_its_addresses(schema: &mut Schema) {
+    or_texts(schema);
+}
+
+fn or_texts(schema: &mut Schema) {
     let one = json!({ "type": "string" });
     let many = json!({ "type": "array", "items": one });
     or(schema, [one, many]);

@@ -28,7 +28,7 @@ version: 1
 name: shop
 defaults: { mtu: 9000, drop_events: true }
 networks:
-  front: { subnets: [10.1.0.0/24, \"fd00:1::/64\"], vni: 100, mtu: 1450, unknown_unicast: flood, ageing: 5m }
+  front: { subnets: [10.1.0.0/24, \"fd00:1::/64\"], internal: true, vni: 100, mtu: 1450, unknown_unicast: flood, ageing: 5m }
 workloads:
   web:
     container: 0123
@@ -39,6 +39,7 @@ workloads:
         mac: 02:00:00:00:00:10
         mtu: 1400
         routes: [ { to: default, via: 10.1.0.1 }, { to: 10.9.0.0/16, via: 10.1.0.2 } ]
+        gateway: [ core, \"fd00:1::1\" ]
         learning: true
         spoofing: allow
 ";
@@ -52,6 +53,7 @@ workloads:
     assert_eq!(front.subnets[1].to_string(), "fd00:1::/64");
     assert_eq!(front.vni.as_ref().unwrap().value, 100);
     assert_eq!(front.mtu.as_ref().unwrap().value, 1450);
+    assert!(front.internal.as_ref().unwrap().value);
     let unknown = front.unknown_unicast.as_ref().unwrap();
     assert_eq!(unknown.value, UnknownUnicast::Flood);
     assert_eq!(
@@ -77,11 +79,62 @@ workloads:
     assert_eq!(port.mtu.as_ref().unwrap().value, 1400);
     assert_eq!(port.routes[0].to.value, Destination::Default);
     assert_eq!(port.routes[1].via.to_string(), "10.1.0.2");
+    let Gateway::Chosen(gateways) = &port.gateway.as_ref().unwrap().value else {
+        panic!("a gateway was expected");
+    };
+    assert_eq!(gateways[0].value, Hop::Name("core".to_owned()));
+    assert_eq!(
+        gateways[1].value,
+        Hop::Address("fd00:1::1".parse().unwrap())
+    );
     assert!(port.learning.as_ref().unwrap().value);
     assert_eq!(port.spoofing.as_ref().unwrap().value, Spoofing::Allow);
     let mac = &port.mac.as_ref().unwrap().origin;
     assert_eq!((mac.line, mac.column), (13, 14));
     assert_eq!(&text[mac.offset..mac.offset + mac.len], "02:00:00:00:00:10");
+}
+
+#[test]
+fn every_key_of_a_router_is_read() {
+    let text = "\
+version: 1
+name: shop
+routers:
+  core:
+    ports:
+      front: { addresses: [10.1.0.1/24, \"fd00:1::1\"], mac: 02:00:00:00:00:01, mtu: 1400 }
+      back: 10.2.0.1
+      up: { peer: edge/down, addresses: 192.0.2.1/30 }
+    routes:
+      - { to: default, via: up }
+      - { to: 10.9.0.0/16, via: [10.2.0.9, 10.2.0.8], metric: 20 }
+";
+    let document = parse("shop.yaml", text).unwrap();
+    let core = &document.routers["core"];
+    assert_eq!(core.origin.to_string(), "shop.yaml:4:3");
+    let front = &core.ports["front"];
+    assert_eq!(front.addresses[0].prefix_len, Some(24));
+    assert_eq!(front.addresses[1].ip.to_string(), "fd00:1::1");
+    assert_eq!(
+        front.mac.as_ref().unwrap().value,
+        Mac::new([2, 0, 0, 0, 0, 1])
+    );
+    assert_eq!(front.mtu.as_ref().unwrap().value, 1400);
+    assert!(front.peer.is_none());
+    assert_eq!(core.ports["back"].addresses[0].ip.to_string(), "10.2.0.1");
+    let peer = core.ports["up"].peer.as_ref().unwrap();
+    assert_eq!(
+        (peer.router.as_str(), peer.port.as_deref()),
+        ("edge", Some("down"))
+    );
+    let [default, nine] = core.routes.as_slice() else {
+        panic!("two routes were expected");
+    };
+    assert_eq!(default.to.value, Destination::Default);
+    assert_eq!(default.via[0].value, Hop::Name("up".to_owned()));
+    assert!(default.metric.is_none());
+    assert_eq!(nine.via[1].value, Hop::Address("10.2.0.8".parse().unwrap()));
+    assert_eq!(nine.metric.as_ref().unwrap().value, 20);
 }
 
 #[test]
@@ -166,8 +219,7 @@ fn what_is_no_topology_file_at_all() {
         ("just text", "1:1 this is the text \"just text\""),
         ("- a", "1:3 this is a list"),
     ] {
-        let expected =
-            "the file must be a map with the keys version, name, defaults, networks, workloads";
+        let expected = "the file must be a map with the keys version, name, defaults, networks, routers, workloads";
         check(text, &format!("{expected}\n  {is}\n"));
     }
 }
@@ -207,7 +259,7 @@ unknown key `network`
   help: did you mean `networks`?
 unknown key `hosts`
   4:1 this key is not known
-  help: known keys here: version, name, defaults, networks, workloads
+  help: known keys here: version, name, defaults, networks, routers, workloads
 unknown key `subnet` in networks.a
   5:18 this key is not known
   help: did you mean `subnets`?
@@ -218,7 +270,7 @@ unknown key `subnet` in networks.a
         "\
 unknown key `<<`
   3:1 this key is not known
-  help: known keys here: version, name, defaults, networks, workloads
+  help: known keys here: version, name, defaults, networks, routers, workloads
 a key in the file must be a single word
   4:3 this is a list
 ",
@@ -329,6 +381,90 @@ workloads.db.ports must be a list of ports
   16:16 this is the text \"front\"
 workloads.idle must be a map with the keys container, netns, pid, ports
   17:3 this is empty
+",
+    );
+}
+
+#[test]
+fn wrong_types_in_a_router() {
+    check_below_head(
+        "networks: { a: { subnets: [], internal: maybe } }
+routers:
+  a: { port: {} }
+  b:
+  c: { ports: [front] }
+  d:
+    ports:
+      front: [10.1.0.1, x]
+      back:
+      up: { peer: a/b/c, mac: 1, mtu: big }
+      'e f': 10.2.0.1
+    routes:
+      - { to: 10.9.0.1, via: [] }
+      - { to: default, via: [10.1.0.9, 10.2.0.0/24, {}], metric: low }
+      - { via: reject }
+      - up
+  'g/h': { ports: {} }
+workloads:
+  w: { ports: [{ network: a, gateway: true }, { network: a, gateway: [] }, { network: a, gateway: [core, [], a/b] }, { network: a, gateway: }] }
+",
+        "\
+networks.a.internal must be true or false
+  3:41 this is the text \"maybe\"
+unknown key `port` in routers.a
+  5:8 this key is not known
+  help: did you mean `ports`?
+routers.b must be a map with the keys ports, routes
+  6:3 this is empty
+routers.c.ports must be a map from names to ports
+  7:15 this is a list
+routers.d.ports.front[1] must be an address such as 10.1.0.10 or fd00:1::10
+  10:25 this is the text \"x\"
+routers.d.ports.back must be an address, a list of addresses or a map with the key `addresses`
+  11:7 this is empty
+routers.d.ports.up has no `addresses`
+  12:11 `addresses` is missing here
+  help: give the port an address, for example `addresses: 10.1.0.1`
+routers.d.ports.up.peer must be the name of a router, or ROUTER/PORT
+  12:19 this is the text \"a/b/c\"
+routers.d.ports.up.mac must be a MAC address such as 02:00:00:00:00:10
+  12:31 this is the number 1
+routers.d.ports.up.mtu must be a whole number
+  12:39 this is the text \"big\"
+\"e f\" cannot be the name of a port
+  13:7 this name
+  help: use letters, digits, `_`, `.` and `-`, 63 at most, beginning with a letter or digit
+routers.d.routes[0].to must be `default` or a prefix such as 10.9.0.0/16
+  15:15 this is the text \"10.9.0.1\"
+  help: for this address alone, write 10.9.0.1/32
+routers.d.routes[0].via must be one next hop at least
+  15:30 this is a list
+routers.d.routes[1].via[1] must be an address, the name of a port, `blackhole` or `reject`
+  16:40 this is the text \"10.2.0.0/24\"
+routers.d.routes[1].via[2] must be an address, the name of a port, `blackhole` or `reject`
+  16:53 this is a map
+routers.d.routes[1].metric must be a whole number
+  16:66 this is the text \"low\"
+routers.d.routes[2] has no `to`
+  17:9 `to` is missing here
+  help: write a route as `{ to: 10.9.0.0/16, via: 10.1.0.9 }`
+routers.d.routes[3] must be a map with the keys to, via, metric
+  18:9 this is the text \"up\"
+\"g/h\" cannot be the name of a router
+  19:3 this name
+  help: use letters, digits, `_`, `.` and `-`, 63 at most, beginning with a letter or digit
+workloads.w.ports[0].gateway must be `false`, or the name or address of a router, or a list of these
+  21:39 this is the truth value true
+  help: leave it out for the network's only router, or name the router
+workloads.w.ports[1].gateway must be `false`, or the name or address of a router, or a list of these
+  21:70 this is a list
+  help: write `false` for no default route
+workloads.w.ports[2].gateway[1] must be the name or address of a router
+  21:106 this is a list
+workloads.w.ports[2].gateway[2] must be the name or address of a router
+  21:110 this is the text \"a/b\"
+workloads.w.ports[3].gateway must be the name or address of a router
+  21:132 this is empty
 ",
     );
 }

@@ -81,6 +81,7 @@ fn unadorned(reader: &Reader, node: &Node, network: String) -> Port {
         mac: None,
         mtu: None,
         routes: Vec::new(),
+        gateway: None,
         learning: None,
         spoofing: None,
     }
@@ -100,6 +101,7 @@ fn details(reader: &mut Reader, fields: &Fields<'_>, port: &mut Port) {
         Some(read.collect())
     });
     port.routes = routes.unwrap_or_default();
+    port.gateway = fields.optional(reader, "gateway", scalar::gateway);
     port.learning = fields.optional(reader, "learning", Reader::switch);
     port.spoofing = fields.optional(reader, "spoofing", |reader, node, what| {
         let words = [("deny", Spoofing::Deny), ("allow", Spoofing::Allow)];

@@ -10,7 +10,9 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::MapInfo;
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier};
 use aya::{EbpfError, EbpfLoader};
-use maps_schema::map::{DROP_EVENTS, FdbKey, LearnedEntry, MapName, PortCounters};
+use maps_schema::map::{
+    DROP_EVENTS, FdbKey, LearnedEntry, MapName, NeighborKey, PortCounters, Resolved,
+};
 use maps_schema::{IfIndex, PortId};
 
 pub use super::attach::Mode;
@@ -200,6 +202,15 @@ impl Datapath {
     /// The kernel refuses.
     pub fn forget(&mut self, station: &FdbKey) -> Result<()> {
         self.maps.forget(station)
+    }
+
+    /// The neighbors that the datapath asked for, as far as they hold still while they are read.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn resolved(&self) -> Result<BTreeMap<NeighborKey, Resolved>> {
+        self.maps.resolved()
     }
 
     /// What of ours runs at the ingress of these interfaces of the calling thread's network

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::Pod;
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use maps_schema::map::{
-    EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LEARNED,
-    LearnedEntry, MapName, Neighbor, NeighborKey, Network, PortCounters,
+    ERROR_BUDGETS, EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
+    LEARNED, LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
+    PortCounters, RESOLVED, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::bytes_of;
 use maps_schema::reason::REASON_SLOTS;
@@ -18,6 +20,9 @@ use maps_schema::{IfIndex, PortId, Vni};
 
 /// `BPF_NOEXIST` of `linux/bpf.h`: write the row only if there is none.
 const BPF_NOEXIST: u64 = 1;
+
+/// Size in bytes of the length of a prefix, which the key of a trie begins with.
+const PREFIX_LEN: usize = size_of::<u32>();
 
 /// The rows of one map, by key.
 pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -27,6 +32,7 @@ pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 pub(super) struct Maps {
     planned: BTreeMap<MapName, Map>,
     learned: Map,
+    resolved: Map,
 }
 
 /// Calls a function of this module with the widths of a map's keys and values.
@@ -38,6 +44,19 @@ macro_rules! with_widths {
             }
             MapName::Ports => {
                 $function::<{ size_of::<PortId>() }, { size_of::<EgressPort>() }>($($argument),*)
+            }
+            MapName::RouterPorts => {
+                $function::<{ size_of::<PortId>() }, { size_of::<RouterPort>() }>($($argument),*)
+            }
+            MapName::RouterAddresses => {
+                $function::<{ size_of::<RouterAddressKey>() }, { size_of::<RouterAddress>() }>($($argument),*)
+            }
+            MapName::NextHops => {
+                $function::<{ size_of::<NextHopKey>() }, { size_of::<NextHop>() }>($($argument),*)
+            }
+            // aya adds the length of the prefix, the first word of the key, by itself.
+            MapName::Routes => {
+                $function::<{ size_of::<RouteKey>() - PREFIX_LEN }, { size_of::<Route>() }>($($argument),*)
             }
             MapName::Neighbors => {
                 $function::<{ size_of::<NeighborKey>() }, { size_of::<Neighbor>() }>($($argument),*)
@@ -61,7 +80,7 @@ macro_rules! with_widths {
 /// The symbols of all maps, which are also the names of their pins.
 pub(super) fn symbols() -> impl Iterator<Item = &'static str> {
     let planned = MapName::ALL.iter().map(|name| name.symbol());
-    planned.chain([LEARNED, EVENTS])
+    planned.chain([LEARNED, RESOLVED, ERROR_BUDGETS, EVENTS])
 }
 
 impl Maps {
@@ -74,6 +93,7 @@ impl Maps {
         let maps = Self {
             planned,
             learned: open(dir, LEARNED)?,
+            resolved: open(dir, RESOLVED)?,
         };
         for &name in MapName::ALL {
             maps.rows_or_width_error(name)?;
@@ -130,20 +150,13 @@ impl Maps {
     }
 
     pub(super) fn learned(&self) -> Result<BTreeMap<FdbKey, LearnedEntry>> {
-        let read = || -> Result<_> {
-            let map = HashMap::<_, FdbKey, LearnedEntry>::try_from(&self.learned)?;
-            let mut learned = BTreeMap::new();
-            // The datapath goes on learning and forgetting meanwhile. When the key at which we are
-            // disappears, the kernel starts again from the beginning; twice the size is enough for
-            // everybody.
-            let bound = 2 * maps_schema::map::LEARNED_ROWS as usize;
-            for row in map.iter().take(bound) {
-                let (key, entry) = row?;
-                learned.insert(key, entry);
-            }
-            Ok(learned)
-        };
-        read().context("read the learned addresses")
+        moving_rows(&self.learned, maps_schema::map::LEARNED_ROWS)
+            .context("read the learned addresses")
+    }
+
+    pub(super) fn resolved(&self) -> Result<BTreeMap<NeighborKey, Resolved>> {
+        moving_rows(&self.resolved, maps_schema::map::RESOLVED_ROWS)
+            .context("read the neighbors that were asked for")
     }
 
     pub(super) fn forget(&mut self, station: &FdbKey) -> Result<()> {
@@ -155,6 +168,14 @@ impl Maps {
     }
 }
 
+/// The rows of a map that the datapath goes on changing meanwhile. When the key at which we are
+/// disappears, the kernel starts again from the beginning; twice the size is enough for everybody.
+fn moving_rows<K: Pod + Ord, V: Pod>(map: &Map, size: u32) -> Result<BTreeMap<K, V>> {
+    let map = HashMap::<_, K, V>::try_from(map)?;
+    let rows = map.iter().take(2 * size as usize);
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 fn open(dir: &Path, symbol: &str) -> Result<Map> {
     let path = dir.join(symbol);
     let open = || -> Result<Map, MapError> { Map::from_map_data(MapData::from_pin(&path)?) };
@@ -164,6 +185,7 @@ fn open(dir: &Path, symbol: &str) -> Result<Map> {
 fn check_widths<const K: usize, const V: usize>(map: &Map) -> Result<()> {
     match map {
         Map::PerCpuHashMap(_) => PerCpuHashMap::<_, [u8; K], [u8; V]>::try_from(map).map(drop)?,
+        Map::LpmTrie(_) => LpmTrie::<_, [u8; K], [u8; V]>::try_from(map).map(drop)?,
         _ => HashMap::<_, [u8; K], [u8; V]>::try_from(map).map(drop)?,
     }
     Ok(())
@@ -175,6 +197,12 @@ fn rows<const K: usize, const V: usize>(map: &Map) -> Result<Rows> {
     if matches!(map, Map::PerCpuHashMap(_)) {
         for key in PerCpuHashMap::<_, [u8; K], [u8; V]>::try_from(map)?.keys() {
             rows.insert(key?.to_vec(), Vec::new());
+        }
+    } else if matches!(map, Map::LpmTrie(_)) {
+        for row in LpmTrie::<_, [u8; K], [u8; V]>::try_from(map)?.iter() {
+            let (key, value) = row?;
+            let bytes = [&key.prefix_len().to_ne_bytes()[..], &key.data()].concat();
+            rows.insert(bytes, value.to_vec());
         }
     } else {
         for row in HashMap::<_, [u8; K], [u8; V]>::try_from(map)?.iter() {
@@ -195,10 +223,26 @@ fn exactly<const N: usize>(what: &str, bytes: &[u8]) -> Result<[u8; N]> {
 }
 
 fn write<const K: usize, const V: usize>(map: &mut Map, key: &[u8], value: &[u8]) -> Result<()> {
+    if matches!(map, Map::LpmTrie(_)) {
+        let value = exactly::<V>("value", value)?;
+        LpmTrie::<_, [u8; K], [u8; V]>::try_from(map)?.insert(&prefix::<K>(key)?, value, 0)?;
+        return Ok(());
+    }
     let key = exactly::<K>("key", key)?;
     let value = exactly::<V>("value", value)?;
     HashMap::<_, [u8; K], [u8; V]>::try_from(map)?.insert(key, value, 0)?;
     Ok(())
+}
+
+/// The key of a trie in the form that aya has it.
+fn prefix<const K: usize>(key: &[u8]) -> Result<Key<[u8; K]>> {
+    let (len, data) = key
+        .split_at_checked(PREFIX_LEN)
+        .context("a key of a trie has a length")?;
+    Ok(Key::new(
+        u32::from_ne_bytes(exactly("length", len)?),
+        exactly("key", data)?,
+    ))
 }
 
 /// Makes a row of zeroes, unless there is one already: a `load` never sets counters back.
@@ -216,8 +260,12 @@ fn write_counters(map: &mut Map, key: &[u8]) -> Result<()> {
 }
 
 fn remove<const K: usize, const V: usize>(map: &mut Map, key: &[u8]) -> Result<()> {
-    let key = exactly::<K>("key", key)?;
-    match remove_key::<[u8; K], [u8; V]>(map, &key) {
+    let result = if matches!(map, Map::LpmTrie(_)) {
+        LpmTrie::<_, [u8; K], [u8; V]>::try_from(map)?.remove(&prefix::<K>(key)?)
+    } else {
+        remove_key::<[u8; K], [u8; V]>(map, &exactly::<K>("key", key)?)
+    };
+    match result {
         Err(MapError::SyscallError(error)) if is(&error, std::io::ErrorKind::NotFound) => Ok(()),
         result => Ok(result?),
     }

@@ -7,6 +7,7 @@
 //! the kernel holds.
 
 mod names;
+mod routers;
 mod rows;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -16,7 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use maps_schema::map::{IngressPort, MapName};
 use maps_schema::{IfIndex, PortId};
 
+pub(crate) use names::destination;
 pub use names::{Named, Names};
+#[cfg(test)]
+pub(crate) use routers::route_key;
 
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
@@ -70,9 +74,11 @@ impl Plan {
                 Some((planned.link.name.clone(), planned))
             })
             .collect();
+        let mut constant = rows::constant(topology, &present);
+        routers::add_routers(&mut constant, topology);
         Self {
             links,
-            constant: rows::constant(topology, &present),
+            constant,
             names: Names::new(topology),
             drop_events: topology.drop_events,
         }

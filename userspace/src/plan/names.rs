@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Neighbor,
-    NeighborKey, Network,
+    NeighborKey, Network, NextHop, NextHopKey, Route, RouteKey, RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::from_bytes;
-use maps_schema::{IfIndex, PortId, Vni};
+use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
 
+use super::routers::route_key;
 use crate::source::Origin;
 use crate::topology::Topology;
 
@@ -19,6 +20,10 @@ use crate::topology::Topology;
 pub struct Names {
     /// Ports, also those that are not plugged in.
     pub ports: BTreeMap<PortId, Named>,
+    /// Virtual routers.
+    pub routers: BTreeMap<RouterId, Named>,
+    /// Where the routes of virtual routers come from, by destination.
+    pub routes: BTreeMap<RouteKey, Origin>,
     /// Networks.
     pub networks: BTreeMap<Vni, Named>,
     /// Ports that are not in the topology any more, as their links call themselves.
@@ -40,19 +45,32 @@ impl Names {
             name,
             origin: origin.clone(),
         };
-        Self {
-            ports: topology
+        let mut names = Self::default();
+        for (name, port) in &topology.ports {
+            names
                 .ports
-                .iter()
-                .map(|(name, port)| (port.id, named(name.to_string(), &port.origin)))
-                .collect(),
-            networks: topology
-                .networks
-                .iter()
-                .map(|(name, network)| (network.vni, named(name.clone(), &network.origin)))
-                .collect(),
-            former: BTreeMap::new(),
+                .insert(port.id, named(name.to_string(), &port.origin));
         }
+        for (name, network) in &topology.networks {
+            names
+                .networks
+                .insert(network.vni, named(name.clone(), &network.origin));
+        }
+        for (name, router) in &topology.routers {
+            names
+                .routers
+                .insert(router.id, named(name.clone(), &router.origin));
+            for (port_name, port) in &router.ports {
+                let port_name = format!("{name}/{port_name}");
+                names.ports.insert(port.id, named(port_name, &port.origin));
+            }
+            for route in &router.routes {
+                names
+                    .routes
+                    .insert(route_key(router, route.to), route.origin.clone());
+            }
+        }
+        names
     }
 
     /// A port's name, or its id if nobody knows the name (any more).
@@ -74,6 +92,42 @@ impl Names {
             .map_or_else(|| format!("vni {vni}"), |named| named.name.clone())
     }
 
+    /// A router's name, or its id if it is not in the topology (any more).
+    #[must_use]
+    pub fn router(&self, id: RouterId) -> String {
+        self.routers
+            .get(&id)
+            .map_or_else(|| format!("router {:08x}", id.0), |it| it.name.clone())
+    }
+
+    /// A route, in words.
+    #[must_use]
+    pub fn route(&self, key: &RouteKey, route: &Route) -> String {
+        let to = destination(key);
+        match route.kind {
+            Route::FORWARD if route.buckets != 0 => {
+                format!(
+                    "{to} by {} buckets of list {:08x}",
+                    route.buckets, route.next_hops.0
+                )
+            }
+            Route::FORWARD => format!("{to} {}", self.hop(route.port, route.via)),
+            Route::REJECT => format!("{to} is rejected"),
+            _ => format!("{to} is a blackhole"),
+        }
+    }
+
+    /// A next hop, in words.
+    #[must_use]
+    pub fn hop(&self, port: PortId, via: Ip) -> String {
+        let port = self.port(port);
+        if via == Ip::UNSPECIFIED_V6 {
+            format!("at {port}")
+        } else {
+            format!("via {via} at {port}")
+        }
+    }
+
     /// What a row says, in words.
     #[must_use]
     pub fn describe(&self, map: MapName, key: &[u8], value: &[u8]) -> String {
@@ -92,6 +146,34 @@ impl Names {
                     ifindex.0
                 )
             }
+            MapName::RouterPorts => {
+                let port: RouterPort = from_bytes(value)?;
+                format!(
+                    "{} is {} in {} with {}, mtu {}",
+                    self.port(from_bytes(key)?),
+                    self.router(port.router),
+                    self.network(port.vni),
+                    port.mac,
+                    port.mtu,
+                )
+            }
+            MapName::RouterAddresses => {
+                let RouterAddressKey { router, ip } = from_bytes(key)?;
+                format!("{} has {ip}", self.router(router))
+            }
+            MapName::NextHops => {
+                let NextHopKey { list, bucket } = from_bytes(key)?;
+                let NextHop { port, via } = from_bytes(value)?;
+                format!("list {:08x}[{bucket}]: {}", list.0, self.hop(port, via))
+            }
+            MapName::Routes => {
+                let key: RouteKey = from_bytes(key)?;
+                format!(
+                    "{}: {}",
+                    self.router(key.router),
+                    self.route(&key, &from_bytes(value)?)
+                )
+            }
             MapName::Neighbors => {
                 let key: NeighborKey = from_bytes(key)?;
                 let neighbor: Neighbor = from_bytes(value)?;
@@ -105,7 +187,7 @@ impl Names {
             }
             MapName::Fdb => {
                 let key: FdbKey = from_bytes(key)?;
-                let FdbEntry { port } = from_bytes(value)?;
+                let FdbEntry { port, router: _ } = from_bytes(value)?;
                 format!(
                     "{}: {} is at {}",
                     self.network(key.vni),
@@ -152,6 +234,18 @@ impl Names {
             Duration::from_nanos(network.ageing_ns),
         )
     }
+}
+
+/// What a route is for, as people write it.
+pub(crate) fn destination(key: &RouteKey) -> String {
+    let bits = key.prefix_len.saturating_sub(RouteKey::FIXED_BITS);
+    let is_v4 = key.family == RouteKey::IPV4;
+    let bits = if is_v4 {
+        bits.saturating_sub(RouteKey::MAPPED_BITS)
+    } else {
+        bits
+    };
+    format!("{}/{bits}", key.ip)
 }
 
 fn flags(port: &IngressPort) -> impl Display {

@@ -7,7 +7,7 @@ use maps_schema::map::{
     NeighborKey, Network,
 };
 use maps_schema::plain::bytes_of;
-use maps_schema::{FloodList, IfIndex, Ip, Plain, PortId, Vni};
+use maps_schema::{FloodList, IfIndex, Ip, Plain, PortId, RouterId, Vni};
 
 use super::Tables;
 use crate::fnv::fnv1a_64;
@@ -61,7 +61,7 @@ pub(super) fn add_interface(tables: &mut Tables, ifindex: IfIndex, port: &Ingres
     add(tables, MapName::Interfaces, &ifindex, port);
 }
 
-fn add<K: Plain, V: Plain>(tables: &mut Tables, map: MapName, key: &K, value: &V) {
+pub(super) fn add<K: Plain, V: Plain>(tables: &mut Tables, map: MapName, key: &K, value: &V) {
     tables
         .entry(map)
         .or_default()
@@ -82,12 +82,15 @@ fn add_port(tables: &mut Tables, vni: Vni, port: &Port) {
         tables,
         MapName::Fdb,
         &FdbKey::new(vni, port.mac),
-        &FdbEntry { port: port.id },
+        &FdbEntry {
+            port: port.id,
+            router: RouterId::NONE,
+        },
     );
     let neighbor = Neighbor {
         port: port.id,
         mac: port.mac,
-        reserved: [0; 2],
+        flags: 0,
     };
     let addresses = port
         .addresses

@@ -4,22 +4,44 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Network, PortName, range};
+use super::family::Family;
+use super::station::{Owner, Plug};
+use super::{Network, range};
 use crate::document::{self, Address, Located};
 use crate::problem::Problem;
 
 /// Checks one port's addresses against its network, and returns the good ones with the subnet's
 /// prefix length. `declared` is the network as it is in the file.
 pub(super) fn resolve(
-    port: &PortName,
+    port: &Plug<'_>,
     given: &[Located<Address>],
     network: &Network,
     declared: (&str, &document::Network),
     problems: &mut Vec<Problem>,
 ) -> Vec<Located<IpNet>> {
+    each(given, problems, |address| {
+        check(port, address, network, declared)
+    })
+}
+
+/// The same for a port that leads to another router: it has no network whose subnets would say how
+/// long the prefix is.
+pub(super) fn resolve_on_link(
+    port: &Plug<'_>,
+    given: &[Located<Address>],
+    problems: &mut Vec<Problem>,
+) -> Vec<Located<IpNet>> {
+    each(given, problems, |address| check_on_link(port, address))
+}
+
+fn each(
+    given: &[Located<Address>],
+    problems: &mut Vec<Problem>,
+    check: impl Fn(&Located<Address>) -> Result<Option<IpNet>, Box<Problem>>,
+) -> Vec<Located<IpNet>> {
     let mut addresses = Vec::with_capacity(given.len());
     for address in given {
-        match check(port, address, network, declared) {
+        match check(address) {
             Ok(Some(value)) => addresses.push(Located {
                 value,
                 origin: address.origin.clone(),
@@ -33,28 +55,13 @@ pub(super) fn resolve(
 
 /// The address with its subnet's prefix length. `Ok(None)` means that it cannot be judged.
 fn check(
-    port: &PortName,
+    port: &Plug<'_>,
     given: &Located<Address>,
     network: &Network,
     (name, declared): (&str, &document::Network),
 ) -> Result<Option<IpNet>, Box<Problem>> {
     let ip = given.ip;
-    let wrong = |message: String, label: &str, help: String| {
-        let problem = Problem::new(message).at(&given.origin, label).help(help);
-        Err(Box::new(problem))
-    };
-    if let Some(kind) = range::special(ip) {
-        let message = format!("port {port} cannot have the {kind} address {ip}");
-        let help = match range::unmapped(ip) {
-            Some(v4) => format!("write {v4}"),
-            // IPv6 needs one on every interface (RFC 4291, section 2.1); IPv4 does not.
-            None if kind == range::LINK_LOCAL && ip.is_ipv6() => {
-                "leave it out: the kernel makes its own".to_owned()
-            }
-            None => advice(ip, network),
-        };
-        return wrong(message, "not an address for a workload", help);
-    }
+    not_special(port, given, || advice(ip, network))?;
     let Some(subnet) = network.subnets.iter().find(|subnet| subnet.contains(&ip)) else {
         if declared.incomplete {
             return Ok(None);
@@ -65,20 +72,86 @@ fn check(
         problem = problem.at(&declared.origin, "the network is declared here");
         return Err(Box::new(problem.help(advice(ip, network))));
     };
-    if let Some(role) = reserved(ip, *subnet) {
-        let message = format!("address {ip} of port {port} is the {role} of subnet {subnet}");
-        return wrong(message, "not an address for a workload", one_from(*subnet));
-    }
+    not_reserved(port, given, *subnet)?;
     match given.prefix_len {
         Some(len) if len != subnet.prefix_len() => {
             let message = format!(
                 "address {ip}/{len} of port {port} has another prefix length than its subnet {subnet}"
             );
+            let problem = Problem::new(message).at(&given.origin, "not the subnet's length");
             let help = format!("write {ip}, or {ip}/{}", subnet.prefix_len());
-            wrong(message, "not the subnet's length", help)
+            Err(Box::new(problem.help(help)))
         }
         _ => Ok(IpNet::new(ip, subnet.prefix_len()).ok()),
     }
+}
+
+fn check_on_link(port: &Plug<'_>, given: &Located<Address>) -> Result<Option<IpNet>, Box<Problem>> {
+    let ip = given.ip;
+    not_special(port, given, || {
+        "use a private address, such as 10.255.0.1/30 or fd00:255::1/64".to_owned()
+    })?;
+    let Some(len) = given.prefix_len else {
+        // The shortest prefix that leaves room for both ends (RFC 3021, RFC 6164).
+        let len = if ip.is_ipv4() { 31 } else { 127 };
+        let problem = Problem::new(format!("address {ip} of port {port} has no prefix length"))
+            .at(&given.origin, "a link has no other subnet than this")
+            .help(format!("write it with the length, such as {ip}/{len}"));
+        return Err(Box::new(problem));
+    };
+    let Ok(address) = IpNet::new(ip, len) else {
+        return Ok(None);
+    };
+    not_reserved(port, given, address.trunc())?;
+    Ok(Some(address))
+}
+
+/// Refuses what no port can have, whatever its network.
+fn not_special(
+    port: &Plug<'_>,
+    given: &Located<Address>,
+    advice: impl FnOnce() -> String,
+) -> Result<(), Box<Problem>> {
+    let ip = given.ip;
+    let Some(kind) = range::special(ip) else {
+        return Ok(());
+    };
+    let help = match range::unmapped(ip) {
+        Some(v4) => format!("write {v4}"),
+        // IPv6 needs one on every interface (RFC 4291, section 2.1); IPv4 does not.
+        None if kind == range::LINK_LOCAL && ip.is_ipv6() => match port.owner {
+            Owner::Workload => "leave it out: the kernel makes its own".to_owned(),
+            Owner::Router(_) => "leave it out: it follows from the port's mac".to_owned(),
+        },
+        None => advice(),
+    };
+    let message = format!("port {port} cannot have the {kind} address {ip}");
+    Err(Box::new(unfit(port, given, message).help(help)))
+}
+
+/// Refuses what has a meaning of its own in the subnet.
+fn not_reserved(
+    port: &Plug<'_>,
+    given: &Located<Address>,
+    subnet: IpNet,
+) -> Result<(), Box<Problem>> {
+    let Some(role) = reserved(given.ip, subnet) else {
+        return Ok(());
+    };
+    let message = format!(
+        "address {} of port {port} is the {role} of subnet {subnet}",
+        given.ip
+    );
+    let problem = unfit(port, given, message);
+    Err(Box::new(problem.help(one_from(subnet))))
+}
+
+fn unfit(port: &Plug<'_>, given: &Located<Address>, message: String) -> Problem {
+    let label = match port.owner {
+        Owner::Workload => "not an address for a workload",
+        Owner::Router(_) => "not an address for a router",
+    };
+    Problem::new(message).at(&given.origin, label)
 }
 
 /// What an address of a subnet is for, if it is not a station's (RFC 922, section 7; RFC 4291,
@@ -110,7 +183,7 @@ fn advice(ip: IpAddr, network: &Network) -> String {
         _ if subnets.is_empty() => "the network has no subnet: give it one".to_owned(),
         Some(_) => format!("the network's subnets are {}", shortened(&subnets)),
         None => {
-            let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
+            let family = Family::of(ip);
             let subnets = shortened(&subnets);
             format!("the network has no {family} subnet; its subnets are {subnets}")
         }

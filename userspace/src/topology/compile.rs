@@ -1,8 +1,10 @@
 //! Documents to a topology. Every rule is checked, whatever the others found, and all problems are
 //! reported together in the order of the files.
 
+use super::identity::PortIds;
 use super::merge::{merge, rank};
-use super::{Topology, network, place, port};
+use super::station::Stations;
+use super::{Topology, gateway, network, place, port, router};
 use crate::document::{Document, Draft};
 use crate::problem::Problem;
 
@@ -42,17 +44,28 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
         let object = "the file's defaults";
         super::mtu::check(document.defaults.mtu.as_ref(), object, problems);
     }
-    let networks = network::resolve(&merged, problems);
+    let mut networks = network::resolve(&merged, problems);
     let workloads = place::resolve(&merged, problems);
-    let ports = port::resolve(&merged, &networks, problems);
+    let mut ids = PortIds::new();
+    let mut ports = port::resolve(&merged, &networks, &mut ids, problems);
+    let mut sites = router::resolve_ports(&merged, &mut networks, &mut ids, problems);
+    let mut all = std::mem::take(&mut ports.stations);
+    all.append(&mut sites.stations);
+    let stations = Stations::resolve(all, &merged, &networks, problems);
+    let mut warnings = Vec::new();
+    let routers = router::resolve(&merged, sites, &stations, problems, &mut warnings);
+    gateway::resolve(&merged, &routers, &mut ports, problems);
+    warnings.sort_by_key(|warning| warning.origin().map(|origin| merged.rank(origin)));
     let mut switches = documents
         .iter()
         .filter_map(|document| document.defaults.drop_events.as_ref());
     Topology {
         networks,
+        routers,
         workloads,
-        ports,
+        ports: ports.resolved,
         drop_events: switches.any(|switch| switch.value),
+        warnings,
     }
 }
 

@@ -6,24 +6,58 @@
 //! the next free number; that is the one case in which an addition can move another object.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
-use maps_schema::{Mac, PortId, Vni};
+use maps_schema::{Mac, PortId, RouterId, Vni};
 
-use super::PortName;
 use crate::fnv::fnv1a_32;
 
-/// The ids of ports: the hash of `workload/interface`, never [`PortId::NONE`].
-pub(super) fn port_ids<'a>(names: &BTreeSet<&'a PortName>) -> BTreeMap<&'a PortName, PortId> {
-    let mut taken = BTreeSet::from([PortId::NONE]);
-    let mut ids = BTreeMap::new();
-    for &name in names {
-        let mut id = PortId(fnv1a_32(&name.to_string()));
-        while !taken.insert(id) {
-            id = PortId(id.0.wrapping_add(1));
-        }
-        ids.insert(name, id);
+/// The ids of ports, those of workloads and of routers, in one space of numbers.
+pub(super) struct PortIds {
+    taken: BTreeSet<u32>,
+}
+
+impl PortIds {
+    pub(super) fn new() -> Self {
+        let taken = BTreeSet::from([PortId::NONE.0]);
+        Self { taken }
     }
-    ids
+
+    /// The ids of these ports: the hash of the name, never [`PortId::NONE`]. None of them moves an
+    /// id that was given before.
+    pub(super) fn assign<N: Ord + Display>(
+        &mut self,
+        names: impl IntoIterator<Item = N>,
+    ) -> BTreeMap<N, PortId> {
+        numbers(names, &mut self.taken)
+            .map(|(name, number)| (name, PortId(number)))
+            .collect()
+    }
+}
+
+/// The ids of routers: the hash of the name, never [`RouterId::NONE`].
+pub(super) fn router_ids<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+) -> BTreeMap<&'a str, RouterId> {
+    let mut taken = BTreeSet::from([RouterId::NONE.0]);
+    numbers(names, &mut taken)
+        .map(|(name, number)| (name, RouterId(number)))
+        .collect()
+}
+
+/// Numbers the names in their order: each gets its hash or the next number that is free.
+fn numbers<N: Ord + Display>(
+    names: impl IntoIterator<Item = N>,
+    taken: &mut BTreeSet<u32>,
+) -> impl Iterator<Item = (N, u32)> {
+    let names: BTreeSet<N> = names.into_iter().collect();
+    names.into_iter().map(|name| {
+        let mut number = fnv1a_32(&name.to_string());
+        while !taken.insert(number) {
+            number = number.wrapping_add(1);
+        }
+        (name, number)
+    })
 }
 
 /// The identifiers of networks that are not given one: the hash of the name folded to 24 bits, as
@@ -61,6 +95,7 @@ pub(super) fn mac(id: PortId) -> Mac {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topology::PortName;
 
     fn port(workload: &str, interface: &str) -> PortName {
         PortName {
@@ -74,11 +109,22 @@ mod tests {
         // A known pair of words with the same FNV-1a hash.
         assert_eq!(fnv1a_32("costarring"), fnv1a_32("liquid"));
         let names = [port("liquid", "eth0"), port("costarring", "eth0")];
-        let ids = port_ids(&names.iter().collect());
+        let ids = PortIds::new().assign(&names);
         assert_eq!(ids[&names[0]].0, ids[&names[1]].0 + 1);
         let vnis = vnis(["liquid", "costarring"], []);
         let first = vnis["costarring"].number();
         assert_eq!(vnis["liquid"].number(), first + 1);
+    }
+
+    #[test]
+    fn what_is_numbered_later_moves_nothing() {
+        let mut ids = PortIds::new();
+        let first = ids.assign(["liquid"])["liquid"];
+        assert_eq!(first, PortId(fnv1a_32("liquid")));
+        assert_eq!(ids.assign(["costarring"])["costarring"].0, first.0 + 1);
+        let routers = router_ids(["liquid", "costarring"]);
+        assert_eq!(routers["costarring"], RouterId(first.0));
+        assert_eq!(routers["liquid"], RouterId(first.0 + 1));
     }
 
     #[test]
@@ -91,7 +137,7 @@ mod tests {
     #[test]
     fn ids_are_spread_and_make_unicast_macs() {
         let names = [port("web", "eth0"), port("web", "eth1"), port("db", "eth0")];
-        let ids = port_ids(&names.iter().collect());
+        let ids = PortIds::new().assign(&names);
         let distinct: BTreeSet<PortId> = ids.values().copied().collect();
         assert_eq!(distinct.len(), 3);
         assert_eq!(ids[&names[0]], PortId(fnv1a_32("web/eth0")));

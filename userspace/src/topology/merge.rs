@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use crate::document::{Defaults, Document, Network, Workload};
+use crate::document::{Defaults, Document, Network, Router, Workload};
 use crate::problem::Problem;
 use crate::source::Origin;
 
@@ -14,16 +14,85 @@ pub(super) struct Merged<'a> {
     documents: &'a [Document],
     /// Networks by name, with the defaults of the file that each is in.
     pub(super) networks: BTreeMap<&'a str, (&'a Network, &'a Defaults)>,
+    /// Routers by name, with the defaults of the file that each is in.
+    pub(super) routers: BTreeMap<&'a str, (&'a Router, &'a Defaults)>,
     /// Workloads by name.
     pub(super) workloads: BTreeMap<&'a str, &'a Workload>,
-    /// Whether networks may be missing because a part of a file could not be read.
+    /// Whether networks or routers may be missing because a part of a file could not be read.
     pub(super) incomplete: bool,
 }
 
-impl Merged<'_> {
+impl<'a> Merged<'a> {
     /// See [`rank`].
     pub(super) fn rank(&self, origin: &Origin) -> (usize, usize) {
         rank(self.documents, origin)
+    }
+
+    /// Adds the objects of one source.
+    fn add(&mut self, document: &'a Document, problems: &mut Vec<Problem>) {
+        let defaults = &document.defaults;
+        for (name, network) in &document.networks {
+            match self.networks.entry(name) {
+                Entry::Occupied(first) => problems.push(twice(
+                    &format!("network {name}"),
+                    &network.origin,
+                    &first.get().0.origin,
+                )),
+                Entry::Vacant(entry) => {
+                    entry.insert((network, defaults));
+                }
+            }
+        }
+        for (name, router) in &document.routers {
+            match self.routers.entry(name) {
+                Entry::Occupied(first) => problems.push(twice(
+                    &format!("router {name}"),
+                    &router.origin,
+                    &first.get().0.origin,
+                )),
+                Entry::Vacant(entry) => {
+                    entry.insert((router, defaults));
+                }
+            }
+        }
+        for (name, workload) in &document.workloads {
+            match self.workloads.entry(name) {
+                Entry::Occupied(first) => problems.push(twice(
+                    &format!("workload {name}"),
+                    &workload.origin,
+                    &first.get().origin,
+                )),
+                Entry::Vacant(entry) => {
+                    entry.insert(workload);
+                }
+            }
+        }
+    }
+
+    /// The names of ports begin with the name of what is plugged in, and must not be mistaken.
+    fn tell_routers_from_workloads(&self, problems: &mut Vec<Problem>) {
+        for (name, (router, _)) in &self.routers {
+            let Some(workload) = self.workloads.get(name) else {
+                continue;
+            };
+            let router = (format!("router {name}"), &router.origin);
+            let workload = (format!("workload {name}"), &workload.origin);
+            let (first, again) = if self.rank(router.1) < self.rank(workload.1) {
+                (router, workload)
+            } else {
+                (workload, router)
+            };
+            problems.push(
+                Problem::new(format!(
+                    "{} and {} have the same name",
+                    across(&first.0, first.1, again.1),
+                    across(&again.0, again.1, first.1)
+                ))
+                .at(again.1, "named again here")
+                .at(first.1, "first named here")
+                .help("routers and workloads are in one namespace: rename one of the two"),
+            );
+        }
     }
 }
 
@@ -40,6 +109,7 @@ pub(super) fn merge<'a>(documents: &'a [Document], problems: &mut Vec<Problem>) 
     let mut merged = Merged {
         documents,
         networks: BTreeMap::new(),
+        routers: BTreeMap::new(),
         workloads: BTreeMap::new(),
         incomplete: documents.iter().any(|document| document.incomplete),
     };
@@ -57,31 +127,9 @@ pub(super) fn merge<'a>(documents: &'a [Document], problems: &mut Vec<Problem>) 
                 entry.insert(document);
             }
         }
-        for (name, network) in &document.networks {
-            match merged.networks.entry(name) {
-                Entry::Occupied(first) => problems.push(twice(
-                    &format!("network {name}"),
-                    &network.origin,
-                    &first.get().0.origin,
-                )),
-                Entry::Vacant(entry) => {
-                    entry.insert((network, &document.defaults));
-                }
-            }
-        }
-        for (name, workload) in &document.workloads {
-            match merged.workloads.entry(name) {
-                Entry::Occupied(first) => problems.push(twice(
-                    &format!("workload {name}"),
-                    &workload.origin,
-                    &first.get().origin,
-                )),
-                Entry::Vacant(entry) => {
-                    entry.insert(workload);
-                }
-            }
-        }
+        merged.add(document, problems);
     }
+    merged.tell_routers_from_workloads(problems);
     merged
 }
 

@@ -4,6 +4,8 @@
 
 mod address;
 mod compile;
+mod family;
+mod gateway;
 mod identity;
 mod interface;
 mod merge;
@@ -15,15 +17,18 @@ mod port;
 mod properties;
 mod range;
 mod route;
+mod router;
+mod station;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use maps_schema::{Mac, PortId, Vni};
+use maps_schema::{Mac, PortId, RouterId, Vni};
 
 pub use compile::{compile, compile_drafts};
 
@@ -34,14 +39,19 @@ pub use crate::source::{Origin, SourceFile};
 /// Everything that the loaded sources describe together.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Topology {
-    /// Virtual L2 segments, by name.
+    /// Virtual L2 segments, by name. A direct link between two routers is one too; its name,
+    /// `core/up--edge/down`, is one that no file can give.
     pub networks: BTreeMap<String, Network>,
+    /// Virtual L3 devices, by name. None of them is called as a workload is.
+    pub routers: BTreeMap<String, Router>,
     /// Workloads, by name.
     pub workloads: BTreeMap<String, Workload>,
     /// Ports, by name.
     pub ports: BTreeMap<PortName, Port>,
     /// Whether dropped frames are reported as events.
     pub drop_events: bool,
+    /// What is consistent and yet hardly meant.
+    pub warnings: Vec<Problem>,
 }
 
 /// A virtual L2 segment.
@@ -130,7 +140,8 @@ pub struct Port {
     /// Host addresses out of the network's subnets, with the subnet's prefix length; each is unique
     /// in the network.
     pub addresses: Vec<IpNet>,
-    /// Routes for the workload's namespace; each next hop is in one of the port's subnets.
+    /// Routes for the workload's namespace, given or following from the network's router; each next
+    /// hop is in one of the port's subnets.
     pub routes: Vec<Route>,
     /// The largest IP packet, in bytes: the network's, or smaller.
     pub mtu: u32,
@@ -150,4 +161,72 @@ pub enum Spoofing {
     Deny,
     /// Any source is let through.
     Allow,
+}
+
+/// A virtual L3 device.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Router {
+    /// Derived from the name; unique and never [`RouterId::NONE`].
+    pub id: RouterId,
+    /// Where it is plugged in, by name: that of the network, or any for a link with another router.
+    /// Their subnets are apart.
+    pub ports: BTreeMap<String, RouterPort>,
+    /// The routes in force, one for each destination, in the order of the destinations: those to the
+    /// ports' own subnets, and those that are given.
+    pub routes: Vec<RouterRoute>,
+    /// Where it is declared.
+    pub origin: Origin,
+}
+
+/// Where a router is plugged into a network.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RouterPort {
+    /// Derived from the name, which is written `core/front`; unique among all ports and never
+    /// [`PortId::NONE`].
+    pub id: PortId,
+    /// The network's name; it is in [`Topology::networks`].
+    pub network: String,
+    /// Given, or derived from the id; unique in the network and never a group address.
+    pub mac: Mac,
+    /// Host addresses with their subnet's prefix length, one at least; each is unique in the
+    /// network.
+    pub addresses: Vec<IpNet>,
+    /// The largest IP packet, in bytes: the network's, or smaller.
+    pub mtu: u32,
+    /// Where it is declared.
+    pub origin: Origin,
+}
+
+/// A route of a router.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RouterRoute {
+    /// Which destinations; the default route is `0.0.0.0/0` or `::/0`.
+    pub to: IpNet,
+    /// The metric by which it was preferred to others for the same destinations.
+    pub metric: u32,
+    /// What becomes of packets to there.
+    pub target: RouteTarget,
+    /// Where its destinations are given; for a port's own subnet, the port's address.
+    pub origin: Origin,
+}
+
+/// What becomes of the packets that a route is for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RouteTarget {
+    /// They go to one of these equal next hops: one at least, and none twice.
+    Forward(Vec<NextHop>),
+    /// They are dropped.
+    Blackhole,
+    /// They are dropped, and their senders are told.
+    Reject,
+}
+
+/// Where a router sends a packet to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct NextHop {
+    /// The port that the packet leaves by: a key of [`Router::ports`].
+    pub port: String,
+    /// The station that it goes to, in one of the port's subnets; `None` if that is the destination
+    /// itself.
+    pub via: Option<IpAddr>,
 }

@@ -1,6 +1,9 @@
 //! The rules for the largest packet of a network and of a port.
 
-use crate::document::Located;
+use std::fmt::Display;
+
+use super::Network;
+use crate::document::{self, Located};
 use crate::problem::Problem;
 
 /// What a network carries where nothing is said: Ethernet's own (RFC 894).
@@ -47,4 +50,45 @@ pub(super) fn too_small_for_ipv6(object: &str, mtu: u32) -> Problem {
     Problem::new(format!("the mtu of {object} is {mtu}, too small for IPv6")).help(format!(
         "IPv6 needs {LEAST_IPV6} bytes at least (RFC 8200, section 5)"
     ))
+}
+
+/// The port's MTU: the network's, or a smaller one that still carries what the network does.
+pub(super) fn of_port(
+    name: &dyn Display,
+    given: Option<&Located<u64>>,
+    (network_name, declared): (&str, &document::Network),
+    network: &Network,
+    problems: &mut Vec<Problem>,
+) -> u32 {
+    let object = format!("port {name}");
+    let (Some(value), Some(own)) = (check(given, &object, problems), given) else {
+        return network.mtu;
+    };
+    let limit = declared
+        .mtu
+        .as_ref()
+        .map_or(&declared.origin, |given| &given.origin);
+    if value > network.mtu {
+        problems.push(
+            Problem::new(format!(
+                "the mtu of port {name} is {value}, more than the {} of network {network_name}",
+                network.mtu
+            ))
+            .at(&own.origin, "larger than the network's")
+            .at(limit, format!("the network carries {} bytes", network.mtu))
+            .help("lower the port's mtu or raise the network's"),
+        );
+    } else if let Some(ipv6) = declared
+        .subnets
+        .iter()
+        .find(|subnet| subnet.addr().is_ipv6())
+        && !carries_ipv6(value)
+    {
+        problems.push(
+            too_small_for_ipv6(&object, value)
+                .at(&own.origin, "too small")
+                .at(&ipv6.origin, "the network's IPv6 subnet"),
+        );
+    }
+    value
 }

@@ -14,7 +14,7 @@ use crate::problem::Problem;
 use crate::source::Origin;
 
 /// After this time the Linux bridge forgets an address too.
-const DEFAULT_AGEING: Duration = Duration::from_secs(300);
+pub(super) const DEFAULT_AGEING: Duration = Duration::from_secs(300);
 /// IEEE 802.1Q's range of 10 to 1,000,000 seconds, opened downwards for tests and laboratories.
 const AGEING_SECONDS: std::ops::RangeInclusive<u64> = 1..=1_000_000;
 

@@ -1,95 +1,128 @@
-//! The rules for ports, and those between the ports of one network.
+//! The rules for ports of workloads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::fmt::Display;
 
-use ipnet::IpNet;
-use maps_schema::map::FLOOD_MAX;
-use maps_schema::{Mac, PortId};
+use maps_schema::PortId;
 
-use super::merge::{Merged, across};
+use super::identity::PortIds;
+use super::merge::Merged;
 use super::route::Taken;
-use super::{Network, Port, PortName, Spoofing, address, identity, interface, mtu, route};
+use super::station::{self, Owner, Plug, Station};
+use super::{Network, Port, PortName, Spoofing, address, interface, mtu, route};
 use crate::document::{self, Located};
 use crate::problem::Problem;
-use crate::source::Origin;
 use crate::suggestion::closest;
 
-/// Checks all ports against what is known of the networks.
-pub(super) fn resolve(
-    merged: &Merged<'_>,
-    networks: &BTreeMap<String, Network>,
-    problems: &mut Vec<Problem>,
-) -> BTreeMap<PortName, Port> {
-    let mut named = Vec::new();
-    for (name, workload) in &merged.workloads {
-        named.extend(interface::name_ports(name, workload, problems));
-    }
-    let ids = identity::port_ids(&named.iter().map(|(name, _)| name).collect());
-    // Of two ports in conflict the one that is written later is at fault.
-    let mut in_file_order: Vec<&(PortName, &document::Port)> = named.iter().collect();
-    in_file_order.sort_by_key(|(_, port)| merged.rank(&port.origin));
+/// The ports of all workloads.
+pub(super) struct Ports<'a> {
+    /// What they are called and how they are given, by workload and position.
+    pub(super) given: Vec<(PortName, &'a document::Port)>,
+    /// Those that are on a network.
+    pub(super) resolved: BTreeMap<PortName, Port>,
+    /// The routes of each workload.
+    pub(super) routes: BTreeMap<String, Taken>,
+    /// What they are to their neighbors.
+    pub(super) stations: Vec<Station<'a>>,
+}
 
-    let mut neighbors: BTreeMap<&str, Neighbors> = BTreeMap::new();
-    let mut routes: BTreeMap<&str, Taken> = BTreeMap::new();
-    let mut ports = BTreeMap::new();
+/// Checks all ports against what is known of the networks.
+pub(super) fn resolve<'a>(
+    merged: &Merged<'a>,
+    networks: &BTreeMap<String, Network>,
+    ids: &mut PortIds,
+    problems: &mut Vec<Problem>,
+) -> Ports<'a> {
+    let mut given = Vec::new();
+    for (&name, &workload) in &merged.workloads {
+        given.extend(interface::name_ports(name, workload, problems));
+    }
+    let ids = ids.assign(given.iter().map(|(name, _)| name.clone()));
+    // Of two ports in conflict the one that is written later is at fault.
+    let mut in_file_order: Vec<_> = given.iter().collect();
+    in_file_order.sort_by_key(|(_, port)| merged.rank(&port.origin));
+    let mut resolved = BTreeMap::new();
+    let mut routes: BTreeMap<String, Taken> = BTreeMap::new();
+    let mut stations = Vec::new();
     for &(ref name, given) in in_file_order {
         let network = merged.networks.get_key_value(given.network.as_str());
-        let resolved = networks.get(given.network.as_str());
-        let (Some((&network, &(declared, _))), Some(resolved)) = (network, resolved) else {
+        let known = networks.get(given.network.as_str());
+        let (Some((&network, &(declared, _))), Some(known)) = (network, known) else {
             if !merged.incomplete {
-                problems.push(unknown_network(name, given, merged));
+                problems.push(unknown_network(name, &given.network, merged));
             }
             continue;
         };
-        let id = ids.get(name).copied().unwrap_or(PortId::NONE);
-        let checked = Checked {
+        let named = Named {
             name,
             given,
-            addresses: address::resolve(
-                name,
-                &given.addresses,
-                resolved,
-                (network, declared),
-                problems,
-            ),
-            mac: station(name, given, id, problems),
+            id: ids.get(name).copied().unwrap_or(PortId::NONE),
         };
-        let neighbors = neighbors.entry(network).or_default();
-        neighbors.add(network, declared, &checked, problems);
-        let taken = routes.entry(name.workload.as_str()).or_default();
-        let routes = route::resolve(name, given, &checked.addresses, taken, problems);
-        let mtu = largest_packet(name, given, (network, declared), resolved, problems);
-        let Checked { addresses, mac, .. } = checked;
-        let port = Port {
-            id,
-            network: network.to_owned(),
-            mac,
-            addresses: addresses.into_iter().map(|address| address.value).collect(),
-            routes,
-            mtu,
-            learning: given.learning.as_ref().is_some_and(|given| given.value),
-            spoofing: given
-                .spoofing
-                .as_ref()
-                .map_or(Spoofing::Deny, |given| given.value),
-            origin: given.origin.clone(),
-        };
-        ports.insert(name.clone(), port);
+        let taken = routes.entry(name.workload.clone()).or_default();
+        let (port, station) = resolve_one(&named, known, (network, declared), taken, problems);
+        stations.push(station);
+        resolved.insert(name.clone(), port);
     }
-    ports
+    Ports {
+        resolved,
+        routes,
+        stations,
+        given,
+    }
 }
 
-/// A port whose own values have been judged.
-struct Checked<'a> {
-    name: &'a PortName,
+/// A port that has a name and an id.
+struct Named<'n, 'a> {
+    name: &'n PortName,
     given: &'a document::Port,
-    addresses: Vec<Located<IpNet>>,
-    mac: Mac,
+    id: PortId,
 }
 
-fn unknown_network(name: &PortName, given: &document::Port, merged: &Merged<'_>) -> Problem {
-    let network = &given.network;
+/// One port, on a network that is known.
+fn resolve_one<'a>(
+    &Named { name, given, id }: &Named<'_, 'a>,
+    network: &Network,
+    declared: (&str, &document::Network),
+    taken: &mut Taken,
+    problems: &mut Vec<Problem>,
+) -> (Port, Station<'a>) {
+    let plug = Plug {
+        name: name.to_string(),
+        owner: Owner::Workload,
+    };
+    let addresses = address::resolve(&plug, &given.addresses, network, declared, problems);
+    let mac = station::mac(&plug, (given.mac.as_ref(), &given.origin), id, problems);
+    let port = Port {
+        id,
+        network: declared.0.to_owned(),
+        mac: mac.value,
+        addresses: addresses.iter().map(|address| address.value).collect(),
+        routes: route::resolve(name, given, &addresses, taken, problems),
+        mtu: mtu::of_port(name, given.mtu.as_ref(), declared, network, problems),
+        learning: given.learning.as_ref().is_some_and(|given| given.value),
+        spoofing: given
+            .spoofing
+            .as_ref()
+            .map_or(Spoofing::Deny, |given| given.value),
+        origin: given.origin.clone(),
+    };
+    let station = Station {
+        plug,
+        network: port.network.clone(),
+        addresses,
+        mac,
+        learning: port.learning,
+        origin: &given.origin,
+    };
+    (port, station)
+}
+
+/// The problem of a port on a network that nobody declares.
+pub(super) fn unknown_network(
+    name: &dyn Display,
+    network: &Located<String>,
+    merged: &Merged<'_>,
+) -> Problem {
     let known: BTreeSet<&str> = merged.networks.keys().copied().collect();
     let help = match closest(network, known.iter().copied()) {
         Some(close) => format!("did you mean `{close}`?"),
@@ -108,156 +141,5 @@ fn unknown_network(name: &PortName, given: &document::Port, merged: &Merged<'_>)
         network.value
     ))
     .at(&network.origin, "no network has this name")
-    .help(help)
-}
-
-/// The MAC address, given or derived.
-fn station(
-    name: &PortName,
-    given: &document::Port,
-    id: PortId,
-    problems: &mut Vec<Problem>,
-) -> Mac {
-    let Some(mac) = &given.mac else {
-        return identity::mac(id);
-    };
-    let kind = if mac.value == Mac::ZERO {
-        Some("zero")
-    } else if mac.is_group() {
-        Some("a group address")
-    } else {
-        None
-    };
-    if let Some(kind) = kind {
-        problems.push(
-            Problem::new(format!("the mac {} of port {name} is {kind}", mac.value))
-                .at(&mac.origin, "no station can have this address")
-                .help("use one whose first byte is 02, or leave it out to have it derived"),
-        );
-    }
-    mac.value
-}
-
-/// The port's MTU: the network's, or a smaller one that still carries what the network does.
-fn largest_packet(
-    name: &PortName,
-    given: &document::Port,
-    (network_name, declared): (&str, &document::Network),
-    network: &Network,
-    problems: &mut Vec<Problem>,
-) -> u32 {
-    let object = format!("port {name}");
-    let (Some(value), Some(own)) = (
-        mtu::check(given.mtu.as_ref(), &object, problems),
-        &given.mtu,
-    ) else {
-        return network.mtu;
-    };
-    let limit = declared
-        .mtu
-        .as_ref()
-        .map_or(&declared.origin, |given| &given.origin);
-    if value > network.mtu {
-        problems.push(
-            Problem::new(format!(
-                "the mtu of port {name} is {value}, more than the {} of network {network_name}",
-                network.mtu
-            ))
-            .at(&own.origin, "larger than the network's")
-            .at(limit, format!("the network carries {} bytes", network.mtu))
-            .help("lower the port's mtu or raise the network's"),
-        );
-    } else if let Some(ipv6) = declared
-        .subnets
-        .iter()
-        .find(|subnet| subnet.addr().is_ipv6())
-        && !mtu::carries_ipv6(value)
-    {
-        problems.push(
-            mtu::too_small_for_ipv6(&object, value)
-                .at(&own.origin, "too small")
-                .at(&ipv6.origin, "the network's IPv6 subnet"),
-        );
-    }
-    value
-}
-
-/// What the ports of one network have taken.
-#[derive(Default)]
-struct Neighbors {
-    addresses: BTreeMap<IpAddr, (String, Origin)>,
-    macs: BTreeMap<Mac, (String, Origin)>,
-    n_ports: u32,
-}
-
-impl Neighbors {
-    fn add(
-        &mut self,
-        network: &str,
-        declared: &document::Network,
-        port: &Checked<'_>,
-        problems: &mut Vec<Problem>,
-    ) {
-        let subject = format!("port {}", port.name);
-        for address in &port.addresses {
-            let holder = (subject.clone(), address.origin.clone());
-            if let Some(first) = self.addresses.get(&address.addr()) {
-                let value = format!("address {} in network {network}", address.addr());
-                problems.push(taken(
-                    &value,
-                    first,
-                    &holder,
-                    "give each port an address of its own",
-                ));
-            } else {
-                self.addresses.insert(address.addr(), holder);
-            }
-        }
-        let origin = port
-            .given
-            .mac
-            .as_ref()
-            .map_or(&port.given.origin, |mac| &mac.origin);
-        let holder = (subject, origin.clone());
-        if let Some(first) = self.macs.get(&port.mac) {
-            let value = format!("mac {} in network {network}", port.mac);
-            let help = "choose another one, or leave it out to have it derived";
-            problems.push(taken(&value, first, &holder, help));
-        } else {
-            self.macs.insert(port.mac, holder);
-        }
-        self.n_ports += 1;
-        // Told once, at the first port that is too much.
-        if self.n_ports == FLOOD_MAX + 1 {
-            problems.push(
-                Problem::new(format!("network {network} has more than {FLOOD_MAX} ports"))
-                    .at(&port.given.origin, "one port too many")
-                    .at(&declared.origin, "the network is declared here")
-                    .help("a broadcast reaches that many ports at most: split the network"),
-            );
-        }
-    }
-}
-
-/// The problem of two ports that have the same value.
-fn taken(
-    value: &str,
-    (first, there): &(String, Origin),
-    (again, here): &(String, Origin),
-    help: &str,
-) -> Problem {
-    if first == again && there.same_file(here) {
-        return Problem::new(format!("{value} is given to {first} twice"))
-            .at(here, "given again here")
-            .at(there, "first given here")
-            .help("keep one of the two");
-    }
-    Problem::new(format!(
-        "{value} belongs to both {} and {}",
-        across(first, there, here),
-        across(again, here, there)
-    ))
-    .at(here, format!("{again} has it too"))
-    .at(there, format!("{first} has it"))
     .help(help)
 }

@@ -1,10 +1,11 @@
 //! The rules for the routes of a workload.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::family::Family;
 use super::{PortName, address};
 use crate::document::{self, Destination, Located};
 use crate::link::Route;
@@ -15,6 +16,28 @@ use crate::source::Origin;
 #[derive(Default)]
 pub(super) struct Taken {
     by_destination: BTreeMap<IpNet, (PortName, Origin)>,
+}
+
+impl Taken {
+    /// Whether there is a default route of this family.
+    pub(super) fn has_default(&self, family: Family) -> bool {
+        self.by_destination.contains_key(&family.everywhere())
+    }
+
+    /// Notes a route of a port, unless the workload has another one to the same destinations.
+    pub(super) fn add(
+        &mut self,
+        port: &PortName,
+        to: IpNet,
+        origin: &Origin,
+    ) -> Result<(), Box<Problem>> {
+        if let Some(first) = self.by_destination.get(&to) {
+            return Err(Box::new(twice((port, origin), to, first)));
+        }
+        let entry = (port.clone(), origin.clone());
+        self.by_destination.insert(to, entry);
+        Ok(())
+    }
 }
 
 /// Checks one port's routes, given the good ones of its addresses.
@@ -44,13 +67,8 @@ pub(super) fn resolve(
                 .help("leave the route out: it follows from the port's address"),
             );
         }
-        match taken.by_destination.get(&to) {
-            Some((other, first)) => problems.push(twice(port, to, route, (other, first))),
-            None => {
-                let entry = (port.clone(), route.to.origin.clone());
-                taken.by_destination.insert(to, entry);
-            }
-        }
+        let first = taken.add(port, to, &route.to.origin);
+        problems.extend(first.err().map(|problem| *problem));
         routes.push(Route { to, via });
     }
     routes
@@ -62,10 +80,10 @@ fn destination(
     problems: &mut Vec<Problem>,
 ) -> Option<IpNet> {
     let to = match route.to.value {
-        Destination::Default => return Some(default_of(route.via.value)),
+        Destination::Default => return Some(Family::of(route.via.value).everywhere()),
         Destination::Prefix(to) => to,
     };
-    if to.addr().is_ipv4() != route.via.is_ipv4() {
+    if Family::of(to.addr()) != Family::of(route.via.value) {
         let via = route.via.value;
         problems.push(
             Problem::new(format!(
@@ -73,11 +91,11 @@ fn destination(
             ))
             .at(
                 &route.via.origin,
-                format!("the next hop is {}", family(via)),
+                format!("the next hop is {}", Family::of(via)),
             )
             .at(
                 &route.to.origin,
-                format!("the destination is {}", family(to.addr())),
+                format!("the destination is {}", Family::of(to.addr())),
             )
             .help("the next hop must be of the destination's family"),
         );
@@ -93,14 +111,6 @@ fn destination(
         );
     }
     Some(to.trunc())
-}
-
-fn default_of(via: IpAddr) -> IpNet {
-    let unspecified = match via {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    IpNet::new_assert(unspecified, 0)
 }
 
 fn next_hop(
@@ -124,7 +134,9 @@ fn next_hop(
             return Ok(());
         }
         let message = format!("the next hop {via} is in none of the subnets of port {port}");
-        return Err(Box::new(problem(message).help(reachable(via, addresses))));
+        return Err(Box::new(
+            problem(message).help(reachable("port", via, addresses)),
+        ));
     };
     if let Some(role) = address::reserved(via, subnet.trunc()) {
         let message = format!("the next hop {via} of port {port} is the {role} of its subnet");
@@ -134,27 +146,29 @@ fn next_hop(
     Ok(())
 }
 
-/// Which next hops would be within reach.
-fn reachable(via: IpAddr, addresses: &[Located<IpNet>]) -> String {
+/// Which next hops would be within reach of an object with these addresses.
+pub(super) fn reachable(object: &str, via: IpAddr, addresses: &[Located<IpNet>]) -> String {
     let same_family = addresses
         .iter()
         .filter(|own| own.addr().is_ipv4() == via.is_ipv4());
     let subnets: Vec<String> = same_family.map(|own| own.trunc().to_string()).collect();
     if subnets.is_empty() {
-        format!("the port has no {} address: give it one", family(via))
+        format!(
+            "the {object} has no {} address: give it one",
+            Family::of(via)
+        )
     } else {
         format!("the next hop must be in {}", subnets.join(" or "))
     }
 }
 
 fn twice(
-    port: &PortName,
+    (port, again): (&PortName, &Origin),
     to: IpNet,
-    route: &document::Route,
-    (other, first): (&PortName, &Origin),
+    (other, first): &(PortName, Origin),
 ) -> Problem {
     let kind = if to.prefix_len() == 0 {
-        format!("default route for {}", family(to.addr()))
+        format!("default route for {}", Family::of(to.addr()))
     } else {
         format!("route to {to}")
     };
@@ -162,11 +176,7 @@ fn twice(
         "workload {} has more than one {kind}",
         port.workload
     ))
-    .at(&route.to.origin, format!("again, at {}", port.interface))
+    .at(again, format!("again, at {}", port.interface))
     .at(first, format!("the first one, at {}", other.interface))
     .help("keep one of the two")
-}
-
-fn family(ip: IpAddr) -> &'static str {
-    if ip.is_ipv4() { "IPv4" } else { "IPv6" }
 }

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use maps_schema::IfIndex;
 
-use super::journey::{Journey, has};
+use super::journey::Journey;
+use super::mend;
 use super::outcome::{NotSent, Outcome, plug_in};
 use super::packet::Station;
-use super::party::{NamedPort, Receiver, Sender};
+use super::party::{Holder, Receiver, Sender};
 use super::route::{self, Hop, Kind, Way};
 use super::{Protocol, Stage};
 use crate::plan::PlannedLink;
-use crate::topology::Port;
 
 /// What the workload's kernel has decided.
 pub(super) struct Departure<'a> {
@@ -64,7 +64,7 @@ impl<'a> Journey<'a> {
             Kind::Group => route::group_ways(&links, destination),
             Kind::Station => route::ways(&links, destination),
         };
-        let preferred = holder.map(|(_, port)| port.network.as_str());
+        let preferred = holder.map(|holder| holder.network());
         let by_preference = |way: &&Way<'a>| Some(self.network_of(way.link)) != preferred;
         let Some(&way) = ways.iter().min_by_key(by_preference) else {
             return Err(self.no_route(sender, &links, destination, holder));
@@ -117,24 +117,23 @@ impl<'a> Journey<'a> {
         &mut self,
         links: &[&'a PlannedLink],
         receiver: &Receiver<'a>,
-    ) -> Result<(IpAddr, Option<NamedPort<'a>>), Outcome> {
+    ) -> Result<(IpAddr, Option<Holder<'a>>), Outcome> {
         let ports = match receiver {
             Receiver::Address(ip) => return Ok((*ip, self.holder(links, *ip))),
             Receiver::Ports(ports) => ports,
         };
-        let addresses = ports.iter().flat_map(|&(name, port)| {
-            let addresses = port.addresses.iter();
-            addresses.map(move |address| (address.addr(), (name, port)))
-        });
-        let found = addresses.min_by_key(|(ip, (_, port))| {
+        let addresses = ports
+            .iter()
+            .flat_map(|&holder| holder.addresses().map(move |address| (address, holder)));
+        let found = addresses.min_by_key(|(ip, holder)| {
             let ways = route::ways(links, *ip);
-            let is_shared = |way: &Way<'a>| self.network_of(way.link) == port.network;
+            let is_shared = |way: &Way<'a>| self.network_of(way.link) == holder.network();
             (ways.is_empty(), !ways.iter().any(is_shared), ip.is_ipv6())
         });
         let Some((ip, holder)) = found else {
-            for (name, port) in ports {
-                let text = format!("{name} has no address");
-                self.tell(Stage::Workload, text, Some(&port.origin));
+            for holder in ports {
+                let text = format!("{holder} has no address");
+                self.tell(Stage::Workload, text, Some(holder.origin()));
             }
             let hint = if ports.is_empty() {
                 "give the workload a port"
@@ -144,25 +143,22 @@ impl<'a> Journey<'a> {
             let meaning = "The destination has no address.";
             return Err(Outcome::not_sent(NotSent::NoAddress, meaning, hint));
         };
-        let (name, port) = holder;
-        let text = format!("{name} has {ip} on network {}", port.network);
-        self.tell(Stage::Workload, text, Some(&port.origin));
+        let text = format!("{holder} has {ip} on network {}", holder.network());
+        self.tell(Stage::Workload, text, Some(holder.origin()));
         Ok((ip, Some(holder)))
     }
 
     /// Who was given an address, on a network of the sender if there are several.
-    fn holder(&self, links: &[&PlannedLink], ip: IpAddr) -> Option<NamedPort<'a>> {
-        self.topology
-            .ports
-            .iter()
-            .filter(|(_, port)| has(port, ip))
-            .min_by_key(|(_, port)| !self.is_shared(links, port))
+    fn holder(&self, links: &[&PlannedLink], ip: IpAddr) -> Option<Holder<'a>> {
+        Holder::all(self.topology)
+            .filter(|holder| holder.has(ip))
+            .min_by_key(|holder| !self.is_shared(links, holder))
     }
 
     /// Whether a port is on a network of these links.
-    fn is_shared(&self, links: &[&PlannedLink], port: &Port) -> bool {
+    pub(super) fn is_shared(&self, links: &[&PlannedLink], holder: &Holder<'_>) -> bool {
         let mut networks = links.iter().map(|link| self.network_of(link));
-        networks.any(|network| network == port.network)
+        networks.any(|network| network == holder.network())
     }
 
     fn no_route(
@@ -170,7 +166,7 @@ impl<'a> Journey<'a> {
         sender: &Sender<'_>,
         links: &[&'a PlannedLink],
         destination: IpAddr,
-        holder: Option<NamedPort<'_>>,
+        holder: Option<Holder<'_>>,
     ) -> Outcome {
         for link in links {
             let text = format!("{} leads {}", link.name, route::reach(&link.link));
@@ -192,18 +188,7 @@ impl<'a> Journey<'a> {
         }
         let meaning =
             format!("{destination} is in no subnet of {name}, and no route of it leads there.");
-        let hint = match holder {
-            Some((holder, port)) if self.is_shared(links, port) => format!(
-                "{holder} is on the same network, but in another subnet: give {name} an address \
-                 there too, or a route"
-            ),
-            Some((holder, port)) => format!(
-                "{holder} is on network {}, and networks are isolated from one another: give both \
-                 workloads a port on the same one",
-                port.network
-            ),
-            None => format!("give {name} a route: `routes: [{{ to: default, via: ... }}]`"),
-        };
+        let hint = mend::no_way(self, name, links, destination, holder);
         Outcome::not_sent(NotSent::NoRoute, meaning, hint)
     }
 
@@ -212,7 +197,7 @@ impl<'a> Journey<'a> {
         way: &Way<'a>,
         ways: &[Way<'a>],
         destination: IpAddr,
-        holder: Option<NamedPort<'_>>,
+        holder: Option<Holder<'_>>,
     ) {
         let origin = self.origin_of(way.link);
         let (name, source) = (&way.link.name, way.source);
@@ -236,9 +221,9 @@ impl<'a> Journey<'a> {
         }
         let mtu = way.link.link.mtu;
         let back = holder
-            .filter(|(_, port)| port.mtu != mtu)
-            .map_or_else(String::new, |(name, port)| {
-                format!(", those of {name} {}", port.mtu)
+            .filter(|holder| holder.mtu() != mtu)
+            .map_or_else(String::new, |holder| {
+                format!(", those of {holder} {}", holder.mtu())
             });
         let text = format!("mtu: its packets have {mtu} bytes at most{back}");
         self.tell(Stage::Workload, text, origin);

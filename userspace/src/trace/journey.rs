@@ -1,24 +1,22 @@
 //! The journey of one packet: the workload's decision, the question for the next hop, the frame.
 
-use std::net::IpAddr;
-
 use datapath::memory::MemoryTables;
 use datapath::{Action, Frame};
 use etherparse::err::packet::BuildVecWriteError;
-use maps_schema::{IfIndex, Mac, PortId};
+use maps_schema::{IfIndex, Mac};
 
 use super::departure::Departure;
+use super::hops::{self, Itinerary, RouterHop};
 use super::outcome::{Circumstances, NotSent, Outcome};
 use super::packet::Station;
-use super::party::NamedPort;
+use super::party::Holder;
 use super::record::Passage;
 use super::route::Hop;
 use super::story::Story;
 use super::{Error, Protocol, Query, Stage, Step, Trace, packet, party};
-use crate::link::link_local;
 use crate::plan::{Plan, PlannedLink};
 use crate::source::Origin;
-use crate::topology::{Port, Topology};
+use crate::topology::Topology;
 
 /// Traces the packet that the query asks about.
 pub(super) fn travel(
@@ -71,6 +69,7 @@ impl<'a> Journey<'a> {
     pub(super) fn tell(&mut self, stage: Stage, text: String, origin: Option<&Origin>) {
         self.steps.push(Step {
             stage,
+            router: None,
             text,
             origin: origin.map(ToString::to_string),
         });
@@ -107,7 +106,9 @@ impl<'a> Journey<'a> {
         };
         let wire = packet::packet(departure.source(), destination, query.protocol, port)?;
         let passage = self.pass(Stage::Frame, departure, &wire);
-        Ok(self.judge(departure, &passage))
+        let hops = hops::hops(&passage);
+        self.tell_routers(departure, &passage, &hops);
+        Ok(self.judge(departure, &passage, &hops))
     }
 
     /// Asks for the MAC address of the next hop.
@@ -137,20 +138,20 @@ impl<'a> Journey<'a> {
         let hop = departure.next_hop();
         let circumstances = self.circumstances(departure);
         match circumstances.holder {
-            Some((name, port)) if passage.reached().contains(&port.id) => {
-                let text = format!("{name} answers: {hop} is at {}", port.mac);
-                self.tell(Stage::Question, text, Some(&port.origin));
-                Answer::Mac(port.mac)
+            Some(holder) if passage.reached().contains(&holder.id()) => {
+                let text = format!("{holder} answers: {hop} is at {}", holder.mac());
+                self.tell(Stage::Question, text, Some(holder.origin()));
+                Answer::Mac(holder.mac())
             }
-            Some((name, port)) => {
+            Some(holder) => {
                 let why = if circumstances.is_plugged {
                     "is not reached"
                 } else {
                     "is not plugged in"
                 };
-                let text = format!("nobody answers: {name}, which was given {hop}, {why}");
-                self.tell(Stage::Question, text, Some(&port.origin));
-                Answer::Before(port.mac)
+                let text = format!("nobody answers: {holder}, which was given {hop}, {why}");
+                self.tell(Stage::Question, text, Some(holder.origin()));
+                Answer::Before(holder.mac())
             }
             None => Answer::Nobody(self.unanswered(departure, passage, &circumstances)),
         }
@@ -164,7 +165,7 @@ impl<'a> Journey<'a> {
     ) -> Outcome {
         let (hop, network) = (departure.next_hop(), departure.network);
         let meaning = format!("No port of network {network} was given {hop}, so nobody answers.");
-        let elsewhere = self.topology.ports.iter().find(|(_, port)| has(port, hop));
+        let elsewhere = Holder::all(self.topology).find(|holder| holder.has(hop));
         let learning = passage.reached().into_iter().find(|&id| {
             let mut ports = self.topology.ports.values();
             ports.any(|port| port.id == id && port.learning)
@@ -179,10 +180,11 @@ impl<'a> Journey<'a> {
                  in the file",
                 self.plan.names.port(port)
             )
-        } else if let Some((name, port)) = elsewhere {
+        } else if let Some(holder) = elsewhere {
             format!(
-                "{name} has it, but on network {}, and networks are isolated from one another",
-                port.network
+                "{holder} has it, but on network {}: give the networks subnets that are apart, and \
+                 a router with a port on each",
+                holder.network()
             )
         } else {
             format!("give {hop} to a workload that has a port on network {network}")
@@ -193,56 +195,78 @@ impl<'a> Journey<'a> {
     /// Sends a frame through the datapath and tells what happens.
     fn pass(&mut self, stage: Stage, departure: &Departure<'a>, wire: &[u8]) -> Passage {
         let passage = Passage::new(self.tables, departure.interface, wire);
-        let story = Story {
-            plan: self.plan,
-            stage,
-            source: departure.source(),
-            now_ns: self.tables.now_ns.get(),
-            passage: &passage,
-        };
-        self.steps.extend(story.lookups());
+        let story = self.story(stage, departure, &passage);
+        let mut steps = story.lookups();
         // What becomes of the packet itself is the verdict, and an answer is told as one.
         if stage == Stage::Question && !passage.is_answered() {
-            self.steps.push(story.end());
+            steps.push(story.end());
         }
+        self.steps.extend(steps);
         passage
     }
 
-    fn judge(&self, departure: &Departure<'a>, passage: &Passage) -> (Outcome, bool) {
-        let names = &self.plan.names;
-        let reached = passage.reached();
-        let circumstances = self.circumstances(departure);
-        match passage.action {
-            Action::Drop { reason, .. } => (Outcome::dropped(reason, &circumstances), false),
-            Action::Deliver(_) if passage.is_flooded() => {
-                let is_group = matches!(departure.way.hop, Hop::Group(_));
-                let is_reached = |(_, port): NamedPort<'_>| reached.contains(&port.id);
-                let ports = reached.iter().map(|&port| names.port(port)).collect();
-                let arrives = is_group || circumstances.holder.is_some_and(is_reached);
-                (Outcome::Flooded { ports }, arrives)
-            }
-            Action::Deliver(_) => {
-                let port = reached.last().copied().unwrap_or(PortId::NONE);
-                let origin = names.ports.get(&port);
-                let outcome = Outcome::Delivered {
-                    port: names.port(port),
-                    next_hop: matches!(departure.way.hop, Hop::Via(..)),
-                    origin: origin.map(|named| named.origin.to_string()),
-                };
-                (outcome, true)
-            }
-        }
-    }
-
-    fn circumstances(&self, departure: &Departure<'a>) -> Circumstances<'a> {
+    pub(super) fn circumstances(&self, departure: &Departure<'a>) -> Circumstances<'a> {
         let hop = departure.next_hop();
-        let mut ports = self.topology.ports.iter();
-        let holder = ports.find(|(_, port)| port.network == departure.network && has(port, hop));
+        let mut holders = Holder::all(self.topology);
+        let holder = holders.find(|it| it.network() == departure.network && it.has(hop));
         Circumstances {
             from: departure.way.link.name.to_string(),
             network: departure.network,
             holder,
-            is_plugged: holder.is_some_and(|(_, port)| self.tables.ports.contains_key(&port.id)),
+            is_plugged: holder.is_some_and(|holder| self.is_there(&holder)),
+        }
+    }
+
+    /// Whether a port is in the tables.
+    pub(super) fn is_there(&self, holder: &Holder<'_>) -> bool {
+        match holder {
+            Holder::Workload(_, port) => self.tables.ports.contains_key(&port.id),
+            Holder::Router(_, _, port) => self.tables.router_ports.contains_key(&port.id),
+        }
+    }
+
+    /// The routers that the frame came to, and what became of it behind them.
+    fn tell_routers(&mut self, departure: &Departure<'a>, passage: &Passage, hops: &[RouterHop]) {
+        let Some(last) = hops.last() else {
+            return;
+        };
+        let itinerary = Itinerary {
+            names: &self.plan.names,
+            tables: self.tables,
+            ttl: packet::TTL,
+            mtu: departure.way.link.link.mtu,
+        };
+        let mut steps = itinerary.steps(hops);
+        let story = self.story(Stage::Router, departure, passage);
+        if passage.is_asked()
+            && let Some((key, _)) = last.neighbor
+        {
+            let reached = passage.reached().into_iter();
+            let asked: Vec<String> = reached.map(|port| self.plan.names.port(port)).collect();
+            steps.push(itinerary.asks(last, &asked, key.ip));
+        } else {
+            let router = Some(self.plan.names.router(last.router()));
+            let ends = story.ends().into_iter();
+            steps.extend(ends.map(|step| Step {
+                router: router.clone(),
+                ..step
+            }));
+        }
+        self.steps.extend(steps);
+    }
+
+    fn story<'b>(
+        &'b self,
+        stage: Stage,
+        departure: &Departure<'_>,
+        passage: &'b Passage,
+    ) -> Story<'b> {
+        Story {
+            plan: self.plan,
+            stage,
+            source: departure.source(),
+            now_ns: self.tables.now_ns.get(),
+            passage,
         }
     }
 
@@ -262,10 +286,4 @@ impl<'a> Journey<'a> {
         let port = self.topology.ports.get(&link.name);
         port.map(|port| &port.origin)
     }
-}
-
-/// Whether a port was given this address, or has it as its link-local one.
-pub(super) fn has(port: &Port, ip: IpAddr) -> bool {
-    let mut addresses = port.addresses.iter().map(|address| address.addr());
-    addresses.any(|address| address == ip) || ip == IpAddr::V6(link_local(port.mac))
 }

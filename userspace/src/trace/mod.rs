@@ -9,7 +9,10 @@
 //! those that the kernel holds ([`tables_of`]).
 
 mod departure;
+mod hops;
 mod journey;
+mod judge;
+mod mend;
 mod outcome;
 mod packet;
 mod party;
@@ -27,10 +30,10 @@ use std::str::FromStr;
 use datapath::memory::MemoryTables;
 use etherparse::err::packet::BuildVecWriteError;
 use maps_schema::IfIndex;
-use maps_schema::map::{FdbKey, LearnedEntry};
+use maps_schema::map::{FdbKey, LearnedEntry, NeighborKey, Resolved};
 use serde::Serialize;
 
-pub use outcome::{Outcome, Refusal};
+pub use outcome::{Outcome, Refusal, Told};
 
 use crate::plan::{self, Plan};
 use crate::similar::Similar;
@@ -42,7 +45,7 @@ pub struct Query<'a> {
     /// The sender: a workload (`web`), or one of its ports (`web/eth0`), which the packet then leaves
     /// by.
     pub from: &'a str,
-    /// The receiver: a workload, a port or an IP address.
+    /// The receiver: a workload, a router, a port of either, or an IP address.
     pub to: &'a str,
     /// What the packet carries.
     pub protocol: Protocol,
@@ -92,13 +95,16 @@ impl FromStr for Protocol {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A name that the topology does not have.
-    #[error("there is no workload or port `{name}`: {similar}")]
+    #[error("there is no workload, router or port `{name}`: {similar}")]
     UnknownName {
         /// The name.
         name: String,
         /// What was probably meant.
         similar: Similar,
     },
+    /// A router where only workloads send.
+    #[error("`{0}` is a router's, and routers send nothing of their own: trace from a workload")]
+    RouterSends(String),
     /// A protocol that is none of ours.
     #[error("`{0}` cannot be traced: tcp, udp and icmp can")]
     UnknownProtocol(String),
@@ -126,6 +132,9 @@ pub struct Trace {
 pub struct Step {
     /// Which part of the journey it belongs to.
     pub stage: Stage,
+    /// The router that it happens in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router: Option<String>,
     /// What happens.
     pub text: String,
     /// The place in the file that is behind it, as `file:line:column`.
@@ -142,6 +151,8 @@ pub enum Stage {
     Question,
     /// The frame with the packet.
     Frame,
+    /// A router on its way; the step names it.
+    Router,
 }
 
 impl fmt::Display for Stage {
@@ -150,6 +161,7 @@ impl fmt::Display for Stage {
             Self::Workload => "workload",
             Self::Question => "question",
             Self::Frame => "frame",
+            Self::Router => "router",
         })
     }
 }
@@ -159,17 +171,23 @@ impl fmt::Display for Stage {
 pub fn planned_tables(plan: &Plan) -> MemoryTables {
     let indexes = (1..).map(IfIndex);
     let interfaces = plan.links.keys().cloned().zip(indexes).collect();
-    tables_of(&plan.rows(&interfaces), BTreeMap::new(), 0)
+    tables_of(&plan.rows(&interfaces), Observed::default())
 }
 
-/// The tables with these rows, as they were at the time `now_ns` of the clock that addresses are
-/// learned by.
+/// What a host's datapath has noted by itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Observed {
+    /// Where MAC addresses were seen.
+    pub learned: BTreeMap<FdbKey, LearnedEntry>,
+    /// Neighbors that routers asked for.
+    pub resolved: BTreeMap<NeighborKey, Resolved>,
+    /// The time by the clock of both, in nanoseconds.
+    pub now_ns: u64,
+}
+
+/// The tables with these rows, and with what the datapath has noted.
 #[must_use]
-pub fn tables_of(
-    rows: &plan::Tables,
-    learned: BTreeMap<FdbKey, LearnedEntry>,
-    now_ns: u64,
-) -> MemoryTables {
+pub fn tables_of(rows: &plan::Tables, observed: Observed) -> MemoryTables {
     let mut tables = MemoryTables::default();
     for (&map, rows) in rows {
         for (key, value) in rows {
@@ -178,8 +196,9 @@ pub fn tables_of(
             debug_assert!(inserted.is_some(), "a row of {map:?} has a foreign width");
         }
     }
-    tables.learned.replace(learned);
-    tables.now_ns.set(now_ns);
+    tables.learned.replace(observed.learned);
+    tables.resolved.replace(observed.resolved);
+    tables.now_ns.set(observed.now_ns);
     tables
 }
 

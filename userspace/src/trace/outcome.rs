@@ -5,7 +5,7 @@ use std::fmt;
 use maps_schema::DropReason;
 use serde::Serialize;
 
-use super::party::NamedPort;
+use super::party::Holder;
 
 /// What becomes of the packet in the end.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -17,6 +17,9 @@ pub enum Outcome {
         port: String,
         /// Whether this is only the next hop, which takes the packet further.
         next_hop: bool,
+        /// The time to live, or hop limit, that routers left it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ttl: Option<u8>,
         /// Where the port is declared, as `file:line:column`.
         origin: Option<String>,
     },
@@ -24,6 +27,13 @@ pub enum Outcome {
     Flooded {
         /// The ports, in order.
         ports: Vec<String>,
+    },
+    /// A router, whose address it is for, answers it.
+    Answered {
+        /// The router.
+        router: String,
+        /// Where the port that has the address is declared, as `file:line:column`.
+        origin: String,
     },
     /// It stays within the workload, because the destination is an address of its own.
     Kept {
@@ -43,8 +53,44 @@ pub struct Refusal {
     pub reason: &'static str,
     /// What that means, as a sentence.
     pub meaning: String,
+    /// What its sender is told, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<Box<Told>>,
     /// How to mend it.
     pub hint: Option<String>,
+}
+
+/// What the sender of a packet is told about it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Told {
+    /// What the message says, in words.
+    pub message: &'static str,
+    /// The message's type.
+    pub icmp_type: u16,
+    /// The message's code.
+    pub icmp_code: u16,
+    /// The router's address that it comes from.
+    pub from: String,
+    /// The router's port that has this address.
+    pub port: String,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            message,
+            icmp_type,
+            icmp_code,
+            from,
+            port,
+        } = self;
+        let protocol = if from.contains(':') { "ICMPv6" } else { "ICMP" };
+        write!(
+            f,
+            "the sender is told: {message} ({protocol} type {icmp_type}, code {icmp_code}), from \
+             {from} at {port}"
+        )
+    }
 }
 
 impl Outcome {
@@ -57,16 +103,8 @@ impl Outcome {
         Self::NotSent(Refusal {
             reason: reason.name(),
             meaning: meaning.into(),
+            told: None,
             hint: Some(hint.into()),
-        })
-    }
-
-    /// The datapath drops the packet.
-    pub(super) fn dropped(reason: DropReason, circumstances: &Circumstances<'_>) -> Self {
-        Self::Dropped(Refusal {
-            reason: reason.name(),
-            meaning: reason.meaning().to_owned(),
-            hint: circumstances.hint(reason),
         })
     }
 }
@@ -100,7 +138,7 @@ pub(super) struct Circumstances<'a> {
     /// Its network.
     pub(super) network: &'a str,
     /// Who was given the address, in this network.
-    pub(super) holder: Option<NamedPort<'a>>,
+    pub(super) holder: Option<Holder<'a>>,
     /// Whether something is plugged in there.
     pub(super) is_plugged: bool,
 }
@@ -130,9 +168,11 @@ impl Circumstances<'_> {
             )),
             DropReason::PortUnplugged
             | DropReason::UnknownInterface
-            | DropReason::UnknownNetwork => {
-                Some("what is loaded is not what the file says: load it again".to_owned())
-            }
+            | DropReason::UnknownRouterPort
+            | DropReason::UnknownNetwork => Some(LOAD_AGAIN.to_owned()),
+            DropReason::Martian => Some(
+                "such an address holds within one network only: no router forwards it".to_owned(),
+            ),
             DropReason::SamePort => Some(format!(
                 "the MAC address was last seen behind {from} itself: look there for a loop, or for \
                  a station with the address of another"
@@ -143,10 +183,13 @@ impl Circumstances<'_> {
 
     /// What to do if the one who was given the address is not there.
     pub(super) fn plug_in(&self) -> Option<String> {
-        let (name, _) = self.holder.filter(|_| !self.is_plugged)?;
-        Some(plug_in(&name.workload))
+        let holder = self.holder.filter(|_| !self.is_plugged)?;
+        Some(holder.plug_in())
     }
 }
+
+/// What to do about rows that are not what the file says.
+pub(super) const LOAD_AGAIN: &str = "what is loaded is not what the file says: load it again";
 
 /// What to do about a workload that is not there.
 pub(super) fn plug_in(workload: &str) -> String {
@@ -156,10 +199,20 @@ pub(super) fn plug_in(workload: &str) -> String {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Delivered { port, next_hop, .. } => {
+            Self::Delivered {
+                port,
+                next_hop,
+                ttl,
+                origin: _,
+            } => {
                 let role = if *next_hop { ", the next hop" } else { "" };
-                write!(f, "delivered to {port}{role}")
+                write!(f, "delivered to {port}{role}")?;
+                match ttl {
+                    Some(ttl) => write!(f, ", with TTL {ttl}"),
+                    None => Ok(()),
+                }
             }
+            Self::Answered { router, .. } => write!(f, "answered by router {router}"),
             Self::Flooded { ports } => write!(f, "flooded to {}", listed(ports)),
             Self::Kept { workload } => write!(f, "stays in {workload}: the address is its own"),
             Self::Dropped(refusal) => write!(f, "dropped: {}", refusal.reason),

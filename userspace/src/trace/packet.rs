@@ -10,7 +10,7 @@ use maps_schema::Mac;
 use super::Protocol;
 
 /// What Linux puts into the packets of an ordinary socket.
-const TTL: u8 = 64;
+pub(super) const TTL: u8 = 64;
 /// The first port that Linux takes for a connection's own end.
 const OWN_PORT: u16 = 32_768;
 /// A window as Linux offers it first.

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 
-use datapath::memory::{MemoryFrame, MemoryTables};
-use datapath::{Action, Count, Frame, Tables, port_ingress};
+use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
+use datapath::{Action, Count, Frame, Tables};
 use maps_schema::map::{
-    EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LearnedEntry, Neighbor,
-    NeighborKey, Network,
+    Budget, BudgetKey, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
+    LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Resolved, Route, RouteKey,
+    RouterAddress, RouterAddressKey, RouterPort,
 };
-use maps_schema::{IfIndex, Mac, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Mac, PortId, Vni};
 
 /// Something that the datapath asked the tables or told them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +20,11 @@ pub(super) enum Lookup {
     Fdb(FdbKey, Option<FdbEntry>),
     Neighbor(NeighborKey, Option<Neighbor>),
     FloodMember(Option<FloodMember>),
+    RouterPort(PortId, Option<RouterPort>),
+    RouterAddress(RouterAddressKey, Option<RouterAddress>),
+    Route(RouteKey, Option<Route>),
+    NextHop(NextHopKey, Option<NextHop>),
+    Resolved(NeighborKey, Option<Resolved>),
     Learned(FdbKey, Option<LearnedEntry>),
     Learn(FdbKey, LearnedEntry),
     Count(PortId, Count),
@@ -62,11 +68,38 @@ impl Passage {
         self.action == Action::Deliver(self.interface)
     }
 
-    /// Whether members of a flood list were looked for.
+    /// Whether the frame itself, and not a router's question for its next hop, was flooded.
     pub(super) fn is_flooded(&self) -> bool {
-        self.lookups
+        let (bridge, _) = self.parts();
+        bridge
             .iter()
             .any(|lookup| matches!(lookup, Lookup::FloodMember(_)))
+    }
+
+    /// What was looked up before the frame came to a router, and from there on.
+    pub(super) fn parts(&self) -> (&[Lookup], &[Lookup]) {
+        let is_router = |lookup: &Lookup| matches!(lookup, Lookup::RouterPort(..));
+        let first = self.lookups.iter().position(is_router);
+        self.lookups.split_at(first.unwrap_or(self.lookups.len()))
+    }
+
+    /// Why the packet was dropped, also if its frame went back to its sender to say so.
+    pub(super) fn refused(&self) -> Option<DropReason> {
+        if let Action::Drop { reason, .. } = self.action {
+            return Some(reason);
+        }
+        let (_, routers) = self.parts();
+        routers.iter().find_map(|lookup| match lookup {
+            Lookup::Count(_, Count::Drop(reason)) => Some(*reason),
+            _ => None,
+        })
+    }
+
+    /// Whether a router asked for its next hop just now.
+    pub(super) fn is_asked(&self) -> bool {
+        let (_, routers) = self.parts();
+        let mut lookups = routers.iter();
+        lookups.any(|lookup| matches!(lookup, Lookup::Network(..)))
     }
 
     /// The ports that got the frame or a copy, in order.
@@ -128,6 +161,49 @@ impl Tables for Recorder<'_> {
         let found = self.tables.flood_member(key);
         self.note(Lookup::FloodMember(found));
         found
+    }
+
+    fn router_port(&self, port: PortId) -> Option<RouterPort> {
+        let found = self.tables.router_port(port);
+        self.note(Lookup::RouterPort(port, found));
+        found
+    }
+
+    fn router_address(&self, key: &RouterAddressKey) -> Option<RouterAddress> {
+        let found = self.tables.router_address(key);
+        self.note(Lookup::RouterAddress(*key, found));
+        found
+    }
+
+    fn route(&self, key: &RouteKey) -> Option<Route> {
+        let found = self.tables.route(key);
+        self.note(Lookup::Route(*key, found));
+        found
+    }
+
+    fn next_hop(&self, key: &NextHopKey) -> Option<NextHop> {
+        let found = self.tables.next_hop(key);
+        self.note(Lookup::NextHop(*key, found));
+        found
+    }
+
+    fn resolved(&self, key: &NeighborKey) -> Option<Resolved> {
+        let found = Tables::resolved(self.tables, key);
+        self.note(Lookup::Resolved(*key, found));
+        found
+    }
+
+    // What routers note about neighbors and spend on errors is no decision about the packet.
+    fn resolve(&self, key: &NeighborKey, resolved: &Resolved) {
+        self.tables.resolve(key, resolved);
+    }
+
+    fn budget(&self, key: &BudgetKey) -> Option<Budget> {
+        self.tables.budget(key)
+    }
+
+    fn spend(&self, key: &BudgetKey, budget: &Budget) {
+        self.tables.spend(key, budget);
     }
 
     fn learned(&self, key: &FdbKey) -> Option<LearnedEntry> {

@@ -21,8 +21,12 @@ impl fmt::Display for Trace {
         let column = self.column();
         let mut stage = None;
         for (number, step) in (1..).zip(&self.steps) {
-            if stage.replace(step.stage) != Some(step.stage) {
-                writeln!(f, "{}", step.stage)?;
+            let heading = (step.stage, &step.router);
+            if stage.replace(heading) != Some(heading) {
+                match &step.router {
+                    Some(router) => writeln!(f, "{} {router}", step.stage)?,
+                    None => writeln!(f, "{}", step.stage)?,
+                }
             }
             match &step.origin {
                 Some(origin) => {
@@ -42,9 +46,15 @@ fn verdict(f: &mut fmt::Formatter<'_>, verdict: &Outcome, column: usize) -> fmt:
         Outcome::Delivered {
             origin: Some(origin),
             ..
-        } => writeln!(f, "{line:<width$}  {origin}", width = column + 6),
+        }
+        | Outcome::Answered { origin, .. } => {
+            writeln!(f, "{line:<width$}  {origin}", width = column + 6)
+        }
         Outcome::Dropped(refusal) | Outcome::NotSent(refusal) => {
             writeln!(f, "{line}\n      {}", refusal.meaning)?;
+            if let Some(told) = &refusal.told {
+                writeln!(f, "      {told}")?;
+            }
             match &refusal.hint {
                 Some(hint) => writeln!(f, "      hint: {hint}"),
                 None => Ok(()),

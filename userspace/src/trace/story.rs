@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use datapath::Action;
-use maps_schema::map::{EgressPort, IngressPort, LearnedEntry, Neighbor, NeighborKey, Network};
-use maps_schema::{IfIndex, Ip, Mac, PortId, Vni};
+use maps_schema::map::{
+    EgressPort, IngressPort, LearnedEntry, Neighbor, NeighborKey, Network, RouteKey,
+};
+use maps_schema::{IfIndex, Ip, Mac, PortId, RouterId, Vni};
 
 use super::outcome::listed;
 use super::packet::Station;
@@ -26,7 +28,7 @@ pub(super) struct Story<'a> {
 impl Story<'_> {
     /// A step for each thing that was looked up.
     pub(super) fn lookups(&self) -> Vec<Step> {
-        let lookups = &self.passage.lookups;
+        let (lookups, _) = self.passage.parts();
         let mut steps = Vec::new();
         for (idx, lookup) in lookups.iter().enumerate() {
             // The bridge looks at the network's row before and after the learned addresses.
@@ -44,6 +46,16 @@ impl Story<'_> {
             }
         }
         steps
+    }
+
+    /// Where the last router's port leads.
+    pub(super) fn ends(&self) -> Vec<Step> {
+        let (_, lookups) = self.passage.parts();
+        let ends = lookups.iter().filter_map(|lookup| match *lookup {
+            Lookup::EgressPort(port, found) => self.egress_port(port, found),
+            _ => None,
+        });
+        ends.collect()
     }
 
     /// What the datapath did in the end.
@@ -70,6 +82,12 @@ impl Story<'_> {
             Lookup::IngressPort(found) => self.ingress_port(found),
             Lookup::Neighbor(key, found) => self.neighbor(&key, found),
             Lookup::Fdb(key, found) => match found {
+                Some(entry) if entry.router != RouterId::NONE => {
+                    let port = self.plan.names.port(entry.port);
+                    let router = self.plan.names.router(entry.router);
+                    let text = format!("{} is router {router}, at {port}", key.mac);
+                    self.at_port(entry.port, text)
+                }
                 Some(entry) => {
                     let port = self.plan.names.port(entry.port);
                     self.at_port(entry.port, format!("{} is at {port}", key.mac))
@@ -83,6 +101,12 @@ impl Story<'_> {
                 let text = format!("it is noted that {} is behind {port}", key.mac);
                 self.at_port(entry.port, text)
             }
+            // What routers look up is told router by router.
+            Lookup::RouterPort(..)
+            | Lookup::RouterAddress(..)
+            | Lookup::Route(..)
+            | Lookup::NextHop(..)
+            | Lookup::Resolved(..) => return None,
             Lookup::EgressPort(port, found) => return self.egress_port(port, found),
             // Who got a copy is told together, and what is counted is what was told.
             Lookup::FloodMember(_) | Lookup::Count(..) => return None,
@@ -109,6 +133,15 @@ impl Story<'_> {
             ""
         };
         match found {
+            Some(neighbor) if neighbor.flags & Neighbor::ROUTER != 0 => {
+                let port = self.plan.names.port(neighbor.port);
+                let router = port.split('/').next().unwrap_or_default();
+                let text = format!(
+                    "{check}{} is an address of router {router}, at {port}, {}",
+                    key.ip, neighbor.mac
+                );
+                self.at_port(neighbor.port, text)
+            }
             Some(neighbor) => {
                 let port = self.plan.names.port(neighbor.port);
                 let text = format!("{check}{} belongs to {port}, {}", key.ip, neighbor.mac);
@@ -189,6 +222,7 @@ impl Story<'_> {
     fn step(&self, text: String) -> Step {
         Step {
             stage: self.stage,
+            router: None,
             text,
             origin: None,
         }
@@ -203,8 +237,17 @@ impl Story<'_> {
     }
 }
 
+/// Whether a route's destinations include the one that is looked up.
+pub(super) fn covers(route: &RouteKey, lookup: &RouteKey) -> bool {
+    let bits = route.prefix_len.saturating_sub(RouteKey::FIXED_BITS);
+    let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+    let value = |ip: Ip| u128::from_be_bytes(ip.octets()) & mask;
+    (route.router, route.family) == (lookup.router, lookup.family)
+        && value(route.ip) == value(lookup.ip)
+}
+
 /// A number with its noun.
-fn counted(number: u32, noun: &str) -> String {
+pub(super) fn counted(number: u32, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),

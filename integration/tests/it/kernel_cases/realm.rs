@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use aya::Pod;
 use aya::maps::{HashMap, Map, MapData};
 use aya::programs::SchedClassifier;
 use bowline::instance::Instance;
@@ -13,11 +14,14 @@ use bowline::kernel::datapath::{Datapath, remove_all};
 use bowline::kernel::object::Object;
 use bowline::plan::Plan;
 use bowline::topology::PortName;
-use integration::case::{Case, Counters, Step};
+use integration::case::{Case, Counters, Outcome, Step};
 use integration::lab::{Namespace, PacketSocket, veth};
-use maps_schema::map::{FdbKey, LEARNED, LearnedEntry, MapName};
+use maps_schema::map::{
+    Budget, BudgetKey, ERROR_BUDGETS, FdbKey, LEARNED, LearnedEntry, MapName, NeighborKey,
+    RESOLVED, Resolved,
+};
 use maps_schema::plain::bytes_of;
-use maps_schema::{IfIndex, PortId};
+use maps_schema::{IfIndex, Ip, PortId};
 
 /// A case's topology in the kernel.
 pub(crate) struct Realm<'a> {
@@ -125,21 +129,40 @@ impl<'a> Realm<'a> {
         }
     }
 
-    /// Lets time pass for what was learned. The kernel's clock cannot be moved, so the entries are.
+    /// Lets time pass for what was learned and asked for. The kernel's clock cannot be moved, so the
+    /// entries are.
     fn age(&self, time: Duration) {
-        let path = self.instance.0.pin_dir().join("maps").join(LEARNED);
-        let map = Map::LruHashMap(MapData::from_pin(path).unwrap());
-        let mut map: HashMap<_, FdbKey, LearnedEntry> = HashMap::try_from(map).unwrap();
-        let entries: Vec<_> = map.iter().map(Result::unwrap).collect();
-        for (key, mut entry) in entries {
-            let passed = u64::try_from(time.as_nanos()).unwrap();
+        let passed = u64::try_from(time.as_nanos()).unwrap();
+        self.rewrite(LEARNED, |_: &FdbKey, entry: &mut LearnedEntry| {
             entry.seen_ns = entry.seen_ns.saturating_sub(passed);
-            map.insert(key, entry, 0).unwrap();
+        });
+        self.rewrite(RESOLVED, |_: &NeighborKey, entry: &mut Resolved| {
+            entry.time_ns = entry.time_ns.saturating_sub(passed);
+        });
+        self.rewrite(ERROR_BUDGETS, |_: &BudgetKey, entry: &mut Budget| {
+            entry.time_ns = entry.time_ns.saturating_sub(passed);
+        });
+    }
+
+    /// Changes every row of a map that the datapath fills.
+    fn rewrite<K: Pod, V: Pod>(&self, symbol: &str, change: impl Fn(&K, &mut V)) {
+        let path = self.instance.0.pin_dir().join("maps").join(symbol);
+        let map = Map::LruHashMap(MapData::from_pin(path).unwrap());
+        let mut map: HashMap<_, K, V> = HashMap::try_from(map).unwrap();
+        let rows: Vec<_> = map.iter().map(Result::unwrap).collect();
+        for (key, mut row) in rows {
+            change(&key, &mut row);
+            map.insert(key, row, 0).unwrap();
         }
     }
 
     pub(crate) fn counters(&self) -> Counters {
         self.datapath.lock().unwrap().counters().unwrap()
+    }
+
+    pub(crate) fn resolved(&self) -> BTreeMap<(u32, Ip), (String, PortId, u32)> {
+        let resolved = self.datapath.lock().unwrap().resolved().unwrap();
+        Outcome::neighbors(&resolved)
     }
 
     pub(crate) fn learned(&self) -> BTreeMap<(u32, String), PortId> {

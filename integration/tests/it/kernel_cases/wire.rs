@@ -53,6 +53,7 @@ impl Runner for Wire {
             wire,
             counted: Outcome::moved(&before, &realm.counters()),
             learned: realm.learned(),
+            resolved: realm.resolved(),
             arrived: Some(arrived),
         }
     }

@@ -14,7 +14,7 @@ use bowline::kernel::object::Object;
 use bowline::link::Link;
 use maps_schema::map::{FdbEntry, FdbKey, IngressPort, MapName, PortCounters};
 use maps_schema::plain::bytes_of;
-use maps_schema::{IfIndex, Mac, PortId, Vni};
+use maps_schema::{IfIndex, Mac, PortId, RouterId, Vni};
 
 use super::{Owned, Space, block_on, create, eventually, is_root, wanted};
 
@@ -203,8 +203,12 @@ fn rows_are_written_read_and_removed() {
     let widths: &[(MapName, usize, usize)] = &[
         (MapName::Counters, 4, 0),
         (MapName::Ports, 4, 4),
+        (MapName::RouterPorts, 4, 52),
+        (MapName::RouterAddresses, 20, 4),
+        (MapName::NextHops, 8, 20),
+        (MapName::Routes, 28, 32),
         (MapName::Neighbors, 20, 12),
-        (MapName::Fdb, 12, 4),
+        (MapName::Fdb, 12, 8),
         (MapName::Flood, 8, 4),
         (MapName::Networks, 4, 24),
         (MapName::Interfaces, 4, 16),
@@ -212,20 +216,31 @@ fn rows_are_written_read_and_removed() {
     assert_eq!(widths.len(), MapName::ALL.len());
     for &(map, key_len, value_len) in widths {
         let mut expected = BTreeMap::new();
+        let key = |n: u8| {
+            let mut key = vec![n; key_len];
+            if map == MapName::Routes {
+                // The length of the prefix in bits comes first: the whole rest of the key.
+                key[..4].copy_from_slice(&192_u32.to_ne_bytes());
+            }
+            key
+        };
         for n in 1..=3_u8 {
-            let (key, value) = (vec![n; key_len], vec![n; value_len]);
+            let (key, value) = (key(n), vec![n; value_len]);
             datapath.write(map, &key, &value).unwrap();
             datapath.write(map, &key, &value).unwrap();
             expected.insert(key, value);
         }
         assert_eq!(datapath.rows(map).unwrap(), expected, "{map:?}");
         assert!(datapath.write(map, &[0], &vec![0; value_len]).is_err());
-        datapath.remove(map, &vec![2; key_len]).unwrap();
-        datapath.remove(map, &vec![2; key_len]).unwrap();
-        expected.remove(&vec![2; key_len]);
+        datapath.remove(map, &key(2)).unwrap();
+        datapath.remove(map, &key(2)).unwrap();
+        expected.remove(&key(2));
         assert_eq!(datapath.rows(map).unwrap(), expected, "{map:?}");
     }
-    let entry = FdbEntry { port: PortId(5) };
+    let entry = FdbEntry {
+        port: PortId(5),
+        router: RouterId::NONE,
+    };
     let key = FdbKey::new(Vni::new(7).unwrap(), Mac::new([2, 0, 0, 0, 0, 1]));
     datapath
         .write(MapName::Fdb, bytes_of(&key), bytes_of(&entry))

@@ -19,7 +19,7 @@ workloads:
 ";
 
 /// Puts a bridge into a workload, with the workload's port and `stations` behind it.
-fn nest(workload: &Namespace, stations: &[(&Namespace, &str)]) {
+pub(crate) fn nest(workload: &Namespace, stations: &[(&Namespace, &str)]) {
     workload.ip(&["link", "add", "br0", "type", "bridge"]);
     workload.ip(&["link", "set", "br0", "up"]);
     workload.ip(&["link", "set", "eth0", "master", "br0"]);

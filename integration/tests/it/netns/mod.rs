@@ -6,7 +6,9 @@ mod guarding;
 mod learning;
 mod lifecycle;
 mod mounts;
+mod reference;
 mod refusal;
+mod routing;
 mod source;
 mod tracing;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use datapath::memory::{MemoryFrame, MemoryTables};
-use datapath::{Action, port_ingress};
+use datapath::Action;
+use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
 use maps_schema::map::{FdbKey, FloodKey, LearnedEntry};
 use maps_schema::plain::bytes_of;
 use maps_schema::{DropReason, Mac, PortId};

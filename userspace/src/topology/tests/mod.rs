@@ -1,7 +1,10 @@
 //! Consistent files and inconsistent ones.
 
 mod address;
+mod gateway;
 mod network;
+mod router;
+mod router_route;
 mod source;
 mod workload;
 

@@ -130,6 +130,63 @@ workloads.idle.container must be a text
 }
 
 #[test]
+fn mistakes_of_form_do_not_hide_inconsistencies_of_routers() {
+    let text = below_head(
+        "\
+networks: { front: 10.1.0.0/24, back: 10.2.0.0/24 }
+routers:
+  core:
+    ports: { front: 10.1.O.1, back: 10.2.0.1, up: { peer: edge, addresses: 192.0.2.1 }, to: { pier: edge } }
+    routes:
+      - { to: 10.9.0.0/16, via: 10.1.0.9 }
+      - { to: 10.8.0.0/16, via: [10.2.0.1, {}] }
+      - { to: 10.8.0.0/16, via: side }
+  edge:
+    ports: { down: { peer: core, addresses: [192.0.2.2/30, 'fd00::2/64'] }, back: 10.2.0.1 }
+  lone: { ports: { a: { peer: core, addresses: 192.0.2.9/30 }, b: { peer: gone, addresses: 192.0.2.13/30 } } }
+workloads:
+  w: { ports: [{ network: front, addresses: 10.1.0.5, gateway: 10.1.0.1 }, { network: back, addresses: 10.2.0.5, gateway: sore }] }
+",
+    );
+    let problems = compile_drafts([draft("test.yaml", &text)]).unwrap_err();
+    // Nothing is said about what may follow from a mistake of form alone: the next hop in network
+    // front, the port that leads back to router lone, the gateways.
+    assert_eq!(
+        listing(&problems),
+        "\
+routers.core.ports.front must be an address such as 10.1.0.10 or fd00:1::10
+  6:21 this is the text \"10.1.O.1\"
+address 192.0.2.1 of port core/up has no prefix length
+  6:76 a link has no other subnet than this
+  help: write it with the length, such as 192.0.2.1/31
+routers.core.ports.to has no `addresses`
+  6:93 `addresses` is missing here
+  help: give the port an address, for example `addresses: 10.1.0.1`
+unknown key `pier` in routers.core.ports.to
+  6:95 this key is not known
+  help: did you mean `peer`?
+the next hop 10.2.0.1 of router core is its own address
+  9:34 this next hop
+  6:37 the router's address
+  help: the next hop is another station
+routers.core.routes[1].via[1] must be an address, the name of a port, `blackhole` or `reject`
+  9:44 this is a map
+the route to 10.8.0.0/16 of router core is given twice with metric 0
+  10:15 given again here
+  9:15 first given here
+  help: write equal next hops as one route, `via: [a, b]`, or give one of the two another metric
+address 10.2.0.1 in network back belongs to both port core/back and port edge/back
+  12:83 port edge/back has it too
+  6:37 port core/back has it
+  help: give each port an address of its own
+port lone/b leads to router gone, which does not exist
+  13:75 no router has this name
+  help: known routers: core, edge
+"
+    );
+}
+
+#[test]
 fn an_unreadable_file_does_not_make_others_wrong() {
     let broken = draft("net.yaml", "version: 1\nname: net\nnetworks: { front: [\n");
     let web = draft(

@@ -5,6 +5,8 @@ mod flooded;
 mod live;
 mod nowhere;
 mod property;
+mod routed;
+mod unrouted;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -110,7 +112,7 @@ fn names_that_are_not_there() {
     ] {
         assert_eq!(
             refused(text),
-            format!("there is no workload or port {similar}")
+            format!("there is no workload, router or port {similar}")
         );
     }
     assert_eq!(

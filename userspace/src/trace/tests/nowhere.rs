@@ -82,7 +82,7 @@ workload
    2. db/eth0 leads to 10.2.0.0/24 only        shop.yaml:14:17
 verdict: not sent: no_route
       10.1.0.10 is in no subnet of db, and no route of it leads there.
-      hint: web/eth0 is on network front, and networks are isolated from one another: give both workloads a port on the same one
+      hint: web/eth0 is on network front, and no router joins back and front: add one with a port on each, `routers: { core: { ports: { ... } } }`
 ",
     );
 }
@@ -126,7 +126,7 @@ question
    9. flooded to bare/eth0, both/eth1, gw/eth0, six/eth0
 verdict: not sent: unanswered
       No port of network front was given 10.1.0.20, so nobody answers.
-      hint: far/eth0 has it, but on network twin, and networks are isolated from one another
+      hint: far/eth0 has it, but on network twin: give the networks subnets that are apart, and a router with a port on each
 ",
     );
 }

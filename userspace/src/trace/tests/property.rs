@@ -1,8 +1,8 @@
 //! The trace says what the datapath does, whatever the topology.
 
-use datapath::memory::MemoryFrame;
+use datapath::memory::{MemoryFrame, parse, port_ingress};
 use datapath::pipeline::walk;
-use datapath::{Action, Verdict, port_ingress};
+use datapath::{Action, Verdict};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -61,7 +61,8 @@ fn datapath_says(plan: &Plan, from: &Port, to: &Port, source: IpAddr, ip: IpAddr
     let (source, to) = (station(from.mac, source), station(to.mac, ip));
     let wire = packet(source, to, Protocol::Udp, 7).unwrap();
     let mut frame = MemoryFrame::from_wire(&wire);
-    let verdict = walk(&frame, &tables, row);
+    let parsed = parse(&frame).unwrap();
+    let verdict = walk(&tables, row, &parsed).unwrap_or_else(Verdict::Drop);
     let action = port_ingress(&mut frame, &tables, interface);
     let port_of = |interface| {
         let mut rows = tables.ports.iter();
@@ -72,6 +73,7 @@ fn datapath_says(plan: &Plan, from: &Port, to: &Port, source: IpAddr, ip: IpAddr
         (_, Action::Drop { reason, .. }) => Outcome::Dropped(Refusal {
             reason: reason.name(),
             meaning: reason.meaning().to_owned(),
+            told: None,
             hint: None,
         }),
         (Verdict::Deliver(id), Action::Deliver(interface)) => {
@@ -79,6 +81,7 @@ fn datapath_says(plan: &Plan, from: &Port, to: &Port, source: IpAddr, ip: IpAddr
             Outcome::Delivered {
                 port: plan.names.port(id),
                 next_hop: false,
+                ttl: None,
                 origin: None,
             }
         }
@@ -97,6 +100,7 @@ fn bare(outcome: Outcome) -> Outcome {
         Outcome::Delivered { port, next_hop, .. } => Outcome::Delivered {
             port,
             next_hop,
+            ttl: None,
             origin: None,
         },
         Outcome::Dropped(refusal) => Outcome::Dropped(Refusal {

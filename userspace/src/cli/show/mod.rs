@@ -1,9 +1,11 @@
 //! `bowline show`: what is loaded, and how the kernel holds it.
 
+mod routing;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use maps_schema::PortId;
 use maps_schema::map::LearnedEntry;
@@ -19,11 +21,17 @@ use crate::topology::{Port, PortName, UnknownUnicast};
 
 /// Show what is loaded and how the kernel holds it
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  sudo bowline show\n  sudo bowline show ports -o json")]
+#[command(
+    after_help = "Examples:\n  sudo bowline show\n  sudo bowline show ports -o json\n  \
+    sudo bowline show routes core"
+)]
 pub(super) struct Show {
     /// Only this part
     #[arg(value_enum, value_name = "PART")]
     part: Option<Part>,
+    /// With `routers` and `routes`: only those of this router
+    #[arg(value_name = "ROUTER", requires = "part")]
+    router: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -34,6 +42,12 @@ enum Part {
     Networks,
     /// Where workloads plug in
     Ports,
+    /// Where virtual routers plug in
+    Routers,
+    /// The routes of virtual routers
+    Routes,
+    /// Whom virtual routers can reach directly, declared or asked for
+    Neighbors,
     /// MAC addresses that were learned
     Learned,
 }
@@ -46,6 +60,12 @@ struct Shown {
     networks: Option<Vec<Network>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ports: Option<Vec<PortState>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routers: Option<Vec<routing::RouterState>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routes: Option<Vec<routing::RouteState>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    neighbors: Option<Vec<routing::NeighborState>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     learned: Option<Vec<Learned>>,
 }
@@ -90,6 +110,10 @@ struct Learned {
 
 impl Show {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
+        let router = self.router.as_deref();
+        if router.is_some() && !matches!(self.part, Some(Part::Routers | Part::Routes)) {
+            bail!("only `routers` and `routes` are those of one router");
+        }
         let instance = global.instance()?;
         let outlook = Host::new(&instance)?.look(None).await?;
         let wants = |part| self.part.is_none_or(|wanted| wanted == part);
@@ -103,12 +127,23 @@ impl Show {
         if wants(Part::Ports) {
             shown.ports = Some(ports(&outlook));
         }
+        if wants(Part::Routers) {
+            shown.routers = Some(routing::routers(&outlook.topology, router)?);
+        }
+        // There may be a million routes: they are shown when they are asked for.
+        if self.part == Some(Part::Routes) {
+            shown.routes = Some(routing::routes(&outlook.topology, router)?);
+        }
+        if self.part == Some(Part::Neighbors) {
+            let datapath = Datapath::open(&instance)?;
+            shown.neighbors = Some(routing::neighbors(&outlook, datapath.as_ref())?);
+        }
         if wants(Part::Learned) {
             let datapath = Datapath::open(&instance)?;
             shown.learned = Some(datapath.map_or(Ok(Vec::new()), |it| learned(&it, &outlook))?);
         }
         match global.output {
-            Format::Table => print(&shown)?,
+            Format::Table => print(&shown, self.part)?,
             format => output::print_value(format, &shown)?,
         }
         Ok(ExitCode::SUCCESS)
@@ -221,7 +256,7 @@ fn learned(datapath: &Datapath, outlook: &Outlook) -> Result<Vec<Learned>> {
         .collect())
 }
 
-fn print(shown: &Shown) -> Result<()> {
+fn print(shown: &Shown, part: Option<Part>) -> Result<()> {
     let mut first = true;
     let mut section = |header: &[&str], rows: &[Vec<String>]| -> Result<()> {
         if !std::mem::take(&mut first) {
@@ -254,6 +289,18 @@ fn print(shown: &Shown) -> Result<()> {
                 output::print_line(format!("{DIM}{}: {reason}{RESET}", port.name))?;
             }
         }
+    }
+    // Who asks for routers sees the header, at least.
+    let is_asked = part == Some(Part::Routers);
+    let routers = shown.routers.as_ref();
+    if let Some(routers) = routers.filter(|routers| is_asked || !routers.is_empty()) {
+        section(routing::ROUTERS, &routing::router_rows(routers))?;
+    }
+    if let Some(routes) = &shown.routes {
+        section(routing::ROUTES, &routing::route_rows(routes))?;
+    }
+    if let Some(neighbors) = &shown.neighbors {
+        section(routing::NEIGHBORS, &routing::neighbor_rows(neighbors))?;
     }
     if let Some(learned) = shown.learned.as_ref().filter(|learned| !learned.is_empty()) {
         let rows: Vec<_> = learned

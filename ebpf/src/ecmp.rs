@@ -1,0 +1,37 @@
+//! Which of several equal next hops a packet takes.
+
+use maps_schema::Ip;
+
+use crate::parse::{Fragment, Packet};
+
+/// A hash of the packet's flow. Both directions of a conversation have the same one, so that they take
+/// the same way where the topology offers it to both; and so have all fragments of a packet, because
+/// only the first one has ports.
+#[inline(always)]
+pub fn flow_hash(packet: &Packet) -> u32 {
+    let (source, destination) = (fold(packet.ip_source), fold(packet.ip_destination));
+    let ports = match packet.fragment {
+        Fragment::Whole => {
+            let (source, destination) = (packet.transport.source, packet.transport.destination);
+            mix(u32::from(source)) ^ mix(u32::from(destination))
+        }
+        Fragment::First | Fragment::Later => 0,
+    };
+    mix((source ^ destination)
+        .wrapping_add(ports)
+        .wrapping_add(u32::from(packet.protocol)))
+}
+
+#[inline(always)]
+fn fold(ip: Ip) -> u32 {
+    let [a, b, c, d] = ip.words();
+    mix(mix(mix(mix(a) ^ b) ^ c) ^ d)
+}
+
+/// The finalizer of MurmurHash3 with 32 bits: every bit of the result depends on every bit given.
+#[inline(always)]
+const fn mix(word: u32) -> u32 {
+    let word = (word ^ (word >> 16)).wrapping_mul(0x85eb_ca6b);
+    let word = (word ^ (word >> 13)).wrapping_mul(0xc2b2_ae35);
+    word ^ (word >> 16)
+}

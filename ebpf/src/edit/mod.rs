@@ -1,0 +1,23 @@
+//! The only writer of a frame's bytes. What to write was decided before, as values; nothing is
+//! written to a frame that is dropped and tells nobody.
+
+pub mod forward;
+pub mod icmp;
+pub mod resolution;
+
+use maps_schema::Mac;
+
+use crate::frame::{Frame, Refused};
+use crate::parse::ethernet;
+
+/// Where the packet begins in the frame.
+const L3: u32 = ethernet::HEADER_LEN as u32;
+/// Time to live, or hop limit, of the packets that routers make (RFC 1700).
+const TTL: u8 = 64;
+
+/// Writes the two MAC addresses of the Ethernet header.
+#[inline(always)]
+fn write_macs<F: Frame>(frame: &mut F, destination: Mac, source: Mac) -> Result<(), Refused> {
+    let ([d0, d1, d2], [s0, s1, s2]) = (destination.words(), source.words());
+    frame.store(0, &[d0, d1, d2, s0, s1, s2])
+}

@@ -1,0 +1,170 @@
+//! What routers make of a frame, made here from the RFCs and without any of the datapath's code.
+
+use std::net::IpAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use maps_schema::Mac;
+use serde::Deserialize;
+
+use crate::cast::Cast;
+use crate::checksum;
+use crate::frame::solicited_node;
+
+/// Length of the Ethernet header, with one tag or without.
+fn ethernet_len(wire: &[u8]) -> usize {
+    if wire[12..14] == [0x81, 0] { 18 } else { 14 }
+}
+
+/// The frame leaves the last router.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Forward {
+    /// The port that it goes to.
+    pub(super) to: String,
+    /// The last router's port.
+    by: String,
+    /// How many routers it has passed.
+    #[serde(default = "one")]
+    hops: u8,
+    /// The station that it is for, where that is not the port's own.
+    station: Option<String>,
+}
+
+const fn one() -> u8 {
+    1
+}
+
+impl Forward {
+    pub(super) fn bytes(&self, cast: &Cast, wire: &[u8], port: Mac) -> Result<Vec<u8>> {
+        let to = match &self.station {
+            Some(station) => cast.mac(station)?,
+            None => port,
+        };
+        let mut wire = wire.to_vec();
+        wire[..6].copy_from_slice(&to.octets());
+        wire[6..12].copy_from_slice(&cast.mac(&self.by)?.octets());
+        let start = ethernet_len(&wire);
+        let packet = &mut wire[start..];
+        if packet[0] >> 4 == 6 {
+            packet[7] -= self.hops;
+            return Ok(wire);
+        }
+        packet[8] -= self.hops;
+        let len = usize::from(packet[0] & 0xf) * 4;
+        let header = &mut packet[..len];
+        header[10..12].fill(0);
+        let sum = checksum::of(header);
+        header[10..12].copy_from_slice(&sum.to_be_bytes());
+        Ok(wire)
+    }
+}
+
+/// An ICMP or ICMPv6 error goes back (RFC 792, RFC 4443).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Error {
+    /// Why the frame was dropped.
+    pub(super) drop: String,
+    /// The router's port that says so.
+    by: String,
+    /// Type and code.
+    icmp: (u8, u8),
+    /// The MTU that it names.
+    #[serde(default)]
+    mtu: u32,
+}
+
+impl Error {
+    pub(super) fn bytes(&self, cast: &Cast, wire: &[u8]) -> Result<Vec<u8>> {
+        let (ethernet, packet) = wire.split_at(ethernet_len(wire));
+        let mut answer = [&ethernet[6..12], &ethernet[..6], &ethernet[12..]].concat();
+        let (kind, code) = self.icmp;
+        let message = |quoted: &[u8]| {
+            let start = [kind, code, 0, 0];
+            [&start, &self.mtu.to_be_bytes() as &[u8], quoted].concat()
+        };
+        match ethernet[ethernet.len() - 2..] {
+            [8, 0] => {
+                let packet = trim(packet, 0, [2, 3]);
+                let from = cast.v4(&self.by)?.octets();
+                let mut message = message(&packet[..packet.len().min(576 - 28)]);
+                let sum = checksum::of(&message);
+                message[2..4].copy_from_slice(&sum.to_be_bytes());
+                let [high, low] = u16::try_from(20 + message.len())?.to_be_bytes();
+                let fixed = [0x45, 0xc0, high, low, 0, 0, 0x40, 0, 64, 1, 0, 0];
+                let mut header = [&fixed, &from as &[u8], &packet[12..16]].concat();
+                let sum = checksum::of(&header);
+                header[10..12].copy_from_slice(&sum.to_be_bytes());
+                answer.extend([header, message].concat());
+            }
+            [0x86, 0xdd] => {
+                let packet = trim(packet, 40, [4, 5]);
+                let from = cast.v6(&self.by)?;
+                let to: [u8; 16] = packet[8..24].try_into()?;
+                let message = message(&packet[..packet.len().min(1280 - 48)]);
+                answer.extend(icmpv6(64, from.into(), IpAddr::from(to), message)?);
+            }
+            _ => bail!("no router complains about such a frame"),
+        }
+        Ok(answer)
+    }
+}
+
+/// The packet without what pads its frame. Its length is in the bytes `at`, and counts what follows
+/// `header`.
+fn trim(packet: &[u8], header: usize, at: [usize; 2]) -> &[u8] {
+    let [high, low] = at.map(|at| packet[at]);
+    let len = header + usize::from(u16::from_be_bytes([high, low]));
+    &packet[..len.min(packet.len())]
+}
+
+/// The router asks for a neighbor (RFC 826, RFC 4861).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ask {
+    /// The router's port that asks.
+    by: String,
+    /// The address that is asked for.
+    #[serde(rename = "for")]
+    target: IpAddr,
+    /// The ports that are asked.
+    pub(super) of: Vec<String>,
+}
+
+impl Ask {
+    pub(super) fn bytes(&self, cast: &Cast) -> Result<Vec<u8>> {
+        let mac = cast.mac(&self.by)?.octets();
+        ensure!(!self.of.is_empty(), "nobody is asked");
+        match self.target {
+            IpAddr::V4(target) => {
+                let from = cast.v4(&self.by)?.octets();
+                let fixed = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+                let ethernet = [&[0xff; 6], &mac as &[u8], &fixed].concat();
+                let pair = [&mac as &[u8], &from, &[0; 6], &target.octets()].concat();
+                Ok([ethernet, pair].concat())
+            }
+            IpAddr::V6(target) => {
+                let group = solicited_node(target);
+                let to = crate::frame::group_mac(group.into()).context("a group")?;
+                let from = cast.v6(&self.by)?;
+                let fixed = [135, 0, 0, 0, 0, 0, 0, 0];
+                let option = [&[1, 1], &mac as &[u8]].concat();
+                let message = [&fixed, &target.octets() as &[u8], &option].concat();
+                let packet = icmpv6(255, from.into(), group.into(), message)?;
+                let ethernet = [&to.octets() as &[u8], &mac, &[0x86, 0xdd]].concat();
+                Ok([ethernet, packet].concat())
+            }
+        }
+    }
+}
+
+/// An IPv6 packet with an ICMPv6 message, whose checksum is put in.
+fn icmpv6(hop_limit: u8, from: IpAddr, to: IpAddr, mut message: Vec<u8>) -> Result<Vec<u8>> {
+    let pseudo = checksum::pseudo_header(from, to, 58, message.len());
+    let sum = checksum::of(&[pseudo.clone(), message.clone()].concat());
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    let [high, low] = u16::try_from(message.len())?.to_be_bytes();
+    let header = [0x60, 0, 0, 0, high, low, 58, hop_limit];
+    // The pseudo-header begins with the two addresses.
+    Ok([&header, &pseudo[..32], &message].concat())
+}

@@ -1,0 +1,192 @@
+//! The rows of virtual routers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use maps_schema::map::{
+    BUCKETS_MAX, FdbEntry, FdbKey, MapName, Neighbor, NeighborKey, NextHop, NextHopKey, Route,
+    RouteKey, RouterAddress, RouterAddressKey, RouterPort,
+};
+use maps_schema::plain::bytes_of;
+use maps_schema::{Ip, NextHopList, PortId};
+
+use super::Tables;
+use super::rows::add;
+use crate::fnv::fnv1a_64;
+use crate::link::link_local;
+use crate::topology::{self, RouteTarget, Router, Topology};
+
+/// Adds the rows of every router. They are the same on every host.
+pub(super) fn add_routers(tables: &mut Tables, topology: &Topology) {
+    let mut lists = Lists::default();
+    for router in topology.routers.values() {
+        for port in router.ports.values() {
+            add_port(tables, topology, router, port);
+        }
+        for route in &router.routes {
+            let row = route_row(tables, &mut lists, router, &route.target);
+            add(tables, MapName::Routes, &route_key(router, route.to), &row);
+        }
+    }
+}
+
+/// The key of a router's route to a destination.
+pub(crate) fn route_key(router: &Router, to: IpNet) -> RouteKey {
+    let mapped = if to.addr().is_ipv4() {
+        RouteKey::MAPPED_BITS
+    } else {
+        0
+    };
+    RouteKey::new(
+        router.id,
+        Ip::from(to.network()),
+        mapped + u32::from(to.prefix_len()),
+    )
+}
+
+fn add_port(
+    tables: &mut Tables,
+    topology: &Topology,
+    router: &Router,
+    port: &topology::RouterPort,
+) {
+    let Some(network) = topology.networks.get(&port.network) else {
+        return;
+    };
+    let vni = network.vni;
+    let first = |is_wanted: fn(&IpAddr) -> bool| {
+        let mut addresses = port.addresses.iter().map(IpNet::addr);
+        addresses.find(is_wanted).map(Ip::from)
+    };
+    let row = RouterPort {
+        router: router.id,
+        vni,
+        mtu: port.mtu,
+        ipv6: first(IpAddr::is_ipv6).unwrap_or(Ip::UNSPECIFIED_V6),
+        ipv4: first(IpAddr::is_ipv4).unwrap_or(Ip::UNSPECIFIED_V4),
+        mac: port.mac,
+        reserved: 0,
+    };
+    add(tables, MapName::RouterPorts, &port.id, &row);
+    let entry = FdbEntry {
+        port: port.id,
+        router: router.id,
+    };
+    add(tables, MapName::Fdb, &FdbKey::new(vni, port.mac), &entry);
+    for ip in port
+        .addresses
+        .iter()
+        .map(|address| Ip::from(address.addr()))
+    {
+        let key = RouterAddressKey {
+            router: router.id,
+            ip,
+        };
+        add(
+            tables,
+            MapName::RouterAddresses,
+            &key,
+            &RouterAddress { port: port.id },
+        );
+        add_neighbor(tables, NeighborKey { vni, ip }, port);
+    }
+    let ip = Ip::from(link_local(port.mac));
+    add_neighbor(tables, NeighborKey { vni, ip }, port);
+}
+
+fn add_neighbor(tables: &mut Tables, key: NeighborKey, port: &topology::RouterPort) {
+    let row = Neighbor {
+        port: port.id,
+        mac: port.mac,
+        flags: Neighbor::ROUTER,
+    };
+    add(tables, MapName::Neighbors, &key, &row);
+}
+
+fn route_row(
+    tables: &mut Tables,
+    lists: &mut Lists,
+    router: &Router,
+    target: &RouteTarget,
+) -> Route {
+    let dropped = |kind| Route {
+        kind,
+        buckets: 0,
+        next_hops: NextHopList(0),
+        port: PortId::NONE,
+        via: Ip::UNSPECIFIED_V6,
+    };
+    let hops = match target {
+        RouteTarget::Blackhole => return dropped(Route::BLACKHOLE),
+        RouteTarget::Reject => return dropped(Route::REJECT),
+        RouteTarget::Forward(hops) => hops.iter().filter_map(|hop| next_hop(router, hop)),
+    };
+    let hops: Vec<NextHop> = hops.collect();
+    match hops.as_slice() {
+        [] => dropped(Route::BLACKHOLE),
+        [NextHop { port, via }] => Route {
+            port: *port,
+            via: *via,
+            ..dropped(Route::FORWARD)
+        },
+        several => Route {
+            buckets: BUCKETS_MAX,
+            next_hops: lists.add(tables, several),
+            ..dropped(Route::FORWARD)
+        },
+    }
+}
+
+fn next_hop(router: &Router, hop: &topology::NextHop) -> Option<NextHop> {
+    let port = router.ports.get(&hop.port)?.id;
+    Some(NextHop {
+        port,
+        via: hop.via.map_or(Ip::UNSPECIFIED_V6, Ip::from),
+    })
+}
+
+/// The lists of next hops that were added so far, by what they consist of.
+#[derive(Default)]
+struct Lists {
+    ids: BTreeMap<Vec<u8>, NextHopList>,
+    taken: BTreeSet<NextHopList>,
+}
+
+impl Lists {
+    /// Adds a list of next hops, unless the same one is there, under an id that follows from its
+    /// content.
+    fn add(&mut self, tables: &mut Tables, hops: &[NextHop]) -> NextHopList {
+        let content = hops
+            .iter()
+            .flat_map(|hop| bytes_of(hop).to_vec())
+            .collect::<Vec<u8>>();
+        if let Some(&list) = self.ids.get(&content) {
+            return list;
+        }
+        let hash = fnv1a_64([content.as_slice()]);
+        let mut list = NextHopList((hash ^ (hash >> 32)) as u32);
+        while !self.taken.insert(list) {
+            list = NextHopList(list.0.wrapping_add(1));
+        }
+        for bucket in 0..BUCKETS_MAX {
+            if let Some(hop) = hops.iter().max_by_key(|hop| weight(bucket, hop)) {
+                add(tables, MapName::NextHops, &NextHopKey { list, bucket }, hop);
+            }
+        }
+        self.ids.insert(content, list);
+        list
+    }
+}
+
+/// Each bucket goes to the next hop that weighs most in it (rendezvous hashing): one that goes away
+/// moves its own buckets only, and one that comes takes its share from all.
+fn weight(bucket: u32, hop: &NextHop) -> (u64, NextHopOrder) {
+    let hash = fnv1a_64([bytes_of(&bucket), bytes_of(hop)]);
+    // The last bytes barely reach the upper bits of the hash; multiplying back spreads them.
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ (mixed >> 29), (hop.port, hop.via))
+}
+
+/// What decides between equal weights.
+type NextHopOrder = (PortId, Ip);

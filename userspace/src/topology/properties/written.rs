@@ -1,0 +1,151 @@
+//! The way back from a document to what it was read from.
+
+use serde_json::{Value, json};
+
+use crate::document::{Destination, Document, Gateway, Hop, Located, Port, Router};
+
+/// A document as the value that it was read from, in long form.
+pub(super) fn written(document: &Document) -> Value {
+    let networks = document.networks.iter().map(|(name, network)| {
+        let subnets: Vec<String> = network
+            .subnets
+            .iter()
+            .map(|s| s.value.to_string())
+            .collect();
+        let mut value = json!({ "subnets": subnets });
+        put(&mut value, "internal", network.internal.as_ref(), |on| {
+            json!(on)
+        });
+        put(&mut value, "vni", network.vni.as_ref(), |vni| json!(vni));
+        put(&mut value, "mtu", network.mtu.as_ref(), |mtu| json!(mtu));
+        put(&mut value, "ageing", network.ageing.as_ref(), |age| {
+            json!(age.as_secs())
+        });
+        (name.clone(), value)
+    });
+    let workloads = document.workloads.iter().map(|(name, workload)| {
+        let ports: Vec<Value> = workload.ports.iter().map(written_port).collect();
+        let mut value = json!({ "ports": ports });
+        put(
+            &mut value,
+            "container",
+            workload.container.as_ref(),
+            |name| json!(name),
+        );
+        put(&mut value, "netns", workload.netns.as_ref(), |name| {
+            json!(name)
+        });
+        put(&mut value, "pid", workload.pid.as_ref(), |pid| json!(pid));
+        (name.clone(), value)
+    });
+    let routers = document.routers.iter();
+    let routers: serde_json::Map<String, Value> = routers
+        .map(|(name, router)| (name.clone(), written_router(router)))
+        .collect();
+    let networks: serde_json::Map<String, Value> = networks.collect();
+    let workloads: serde_json::Map<String, Value> = workloads.collect();
+    json!({
+        "version": document.version,
+        "name": document.name.value,
+        "networks": networks,
+        "routers": routers,
+        "workloads": workloads,
+    })
+}
+
+fn written_router(router: &Router) -> Value {
+    let ports = router.ports.iter().map(|(name, port)| {
+        let addresses = port
+            .addresses
+            .iter()
+            .map(|address| match address.prefix_len {
+                Some(len) => format!("{}/{len}", address.ip),
+                None => address.ip.to_string(),
+            });
+        let addresses: Vec<String> = addresses.collect();
+        let mut value = json!({ "addresses": addresses });
+        put(&mut value, "peer", port.peer.as_ref(), |peer| {
+            let port = peer.port.as_deref().map(|port| format!("/{port}"));
+            json!(format!("{}{}", peer.router, port.unwrap_or_default()))
+        });
+        put(&mut value, "mac", port.mac.as_ref(), |mac| {
+            json!(mac.to_string())
+        });
+        put(&mut value, "mtu", port.mtu.as_ref(), |mtu| json!(mtu));
+        (name.clone(), value)
+    });
+    let ports: serde_json::Map<String, Value> = ports.collect();
+    let routes = router.routes.iter().map(|route| {
+        let via = route.via.iter().map(|hop| written_hop(&hop.value));
+        let via: Vec<String> = via.collect();
+        let mut value = json!({ "to": written_destination(route.to.value), "via": via });
+        put(&mut value, "metric", route.metric.as_ref(), |metric| {
+            json!(metric)
+        });
+        value
+    });
+    let routes: Vec<Value> = routes.collect();
+    json!({ "ports": ports, "routes": routes })
+}
+
+fn written_hop(hop: &Hop) -> String {
+    match hop {
+        Hop::Address(ip) => ip.to_string(),
+        Hop::Name(name) => name.clone(),
+    }
+}
+
+fn written_destination(to: Destination) -> String {
+    match to {
+        Destination::Default => "default".to_owned(),
+        Destination::Prefix(to) => to.to_string(),
+    }
+}
+
+fn written_port(port: &Port) -> Value {
+    let addresses: Vec<String> = port.addresses.iter().map(|a| a.ip.to_string()).collect();
+    let routes: Vec<Value> = port
+        .routes
+        .iter()
+        .map(|route| {
+            let to = written_destination(route.to.value);
+            json!({ "to": to, "via": route.via.value.to_string() })
+        })
+        .collect();
+    let mut value = json!({ "network": port.network.value });
+    if !addresses.is_empty() {
+        value["addresses"] = json!(addresses);
+    }
+    if !routes.is_empty() {
+        value["routes"] = json!(routes);
+    }
+    put(&mut value, "interface", port.interface.as_ref(), |name| {
+        json!(name)
+    });
+    put(&mut value, "mac", port.mac.as_ref(), |mac| {
+        json!(mac.to_string())
+    });
+    put(&mut value, "mtu", port.mtu.as_ref(), |mtu| json!(mtu));
+    put(
+        &mut value,
+        "gateway",
+        port.gateway.as_ref(),
+        |gateway| match gateway {
+            Gateway::Off => json!(false),
+            Gateway::Chosen(hops) => {
+                let hops = hops.iter().map(|hop| written_hop(&hop.value));
+                json!(hops.collect::<Vec<_>>())
+            }
+        },
+    );
+    put(&mut value, "learning", port.learning.as_ref(), |on| {
+        json!(on)
+    });
+    value
+}
+
+fn put<T>(to: &mut Value, key: &str, from: Option<&Located<T>>, write: impl FnOnce(&T) -> Value) {
+    if let Some(from) = from {
+        to[key] = write(&from.value);
+    }
+}
