@@ -9,6 +9,8 @@ pub mod places;
 mod undo;
 
 use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Result;
@@ -142,7 +144,7 @@ impl Host {
         Ok(sources
             .iter()
             .filter(|(name, _)| Some(name.as_str()) != except)
-            .map(|(_, source)| document::draft(&source.path, &source.text))
+            .map(|(_, source)| document::draft(from_here(&source.path), &source.text))
             .collect())
     }
 
@@ -290,4 +292,13 @@ impl Requested {
         };
         lock.put(&self.name, &source)
     }
+}
+
+/// A recorded path, which is absolute, as somebody in the working folder would write it.
+fn from_here(path: &str) -> &str {
+    let Ok(folder) = env::current_dir() else {
+        return path;
+    };
+    let inside = Path::new(path).strip_prefix(folder).ok();
+    inside.and_then(Path::to_str).unwrap_or(path)
 }
