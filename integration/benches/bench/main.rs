@@ -2,13 +2,15 @@
 //!
 //! Two namespaces are joined in each of the three ways, and measured in turns, so that whatever else
 //! the machine does meets all of them. A figure is the median of the rounds, with the lowest and the
-//! highest beside it.
+//! highest beside it. Virtual routers are compared with as many namespaces that route, in the same way.
 
 mod empty;
 mod figure;
 mod packets;
 mod program;
 mod report;
+mod routers;
+mod routes;
 mod rtt;
 mod site;
 
@@ -19,13 +21,15 @@ use integration::lab::is_usable;
 use report::Report;
 
 const USAGE: &str = "\
-Measure bowline against a bare veth pair and a Linux bridge.
+Measure bowline against a bare veth pair, a Linux bridge and Linux namespaces that route.
 
 Usage: bench [SCENARIO...] [--rounds N] [-o json]
 
   rtt       round trips of small UDP packets
   packets   64-byte UDP frames per second, from one sender
   program   nanoseconds that the program takes for a frame (BPF_PROG_TEST_RUN)
+  routers   all of these through 1, 3 and 8 virtual routers, against namespaces that route, and
+            what a route costs among up to a million
 
 Without SCENARIO, all of them. N is 5 by default.
 ";
@@ -42,16 +46,18 @@ enum Scenario {
     Rtt,
     Packets,
     Program,
+    Routers,
 }
 
 impl Scenario {
-    const ALL: [Self; 3] = [Self::Rtt, Self::Packets, Self::Program];
+    const ALL: [Self; 4] = [Self::Rtt, Self::Packets, Self::Program, Self::Routers];
 
     fn named(name: &str) -> Option<Self> {
         match name {
             "rtt" => Some(Self::Rtt),
             "packets" => Some(Self::Packets),
             "program" => Some(Self::Program),
+            "routers" => Some(Self::Routers),
             _ => None,
         }
     }
@@ -71,6 +77,10 @@ fn main() -> ExitCode {
             Scenario::Rtt => rtt::measure(&mut report),
             Scenario::Packets => packets::measure(&mut report),
             Scenario::Program => program::measure(&mut report),
+            Scenario::Routers => {
+                routers::measure(&mut report);
+                routes::measure(&mut report);
+            }
         }
     }
     report.print(options.json);

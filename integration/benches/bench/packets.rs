@@ -33,12 +33,13 @@ pub(crate) fn measure(report: &mut Report) {
 }
 
 /// Thousands of packets per second.
-struct Rate {
-    sent: f64,
-    received: f64,
+pub(crate) struct Rate {
+    pub(crate) sent: f64,
+    pub(crate) received: f64,
 }
 
-fn rate(client: &Namespace, at: &Namespace) -> Rate {
+/// How fast packets go from one to the other.
+pub(crate) fn rate(client: &Namespace, at: &Namespace) -> Rate {
     let address = server(7001);
     let sink = at
         .run(|| UdpSocket::bind(address))

@@ -21,7 +21,9 @@ use crate::site::{Site, TOPOLOGY};
 const REPEAT: u32 = 1_000_000;
 /// How often one that is turned into an answer does, once a call: the next one must be a question
 /// again.
-const CALLS: u32 = 20_000;
+const CALLS: usize = 20_000;
+/// `TC_ACT_REDIRECT`.
+const REDIRECT: u32 = 7;
 
 const FRAMES: &[(&str, &str)] = &[
     (
@@ -57,11 +59,12 @@ const QUESTIONS: &[(&str, &str)] = &[
 pub(crate) fn measure(report: &mut Report) {
     let site = Site::new();
     let bowline = site.bowline();
-    let program = pinned(&bowline);
-    let empty = empty::load(&bowline.instance().pin_dir().join("empty")).expect("an empty program");
-    let text = TOPOLOGY.replace('@', "");
-    let topology = compile("bench.yaml", &text).expect("a topology");
-    let ifindex = ingress(&site, &bowline);
+    let Subject {
+        program,
+        empty,
+        topology,
+        ifindex,
+    } = Subject::new(&site, &bowline, TOPOLOGY);
     let rounds = report.rounds();
     let run = |program: &SchedClassifier, frame: &[u8], repeat: u32| {
         site.host.run(|| test_run(program, frame, ifindex, repeat))
@@ -78,21 +81,71 @@ pub(crate) fn measure(report: &mut Report) {
     for (name, question) in QUESTIONS {
         let question = bytes(&topology, question);
         let values = (0..rounds).map(|_| {
-            let per_call = |program: &SchedClassifier| {
-                let before = run_time(program);
-                for _ in 0..CALLS {
-                    test_run(program, &question, ifindex, 1);
-                }
-                let (time, count) = run_time(program);
-                (time - before.0).as_nanos() as f64 / (count - before.1) as f64
-            };
+            let questions = std::slice::from_ref(&question);
+            let per_call = |program| per_call(program, questions, ifindex);
             site.host.run(|| per_call(&program) - per_call(&empty))
         });
         report.add(name, "ns", values.collect());
     }
 }
 
-fn bytes(topology: &Topology, frame: &str) -> Vec<u8> {
+/// The program of an instance, and what is needed to run it on frames of `web`.
+pub(crate) struct Subject {
+    pub(crate) program: SchedClassifier,
+    pub(crate) empty: SchedClassifier,
+    pub(crate) topology: Topology,
+    pub(crate) ifindex: u32,
+}
+
+impl Subject {
+    /// The program of the instance that this topology was loaded into.
+    pub(crate) fn new(site: &Site, bowline: &Bowline<'_>, text: &str) -> Self {
+        let path = bowline.instance().pin_dir().join("empty");
+        Self {
+            program: pinned(bowline),
+            empty: empty::load(&path).expect("an empty program"),
+            topology: compile("bench.yaml", &text.replace('@', "")).expect("a topology"),
+            ifindex: ingress(site, bowline),
+        }
+    }
+
+    /// What the program takes for one of these frames, each of which meets it as it is here, less
+    /// what an empty one takes. Run-time statistics must be enabled.
+    pub(crate) fn time(&self, site: &Site, frames: &[Vec<u8>]) -> f64 {
+        let per_call = |program| per_call(program, frames, self.ifindex);
+        site.host
+            .run(|| per_call(&self.program) - per_call(&self.empty))
+    }
+
+    /// What the program makes of a frame.
+    pub(crate) fn result(&self, site: &Site, frame: &[u8]) -> Vec<u8> {
+        let mut after = vec![0; frame.len()];
+        let context = context(self.ifindex);
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut after),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let run = || self.program.test_run(options).expect("a test run");
+        let result = site.host.run(run);
+        assert_eq!(result.return_value, REDIRECT, "the frame goes on");
+        after
+    }
+}
+
+/// Nanoseconds for a run, by the kernel's statistics, of frames that are given one a call.
+fn per_call(program: &SchedClassifier, frames: &[Vec<u8>], ifindex: u32) -> f64 {
+    let before = run_time(program);
+    for frame in frames.iter().cycle().take(CALLS) {
+        test_run(program, frame, ifindex, 1);
+    }
+    let (time, count) = run_time(program);
+    (time - before.0).as_nanos() as f64 / (count - before.1) as f64
+}
+
+/// The bytes of a frame of `web`.
+pub(crate) fn bytes(topology: &Topology, frame: &str) -> Vec<u8> {
     let web = topology.ports.keys().find(|name| name.workload == "web");
     let cast = Cast::of(topology, web.expect("a port of web"));
     let frame: Description = serde_saphyr::from_str(frame).expect("a description");
@@ -101,9 +154,7 @@ fn bytes(topology: &Topology, frame: &str) -> Vec<u8> {
 
 /// Nanoseconds for one run.
 fn test_run(program: &SchedClassifier, frame: &[u8], ifindex: u32, repeat: u32) -> f64 {
-    let mut context = [0; 192];
-    // The interface is the eleventh field of `struct __sk_buff`.
-    context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
+    let context = context(ifindex);
     let options = TestRunOptions {
         data_in: Some(frame),
         ctx_in: Some(&context),
@@ -112,6 +163,13 @@ fn test_run(program: &SchedClassifier, frame: &[u8], ifindex: u32, repeat: u32) 
     };
     let result = program.test_run(options).expect("a test run");
     result.duration.as_nanos() as f64
+}
+
+/// A `struct __sk_buff` of this interface, which is its eleventh field.
+fn context(ifindex: u32) -> [u8; 192] {
+    let mut context = [0; 192];
+    context[40..44].copy_from_slice(&ifindex.to_ne_bytes());
+    context
 }
 
 fn run_time(program: &SchedClassifier) -> (Duration, u64) {

@@ -38,7 +38,7 @@ struct Compared {
     way: &'static str,
     #[serde(flatten)]
     figure: Figure,
-    /// In terms of the bare veth pair: the median of the rounds' own ratios.
+    /// In terms of the first way: the median of the rounds' own ratios.
     ratio: Figure,
 }
 
@@ -66,12 +66,28 @@ impl Report {
 
     /// Adds what was measured in each of the ways, by round.
     pub(crate) fn compare(&mut self, name: &str, unit: &'static str, values: [Vec<f64>; 3]) {
+        let ways = Way::ALL.map(Way::name).into_iter().zip(values);
+        self.compare_ways(name, unit, ways.collect());
+    }
+
+    /// Adds what was measured in each of these ways, by round; the others are put in terms of the
+    /// first.
+    pub(crate) fn compare_ways(
+        &mut self,
+        name: &str,
+        unit: &'static str,
+        ways: Vec<(&'static str, Vec<f64>)>,
+    ) {
         progress(name);
-        let [bare, ..] = values.clone();
-        let compared = |(way, values): (Way, Vec<f64>)| {
-            let ratios = values.iter().zip(&bare).map(|(value, bare)| value / bare);
+        let first = ways.first().map(|(_, values)| values.clone());
+        let first = first.unwrap_or_default();
+        let compared = |(way, values): (&'static str, Vec<f64>)| {
+            let ratios = values
+                .iter()
+                .zip(&first)
+                .map(|(value, first)| value / first);
             Compared {
-                way: way.name(),
+                way,
                 ratio: Figure::of(ratios.collect()),
                 figure: Figure::of(values),
             }
@@ -79,7 +95,7 @@ impl Report {
         self.comparisons.push(Comparison {
             name: name.to_owned(),
             unit,
-            ways: Way::ALL.into_iter().zip(values).map(compared).collect(),
+            ways: ways.into_iter().map(compared).collect(),
         });
     }
 
@@ -112,7 +128,7 @@ impl Report {
         for Comparison { name, unit, ways } in &self.comparisons {
             println!("\n{name}");
             for Compared { way, figure, ratio } in ways {
-                println!("  {way:<14}{} {unit:<4} x{:.2}", show(figure), ratio.median);
+                println!("  {way:<18}{} {unit:<4} x{:.2}", show(figure), ratio.median);
             }
         }
         if !self.programs.is_empty() {

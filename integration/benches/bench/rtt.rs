@@ -33,7 +33,7 @@ pub(crate) fn measure(report: &mut Report) {
 }
 
 /// The sorted times of all round trips, in microseconds.
-fn round_trips(client: &Namespace, at: &Namespace) -> Vec<f64> {
+pub(crate) fn round_trips(client: &Namespace, at: &Namespace) -> Vec<f64> {
     let address = server(7000);
     let echo = at
         .run(|| UdpSocket::bind(address))

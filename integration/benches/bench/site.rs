@@ -57,8 +57,13 @@ impl Site {
     }
 
     pub(crate) fn bowline(&self) -> Bowline<'_> {
+        self.bowline_of(TOPOLOGY)
+    }
+
+    /// Joins the two by a topology, in which they are `@web` and `@db`.
+    pub(crate) fn bowline_of(&self, topology: &str) -> Bowline<'_> {
         let bowline = Bowline::new(env!("CARGO_BIN_EXE_lab-bowline"), &self.host);
-        let text = TOPOLOGY
+        let text = topology
             .replace("@web", self.client.name())
             .replace("@db", self.server.name());
         bowline.load(&text);
