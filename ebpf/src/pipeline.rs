@@ -91,7 +91,7 @@ fn forward<F: Frame, T: Tables>(
         Verdict::Deliver(destination) => leave(tables, destination, frame.len()),
         Verdict::Route(router_port) => {
             let routed = scratch.routed.write(Routed::new(router_port));
-            router::route(frame, tables, packet, routed);
+            router::route(frame, tables, port, packet, routed);
             carry_out(frame, tables, interface, port, packet, routed)
         }
         Verdict::Flood(network) => flood(frame, tables, port, &network),

@@ -7,7 +7,8 @@
 use core::ops::ControlFlow;
 
 use maps_schema::map::{
-    FdbKey, NeighborKey, NextHopKey, Resolved, Route, RouteKey, RouterAddressKey, RouterPort,
+    FdbKey, IngressPort, NeighborKey, NextHopKey, Resolved, Route, RouteKey, RouterAddressKey,
+    RouterPort,
 };
 use maps_schema::{DropReason, Ip, Mac, PortId, RouterId, Vni};
 
@@ -60,11 +61,21 @@ pub enum Outcome {
     Drop,
 }
 
-/// Routes a packet that came to a router's port, which `routed` names.
+/// Routes a packet that came in at `port` for a router's port, which `routed` names.
 #[inline(always)]
-pub fn route<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet, routed: &mut Routed) {
+pub fn route<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+    routed: &mut Routed,
+) {
     if let Some(reason) = refuses(packet) {
         routed.reason = reason;
+        return;
+    }
+    if is_impostor(tables, port, packet, routed.port) {
+        routed.reason = DropReason::Martian;
         return;
     }
     let mut walk = Walk {
@@ -109,8 +120,34 @@ fn refuses(packet: &Packet) -> Option<DropReason> {
     {
         return Some(DropReason::NotRoutable);
     }
+    // The tables hold IPv4 addresses in mapped form, which is no address of an IPv6 packet on a wire
+    // (RFC 6890 section 2.2.3): it would find the routes and neighbors of IPv4.
+    let is_mapped = matches!(packet.kind, Kind::Ipv6)
+        && (packet.ip_source.is_v4() || packet.ip_destination.is_v4());
     let martian = packet.ip_source.is_unroutable() || packet.ip_destination.is_unroutable();
-    martian.then_some(DropReason::Martian)
+    (martian || is_mapped).then_some(DropReason::Martian)
+}
+
+/// Whether the packet claims to come from the router that it is for. Ports that are held to the
+/// addresses that they were given cannot send such a packet, and need no lookup for it.
+#[inline(always)]
+fn is_impostor<T: Tables>(
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+    router_port: PortId,
+) -> bool {
+    if port.flags & (IngressPort::MAY_SPOOF | IngressPort::LEARNING) == 0 {
+        return false;
+    }
+    let Some(entry) = tables.router_port(router_port) else {
+        return false;
+    };
+    let key = RouterAddressKey {
+        router: entry.router,
+        ip: packet.ip_source,
+    };
+    tables.router_address(&key).is_some()
 }
 
 /// The size of the largest packet that the frame is, or will be cut into, from the IP header on.

@@ -84,7 +84,7 @@ reasons! {
     /// The packet is for a router but not IP, or for a group: routers forward neither.
     NotRoutable = 20, "not_routable";
     /// The source or destination address must not be routed (RFC 1812 section 5.3.7, RFC 4291
-    /// section 2.5): loopback, link-local, multicast or unspecified.
+    /// section 2.5): loopback, link-local, multicast or unspecified, or the router's own as the source.
     Martian = 21, "martian";
     /// The packet was forwarded as often as its time to live, or hop limit, allows. Its sender is
     /// told.
