@@ -218,6 +218,7 @@ impl<T: Tables> Walk<'_, T> {
         match route.kind {
             Route::FORWARD => {}
             Route::REJECT => return Err(self.error(DropReason::Rejected, Message::Prohibited)),
+            Route::BROADCAST => return Err(self.drop(DropReason::DirectedBroadcast)),
             _ => return Err(self.drop(DropReason::Blackhole)),
         }
         let (port, via) = self.next_hop(&route)?;

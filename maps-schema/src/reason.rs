@@ -107,6 +107,9 @@ reasons! {
     RouterService = 30, "router_service";
     /// A router's port or next hop has no row: it was removed while the packet was on its way.
     UnknownRouterPort = 31, "unknown_router_port";
+    /// The packet is for the broadcast address of a subnet that the router is in. Sent on, it would
+    /// make one packet many (RFC 2644).
+    DirectedBroadcast = 32, "directed_broadcast";
 }
 
 /// One more than the highest code point that fits the counters.

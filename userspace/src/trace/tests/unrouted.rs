@@ -103,6 +103,38 @@ verdict: dropped: blackhole
 }
 
 #[test]
+fn a_broadcast_from_outside() {
+    check(
+        SITE,
+        &[],
+        "web 10.2.0.255 udp 53",
+        false,
+        "\
+workload
+   1. sends from 10.1.0.10 at web/eth0: its route to 0.0.0.0/0 goes via 10.1.0.1  shop.yaml:17:18
+   2. mtu: its packets have 1500 bytes at most                                    shop.yaml:17:18
+question
+   3. asks all stations: who has 10.1.0.1? (ARP)
+   4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
+   5. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
+   6. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2     shop.yaml:10:7
+   7. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+frame
+   8. sends a UDP datagram to port 53 in a frame to 02:62:df:03:28:d2
+   9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
+  10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
+  11. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:10:7
+router core
+  12. enters at core/front from network front                                     shop.yaml:10:7
+  13. route: 10.2.0.255/32 is the broadcast address of a subnet                   shop.yaml:11:14
+verdict: dropped: directed_broadcast
+      The packet is for the broadcast address of a subnet that the router is in. Sent on, it would make one packet many (RFC 2644).
+      hint: send to the stations one by one, or from within the subnet: routers do not spread what is for all of it
+",
+    );
+}
+
+#[test]
 fn reject() {
     check(
         SITE,
@@ -314,7 +346,7 @@ frame
   10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
   11. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:10:7
 verdict: dropped: martian
-      The source or destination address must not be routed (RFC 1812 section 5.3.7, RFC 4291 section 2.5): loopback, link-local, multicast or unspecified.
+      The source or destination address must not be routed (RFC 1812 section 5.3.7, RFC 4291 section 2.5): loopback, link-local, multicast or unspecified, or the router's own as the source.
       hint: such an address holds within one network only: no router forwards it
 ",
     );
