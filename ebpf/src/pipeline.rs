@@ -20,6 +20,8 @@ use crate::{answer, bridge, guard, icmp, learning, resolver};
 pub enum Action {
     /// Hands it to the workload behind this interface.
     Deliver(IfIndex),
+    /// Ends it: it was for this port of a virtual router, which has learned from it what it wanted.
+    Consume(PortId),
     /// Drops it.
     Drop {
         /// Where it came in.
@@ -69,7 +71,7 @@ pub fn port_ingress<F: Frame, T: Tables>(
         }
     };
     match result {
-        Ok(interface) => Action::Deliver(interface),
+        Ok(action) => action,
         Err(reason) => {
             tables.count(id, Count::Drop(reason));
             Action::Drop { port: id, reason }
@@ -85,9 +87,9 @@ fn forward<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     interface: IfIndex,
     port: &IngressPort,
-) -> Result<IfIndex, DropReason> {
+) -> Result<Action, DropReason> {
     let packet = parse::parse(frame, &mut scratch.packet)?;
-    match walk(tables, port, packet)? {
+    let exit = match walk(tables, port, packet)? {
         Verdict::Deliver(destination) => leave(tables, destination, frame.len()),
         Verdict::Route(router_port) => {
             let routed = scratch.routed.write(Routed::new(router_port));
@@ -99,8 +101,10 @@ fn forward<F: Frame, T: Tables>(
             let written = resolution::write_reply(frame, &reply);
             send_back(frame, tables, interface, port, written)
         }
+        Verdict::Consume(router_port) => return Ok(Action::Consume(router_port)),
         Verdict::Drop(reason) => Err(reason),
-    }
+    };
+    exit.map(Action::Deliver)
 }
 
 /// Walks the packet through its network, up to a router if it is for one. Nothing is written here.
@@ -115,10 +119,13 @@ pub fn walk<T: Tables>(
 ) -> Result<Verdict, DropReason> {
     guard::check(tables, port, packet)?;
     learning::learn(tables, port, packet.source);
-    resolver::note_answer(tables, port, packet);
+    let is_noted = resolver::note_answer(tables, port, packet);
     Ok(match answer::answer(tables, port, packet) {
         Some(reply) => Verdict::Reply(reply),
-        None => bridge::decide(tables, port, packet.destination),
+        None => match bridge::decide(tables, port, packet.destination) {
+            Verdict::Route(router_port) if is_noted => Verdict::Consume(router_port),
+            verdict => verdict,
+        },
     })
 }
 

@@ -15,6 +15,7 @@
 //! `reply: { ... }`, with the answer described like a frame that is sent. Of routers one expects
 //!
 //! ```yaml
+//! consume: core/back                                  # the router's port that was told something
 //! forward: { to: db, by: core/back }                  # through one router, or `hops: N`
 //! forward: { to: db, by: core/back, station: MAC }    # one of several stations behind the port
 //! error: { drop: no_route, by: core/front, icmp: [3, 0] }   # and `mtu: N` where one is named
@@ -37,7 +38,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bowline::document;
 use bowline::instance::Instance;
 use bowline::plan::Plan;
@@ -97,6 +98,7 @@ struct RawStep {
 enum RawExpectation {
     Deliver(String),
     Flood(Vec<String>),
+    Consume(String),
     Drop(String),
     Reply(Box<Description>),
     Forward(routed::Forward),
@@ -261,6 +263,14 @@ fn fate(
                 .map(|to| port(topology, to, Some(from)))
                 .collect::<Result<_>>()?,
         ),
+        RawExpectation::Consume(by) => {
+            let to = cast.mac(&by)?;
+            ensure!(
+                wire.starts_with(&to.octets()),
+                "{by} takes what is sent to it"
+            );
+            Fate::Consume
+        }
         RawExpectation::Drop(name) => Fate::Drop(reason(&name)?),
         RawExpectation::Reply(answer) => Fate::Reply(answer.bytes(cast)?),
         RawExpectation::Forward(forward) => {
