@@ -53,20 +53,21 @@ pub(crate) fn route_key(router: &Router, to: IpNet) -> RouteKey {
 /// them are not for one station that could be asked for (RFC 2644). An address that has a route of its
 /// own is what that says; IPv6 has no broadcast, nor have links of two stations (RFC 3021).
 pub(super) fn broadcasts(router: &Router) -> impl Iterator<Item = (IpNet, &RouterRoute)> {
-    let to_subnets = router
-        .routes
-        .iter()
-        .filter_map(|route| match &route.target {
-            RouteTarget::Forward(hops) if hops.iter().any(|hop| hop.via.is_none()) => Some(route),
-            _ => None,
-        });
-    to_subnets.filter_map(|route| {
-        let IpNet::V4(subnet) = route.to else {
+    let route_to = |to: IpNet| {
+        let found = router.routes.binary_search_by_key(&to, |route| route.to);
+        router.routes.get(found.ok()?)
+    };
+    let subnets = router.ports.values().flat_map(|port| &port.addresses);
+    let subnets: BTreeSet<IpNet> = subnets.map(IpNet::trunc).collect();
+    subnets.into_iter().filter_map(move |subnet| {
+        let IpNet::V4(v4) = subnet else {
             return None;
         };
-        let to = IpNet::from(IpAddr::from(subnet.broadcast()));
-        let taken = router.routes.binary_search_by_key(&to, |other| other.to);
-        (subnet.prefix_len() < 31 && taken.is_err()).then_some((to, route))
+        let to = IpNet::from(IpAddr::from(v4.broadcast()));
+        if v4.prefix_len() > 30 || route_to(to).is_some() {
+            return None;
+        }
+        Some((to, route_to(subnet)?))
     })
 }
 
