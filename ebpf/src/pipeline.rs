@@ -8,12 +8,11 @@ use maps_schema::{DropReason, FloodList, IfIndex, Ip, PortId};
 
 use crate::edit::{self, resolution};
 use crate::frame::{Frame, Refused, Step};
-use crate::icmp::Message;
 use crate::parse::{self, Kind, Packet};
 use crate::router::{self, Outcome, Routed};
 use crate::tables::{Count, Tables};
 use crate::verdict::Verdict;
-use crate::{answer, bridge, guard, icmp, learning, resolver};
+use crate::{answer, bridge, guard, icmp, learning, resolver, tcp};
 
 /// What the program does with the frame in the end. Copies were sent and everything was counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,20 +169,31 @@ fn carry_out<F: Frame, T: Tables>(
             // The packet is dropped, and what goes back is another one.
             tables.count(port.port, Count::Drop(routed.reason));
             let written =
-                edit::icmp::write_error(frame, packet, source, routed.message, routed.mtu);
+                edit::icmp::write_error(frame, packet, source, routed.message, routed.detail);
+            send_back(frame, tables, interface, port, written)
+        }
+        Outcome::Reset => {
+            let Some(reset) = tcp::reset(frame, packet) else {
+                return Err(routed.reason);
+            };
+            let Some(source) = complaint_source(tables, packet, routed) else {
+                return Err(routed.reason);
+            };
+            tables.count(port.port, Count::Drop(routed.reason));
+            let written = edit::tcp::write_reset(frame, packet, source, &reset);
             send_back(frame, tables, interface, port, written)
         }
         Outcome::Drop => Err(routed.reason),
     }
 }
 
-/// The address that an error about a packet comes from; nothing if none may be sent.
+/// The address that an error or a reset about a packet comes from; nothing if none may be sent.
 #[inline(always)]
 fn complaint_source<T: Tables>(tables: &T, packet: &Packet, routed: &Routed) -> Option<Ip> {
     let router_port = tables.router_port(routed.port)?;
-    let source = match (routed.message, packet.kind) {
+    let source = match (routed.reason, packet.kind) {
         // What was said to an address is answered by it (RFC 4443 section 2.2 (a)).
-        (Message::PortUnreachable, _) => packet.ip_destination,
+        (DropReason::RouterService, _) => packet.ip_destination,
         (_, Kind::Ipv4) => router_port.ipv4,
         (_, _) => router_port.ipv6,
     };

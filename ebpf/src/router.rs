@@ -42,8 +42,10 @@ pub struct Routed {
     pub neighbor: NeighborKey,
     /// `Error`: what its sender is told.
     pub message: Message,
-    /// `Error` of [`Message::TooBig`]: the MTU that it did not fit, in bytes.
-    pub mtu: u32,
+    /// `Error`: the word that goes with the message. Of [`Message::TooBig`] it is the MTU that it did
+    /// not fit, in bytes; of [`Message::ProtocolUnreachable`], in IPv6, where in the packet the protocol
+    /// is.
+    pub detail: u32,
 }
 
 /// What becomes of a packet.
@@ -57,6 +59,8 @@ pub enum Outcome {
     Ask,
     /// It is dropped, and its sender is told why.
     Error,
+    /// It is a TCP segment that is dropped and answered with a reset.
+    Reset,
     /// It is dropped.
     Drop,
 }
@@ -104,7 +108,7 @@ impl Routed {
                 ip: Ip::UNSPECIFIED_V6,
             },
             message: Message::None,
-            mtu: 0,
+            detail: 0,
         }
     }
 }
@@ -226,7 +230,7 @@ impl<T: Tables> Walk<'_, T> {
             return Err(self.drop(DropReason::UnknownRouterPort));
         };
         if self.size > exit.mtu {
-            self.routed.mtu = exit.mtu;
+            self.routed.detail = exit.mtu;
             return Err(self.error(DropReason::TooBig, Message::TooBig));
         }
         self.leave(port, &exit, via)
@@ -294,7 +298,25 @@ impl<T: Tables> Walk<'_, T> {
             self.routed.outcome = Outcome::Echo;
             return Done;
         }
-        self.error(DropReason::RouterService, Message::PortUnreachable)
+        let reason = DropReason::RouterService;
+        match (self.packet.kind, self.packet.protocol) {
+            // Messages that are not understood are discarded in silence (RFC 1122 section 3.2.2,
+            // RFC 4443 section 2.4 (b)).
+            (Kind::Ipv4, transport::ICMP) => self.drop(reason),
+            (Kind::Ipv6, transport::ICMPV6 | transport::NO_NEXT_HEADER) => self.drop(reason),
+            (_, transport::TCP) => {
+                self.routed.outcome = Outcome::Reset;
+                self.routed.reason = reason;
+                Done
+            }
+            (_, transport::UDP) => self.error(reason, Message::PortUnreachable),
+            (kind, _) => {
+                if matches!(kind, Kind::Ipv6) {
+                    self.routed.detail = self.packet.protocol_at - HEADER_LEN as u32;
+                }
+                self.error(reason, Message::ProtocolUnreachable)
+            }
+        }
     }
 
     /// The next hop is not known: it is asked for, unless that is of no use.

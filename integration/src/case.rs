@@ -19,6 +19,7 @@
 //! forward: { to: db, by: core/back }                  # through one router, or `hops: N`
 //! forward: { to: db, by: core/back, station: MAC }    # one of several stations behind the port
 //! error: { drop: no_route, by: core/front, icmp: [3, 0] }   # and `mtu: N` where one is named
+//! reset: { drop: router_service, by: core/front, flags: "R.", acknowledgment: 2 }
 //! ask: { by: core/back, for: 10.2.0.99, of: [db, cache] }
 //! ```
 //!
@@ -103,6 +104,7 @@ enum RawExpectation {
     Reply(Box<Description>),
     Forward(routed::Forward),
     Error(routed::Error),
+    Reset(routed::Reset),
     Ask(routed::Ask),
 }
 
@@ -279,6 +281,7 @@ fn fate(
             Fate::Forward(to, forward.bytes(cast, wire, mac)?)
         }
         RawExpectation::Error(error) => Fate::Error(reason(&error.drop)?, error.bytes(cast, wire)?),
+        RawExpectation::Reset(reset) => Fate::Error(reason(&reset.drop)?, reset.bytes(cast, wire)?),
         RawExpectation::Ask(ask) => {
             let of = ask.of.iter().map(|of| port(topology, of, None));
             Fate::Ask(of.collect::<Result<_>>()?, ask.bytes(cast)?)

@@ -103,7 +103,8 @@ reasons! {
     NeighborUnreachable = 28, "neighbor_unreachable";
     /// The packet is larger than the next link's MTU. The sender is told which size fits.
     TooBig = 29, "too_big";
-    /// The packet is for the router itself, which offers nothing there. The sender is told.
+    /// The packet is for the router itself, which offers nothing there. The sender is told, or its TCP
+    /// connection is reset.
     RouterService = 30, "router_service";
     /// A router's port or next hop has no row: it was removed while the packet was on its way.
     UnknownRouterPort = 31, "unknown_router_port";

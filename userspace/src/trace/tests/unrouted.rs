@@ -30,8 +30,8 @@ router core
   13. enters at core/front from network front                                  shop.yaml:10:7
   14. 10.1.0.1 is the router's own address, at core/front                      shop.yaml:10:7
 verdict: dropped: router_service
-      The packet is for the router itself, which offers nothing there. The sender is told.
-      the sender is told: port unreachable (ICMP type 3, code 3), from 10.1.0.1 at core/front
+      The packet is for the router itself, which offers nothing there. The sender is told, or its TCP connection is reset.
+      the sender is told: connection refused (TCP reset), from 10.1.0.1 at core/front
       hint: routers answer echo requests only: trace icmp
 ",
     );
@@ -63,7 +63,7 @@ router core
   12. enters at core/front from network front                                   shop.yaml:10:7
   13. fd00:2::1 is the router's own address, at core/back                       shop.yaml:11:7
 verdict: dropped: router_service
-      The packet is for the router itself, which offers nothing there. The sender is told.
+      The packet is for the router itself, which offers nothing there. The sender is told, or its TCP connection is reset.
       the sender is told: port unreachable (ICMPv6 type 1, code 4), from fd00:2::1 at core/back
       hint: routers answer echo requests only: trace icmp
 ",
