@@ -7,8 +7,8 @@
 use core::ops::ControlFlow;
 
 use maps_schema::map::{
-    FdbKey, IngressPort, NeighborKey, NextHopKey, Resolved, Route, RouteKey, RouterAddressKey,
-    RouterPort,
+    FdbKey, IngressPort, NeighborKey, NextHopKey, ROUTERS_MAX, Resolved, Route, RouteKey,
+    RouterAddressKey, RouterPort,
 };
 use maps_schema::{DropReason, Ip, Mac, PortId, RouterId, Vni};
 
@@ -19,9 +19,6 @@ use crate::parse::{self, Kind, Packet, transport};
 use crate::resolver::{self, Search};
 use crate::tables::Tables;
 use crate::{ecmp, icmp};
-
-/// How many virtual routers a packet may pass.
-pub const MAX_ROUTERS: u32 = 32;
 
 /// What the routers make of a packet. Every field always has a value; see [`crate::parse`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,7 +85,7 @@ pub fn route<F: Frame, T: Tables>(
         size: size(frame, packet),
         routed,
     };
-    F::repeat(MAX_ROUTERS, &mut walk);
+    F::repeat(ROUTERS_MAX, &mut walk);
 }
 
 impl Routed {

@@ -351,6 +351,9 @@ impl Route {
 /// How many buckets a route with several next hops has at most.
 pub const BUCKETS_MAX: u32 = 256;
 
+/// How many virtual routers a packet may pass: the datapath's walk is bounded.
+pub const ROUTERS_MAX: u32 = 32;
+
 /// Key of one next hop of several.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(C)]
