@@ -33,6 +33,7 @@ pub mod router;
 #[cfg(test)]
 mod scene;
 pub mod tables;
+pub mod tcp;
 pub mod verdict;
 
 pub use frame::{Frame, Refused, Short, Step};

@@ -33,6 +33,9 @@ mod programs {
                 let _always = skb.redirect_peer(ifindex);
                 TC_ACT_REDIRECT
             }
+            // It was used up. TC has a code for that too, but TCX (`tcx_action_code`) takes every code
+            // besides pass, drop and redirect for "go on".
+            Action::Consume(_router_port) => TC_ACT_SHOT,
             Action::Drop { port, reason } => {
                 event::report(&skb, port, reason);
                 TC_ACT_SHOT

@@ -8,18 +8,19 @@ use maps_schema::{DropReason, FloodList, IfIndex, Ip, PortId};
 
 use crate::edit::{self, resolution};
 use crate::frame::{Frame, Refused, Step};
-use crate::icmp::Message;
 use crate::parse::{self, Kind, Packet};
 use crate::router::{self, Outcome, Routed};
 use crate::tables::{Count, Tables};
 use crate::verdict::Verdict;
-use crate::{answer, bridge, guard, icmp, learning, resolver};
+use crate::{answer, bridge, guard, icmp, learning, resolver, tcp};
 
 /// What the program does with the frame in the end. Copies were sent and everything was counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
     /// Hands it to the workload behind this interface.
     Deliver(IfIndex),
+    /// Ends it: it was for this port of a virtual router, which has learned from it what it wanted.
+    Consume(PortId),
     /// Drops it.
     Drop {
         /// Where it came in.
@@ -69,7 +70,7 @@ pub fn port_ingress<F: Frame, T: Tables>(
         }
     };
     match result {
-        Ok(interface) => Action::Deliver(interface),
+        Ok(action) => action,
         Err(reason) => {
             tables.count(id, Count::Drop(reason));
             Action::Drop { port: id, reason }
@@ -85,13 +86,13 @@ fn forward<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     interface: IfIndex,
     port: &IngressPort,
-) -> Result<IfIndex, DropReason> {
+) -> Result<Action, DropReason> {
     let packet = parse::parse(frame, &mut scratch.packet)?;
-    match walk(tables, port, packet)? {
+    let exit = match walk(tables, port, packet)? {
         Verdict::Deliver(destination) => leave(tables, destination, frame.len()),
         Verdict::Route(router_port) => {
             let routed = scratch.routed.write(Routed::new(router_port));
-            router::route(frame, tables, packet, routed);
+            router::route(frame, tables, port, packet, routed);
             carry_out(frame, tables, interface, port, packet, routed)
         }
         Verdict::Flood(network) => flood(frame, tables, port, &network),
@@ -99,8 +100,10 @@ fn forward<F: Frame, T: Tables>(
             let written = resolution::write_reply(frame, &reply);
             send_back(frame, tables, interface, port, written)
         }
+        Verdict::Consume(router_port) => return Ok(Action::Consume(router_port)),
         Verdict::Drop(reason) => Err(reason),
-    }
+    };
+    exit.map(Action::Deliver)
 }
 
 /// Walks the packet through its network, up to a router if it is for one. Nothing is written here.
@@ -115,10 +118,13 @@ pub fn walk<T: Tables>(
 ) -> Result<Verdict, DropReason> {
     guard::check(tables, port, packet)?;
     learning::learn(tables, port, packet.source);
-    resolver::note_answer(tables, port, packet);
+    let is_noted = resolver::note_answer(tables, port, packet);
     Ok(match answer::answer(tables, port, packet) {
         Some(reply) => Verdict::Reply(reply),
-        None => bridge::decide(tables, port, packet.destination),
+        None => match bridge::decide(tables, port, packet.destination) {
+            Verdict::Route(router_port) if is_noted => Verdict::Consume(router_port),
+            verdict => verdict,
+        },
     })
 }
 
@@ -163,20 +169,31 @@ fn carry_out<F: Frame, T: Tables>(
             // The packet is dropped, and what goes back is another one.
             tables.count(port.port, Count::Drop(routed.reason));
             let written =
-                edit::icmp::write_error(frame, packet, source, routed.message, routed.mtu);
+                edit::icmp::write_error(frame, packet, source, routed.message, routed.detail);
+            send_back(frame, tables, interface, port, written)
+        }
+        Outcome::Reset => {
+            let Some(reset) = tcp::reset(frame, packet) else {
+                return Err(routed.reason);
+            };
+            let Some(source) = complaint_source(tables, packet, routed) else {
+                return Err(routed.reason);
+            };
+            tables.count(port.port, Count::Drop(routed.reason));
+            let written = edit::tcp::write_reset(frame, packet, source, &reset);
             send_back(frame, tables, interface, port, written)
         }
         Outcome::Drop => Err(routed.reason),
     }
 }
 
-/// The address that an error about a packet comes from; nothing if none may be sent.
+/// The address that an error or a reset about a packet comes from; nothing if none may be sent.
 #[inline(always)]
 fn complaint_source<T: Tables>(tables: &T, packet: &Packet, routed: &Routed) -> Option<Ip> {
     let router_port = tables.router_port(routed.port)?;
-    let source = match (routed.message, packet.kind) {
+    let source = match (routed.reason, packet.kind) {
         // What was said to an address is answered by it (RFC 4443 section 2.2 (a)).
-        (Message::PortUnreachable, _) => packet.ip_destination,
+        (DropReason::RouterService, _) => packet.ip_destination,
         (_, Kind::Ipv4) => router_port.ipv4,
         (_, _) => router_port.ipv6,
     };

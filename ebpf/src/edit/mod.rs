@@ -3,7 +3,9 @@
 
 pub mod forward;
 pub mod icmp;
+mod ip;
 pub mod resolution;
+pub mod tcp;
 
 use maps_schema::Mac;
 

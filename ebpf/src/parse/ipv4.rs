@@ -57,6 +57,7 @@ pub(super) fn parse<'a, F: Frame>(
         ip_destination: Ip::v4_from_word(destination),
         ttl,
         protocol,
+        protocol_at: HEADER_LEN as u32 + 9,
         fragment: Fragment::new(field & FRAGMENT_OFFSET == 0, field & MORE_FRAGMENTS != 0),
         payload: Span {
             start: HEADER_LEN as u32 + header_len,

@@ -11,7 +11,7 @@ use maps_schema::map::{
 use maps_schema::plain::from_bytes;
 use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
 
-use super::routers::route_key;
+use super::routers::{broadcasts, route_key};
 use crate::source::Origin;
 use crate::topology::Topology;
 
@@ -69,6 +69,11 @@ impl Names {
                     .routes
                     .insert(route_key(router, route.to), route.origin.clone());
             }
+            for (to, route) in broadcasts(router) {
+                names
+                    .routes
+                    .insert(route_key(router, to), route.origin.clone());
+            }
         }
         names
     }
@@ -113,6 +118,7 @@ impl Names {
             }
             Route::FORWARD => format!("{to} {}", self.hop(route.port, route.via)),
             Route::REJECT => format!("{to} is rejected"),
+            Route::BROADCAST => format!("{to} is the broadcast address of a subnet"),
             _ => format!("{to} is a blackhole"),
         }
     }

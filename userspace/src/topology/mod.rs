@@ -186,7 +186,8 @@ pub struct RouterPort {
     pub id: PortId,
     /// The network's name; it is in [`Topology::networks`].
     pub network: String,
-    /// Given, or derived from the id; unique in the network and never a group address.
+    /// Given, or derived from where it is plugged in and its first address; unique in the network and
+    /// never a group address.
     pub mac: Mac,
     /// Host addresses with their subnet's prefix length, one at least; each is unique in the
     /// network.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use maps_schema::PortId;
 
-use super::identity::PortIds;
+use super::identity::{self, PortIds};
 use super::merge::Merged;
 use super::route::Taken;
 use super::station::{self, Owner, Plug, Station};
@@ -91,7 +91,12 @@ fn resolve_one<'a>(
         owner: Owner::Workload,
     };
     let addresses = address::resolve(&plug, &given.addresses, network, declared, problems);
-    let mac = station::mac(&plug, (given.mac.as_ref(), &given.origin), id, problems);
+    let mac = station::mac(
+        &plug,
+        (given.mac.as_ref(), &given.origin),
+        identity::mac(id),
+        problems,
+    );
     let port = Port {
         id,
         network: declared.0.to_owned(),

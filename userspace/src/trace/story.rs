@@ -66,6 +66,9 @@ impl Story<'_> {
             (Action::Drop { reason, .. }, _) => {
                 self.step(format!("dropped, {}: {}", reason.name(), reason.meaning()))
             }
+            (Action::Consume(port), _) => {
+                self.at_port(port, format!("taken by router port {}", names.port(port)))
+            }
             (Action::Deliver(_), ports) if self.passage.is_flooded() => {
                 let ports: Vec<String> = ports.iter().map(|&port| names.port(port)).collect();
                 self.step(format!("flooded to {}", listed(&ports)))
