@@ -4,6 +4,7 @@ mod complaining;
 mod living;
 mod neighboring;
 mod reaching;
+mod reloading;
 mod sizing;
 mod spreading;
 
