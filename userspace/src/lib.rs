@@ -19,6 +19,5 @@ pub mod plan;
 pub mod problem;
 pub mod similar;
 pub mod source;
-mod suggestion;
 pub mod topology;
 pub mod trace;
