@@ -5,6 +5,7 @@
 //! `kernel` knows aya and netlink.
 
 pub mod cli;
+mod counted;
 pub mod diff;
 pub mod docker;
 pub mod document;

@@ -5,6 +5,7 @@ mod living;
 mod neighboring;
 mod reaching;
 mod reloading;
+mod showing;
 mod sizing;
 mod spreading;
 
