@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::{Namespace, eventually_some};
 
 /// How many words of eight bytes a side says before it listens: more than fit into one packet.
-const WORDS: usize = 512;
+const WORDS: usize = 256;
 /// How long the caller waits before it speaks again.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(20);
 /// A connection that stands still for this long is broken.
 const PATIENCE: Duration = Duration::from_secs(20);
 
