@@ -21,15 +21,22 @@ use crate::similar::Similar;
     after_help = "Examples:\n  sudo bowline unload two-containers\n  sudo bowline unload --all"
 )]
 pub(super) struct Unload {
+    #[command(flatten)]
+    which: Which,
+    /// Wait this many seconds for another bowline to finish changing the instance
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    wait: u64,
+}
+
+/// One source or all of them.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
     /// The source's `name:`, as `bowline show` lists it
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     name: Option<String>,
     /// All sources, also those that are in each other's way
     #[arg(long)]
     all: bool,
-    /// Wait this many seconds for another bowline to finish changing the instance
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
-    wait: u64,
 }
 
 impl Unload {
@@ -37,7 +44,7 @@ impl Unload {
         let instance = global.instance()?;
         let host = Host::new(&instance)?;
         let lock = Ledger::new(&instance).lock(Duration::from_secs(self.wait))?;
-        let summary = match &self.name {
+        let summary = match &self.which.name {
             None => host.unload_all(lock).await?,
             Some(name) => {
                 let sources = lock.ledger().sources()?;

@@ -86,7 +86,7 @@ impl Version {
                 _ => next.all_members ^= true,
             }
         }
-        next.workload ^= number % RELOADS_PER_WORKLOAD == 0;
+        next.workload ^= number.is_multiple_of(RELOADS_PER_WORKLOAD);
         if next == self {
             next.route ^= true;
         }
