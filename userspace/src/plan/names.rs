@@ -12,6 +12,7 @@ use maps_schema::plain::from_bytes;
 use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
 
 use super::routers::{broadcasts, route_key};
+use crate::counted::counted;
 use crate::source::Origin;
 use crate::topology::Topology;
 
@@ -233,9 +234,9 @@ impl Names {
             ", learning"
         };
         format!(
-            "{} (vni {vni}): {} ports in list {:08x}, unknown unicast {unknown}{learning}, ageing {:?}",
+            "{} (vni {vni}): {} in list {:08x}, unknown unicast {unknown}{learning}, ageing {:?}",
             self.network(vni),
-            network.flood_len,
+            counted(network.flood_len, "port"),
             network.flood.0,
             Duration::from_nanos(network.ageing_ns),
         )

@@ -54,6 +54,14 @@ pub struct Topology {
     pub warnings: Vec<Problem>,
 }
 
+impl Topology {
+    /// The networks that files name: all but direct links.
+    pub fn declared_networks(&self) -> impl Iterator<Item = (&String, &Network)> {
+        let networks = self.networks.iter();
+        networks.filter(|(_, network)| network.kind == NetworkKind::Declared)
+    }
+}
+
 /// A virtual L2 segment.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Network {
@@ -67,8 +75,19 @@ pub struct Network {
     pub unknown_unicast: UnknownUnicast,
     /// Age after which a learned MAC address is forgotten.
     pub ageing: Duration,
+    /// Whether a file names it.
+    pub kind: NetworkKind,
     /// Where it is declared.
     pub origin: Origin,
+}
+
+/// Whether a file names a network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NetworkKind {
+    /// It is declared under its name.
+    Declared,
+    /// It is what a direct link between two routers consists of.
+    Link,
 }
 
 /// What becomes of a frame to a MAC address that nobody is known to have.

@@ -12,7 +12,7 @@ use super::station::{self, Owner, Plug, Station};
 use super::{Network, Port, PortName, Spoofing, address, interface, mtu, route};
 use crate::document::{self, Located};
 use crate::problem::Problem;
-use crate::suggestion::closest;
+use crate::similar::closest;
 
 /// The ports of all workloads.
 pub(super) struct Ports<'a> {

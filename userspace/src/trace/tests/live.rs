@@ -222,7 +222,7 @@ fn a_next_hop_that_was_asked_once() {
 enters at core/front from network front
 route: 10.2.0.0/24 at core/back
 mtu: core/back carries 1400 bytes at most, and senders of larger packets are told so
-next hop: 10.2.0.99 was asked for 1 time and has not answered
+next hop: 10.2.0.99 was asked for once and has not answered
 asks who has 10.2.0.99: db/eth0, nest/eth0
 verdict: dropped: neighbor_pending
       The next hop is not known yet; it is being asked for.

@@ -4,6 +4,8 @@ mod complaining;
 mod living;
 mod neighboring;
 mod reaching;
+mod reloading;
+mod showing;
 mod sizing;
 mod spreading;
 
