@@ -10,7 +10,7 @@ mod kernel;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT};
+    use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
     use aya_ebpf::macros::classifier;
     use aya_ebpf::programs::TcContext;
     use datapath::Action;
@@ -38,6 +38,12 @@ mod programs {
                 TC_ACT_SHOT
             }
         }
+    }
+
+    /// Frames from the underlay: attached at ingress of the uplink, as above.
+    #[classifier]
+    pub(crate) fn uplink_ingress(_ctx: TcContext) -> i32 {
+        TC_ACT_UNSPEC
     }
 }
 

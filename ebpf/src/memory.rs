@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 
 use maps_schema::map::{
-    Budget, BudgetKey, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop, NextHopKey, PortCounters,
-    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
+    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
+    LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, PortCounters,
+    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
+use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
 use crate::frame::{Frame, Refused, Short, Step};
@@ -162,6 +163,12 @@ pub struct MemoryTables {
     pub interfaces: BTreeMap<IfIndex, IngressPort>,
     /// `PORTS`.
     pub ports: BTreeMap<PortId, EgressPort>,
+    /// `UPLINKS`.
+    pub uplinks: BTreeMap<IfIndex, Uplink>,
+    /// `PEERS`.
+    pub peers: BTreeMap<Ip, Peer>,
+    /// `DIRECT`.
+    pub direct: BTreeMap<Ip, Direct>,
     /// `NETWORKS`.
     pub networks: BTreeMap<Vni, Network>,
     /// `FDB`.
@@ -184,6 +191,8 @@ pub struct MemoryTables {
     pub budgets: RefCell<BTreeMap<BudgetKey, Budget>>,
     /// `LEARNED`.
     pub learned: RefCell<BTreeMap<FdbKey, LearnedEntry>>,
+    /// `PEER_STATES`.
+    pub peer_states: RefCell<BTreeMap<PortId, PeerState>>,
     /// `COUNTERS`, summed over CPUs.
     pub counters: RefCell<BTreeMap<PortId, PortCounters>>,
     /// The time.
@@ -232,6 +241,15 @@ impl MemoryTables {
             MapName::Interfaces => {
                 self.interfaces.insert(from_bytes(key)?, from_bytes(value)?);
             }
+            MapName::Direct => {
+                self.direct.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Peers => {
+                self.peers.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Uplinks => {
+                self.uplinks.insert(from_bytes(key)?, from_bytes(value)?);
+            }
         }
         Some(())
     }
@@ -244,6 +262,26 @@ impl Tables for MemoryTables {
 
     fn egress_port(&self, port: PortId) -> Option<EgressPort> {
         self.ports.get(&port).copied()
+    }
+
+    fn uplink(&self, interface: IfIndex) -> Option<Uplink> {
+        self.uplinks.get(&interface).copied()
+    }
+
+    fn peer(&self, address: Ip) -> Option<Peer> {
+        self.peers.get(&address).copied()
+    }
+
+    fn direct(&self, address: Ip) -> Option<Direct> {
+        self.direct.get(&address).copied()
+    }
+
+    fn peer_state(&self, port: PortId) -> Option<PeerState> {
+        self.peer_states.borrow().get(&port).copied()
+    }
+
+    fn set_peer_state(&self, port: PortId, state: &PeerState) {
+        self.peer_states.borrow_mut().insert(port, *state);
     }
 
     fn network(&self, vni: Vni) -> Option<Network> {

@@ -329,7 +329,7 @@ mod tests {
         for (idx, &port) in (0..).zip(members) {
             tables
                 .flood
-                .insert(FloodKey { list, idx }, FloodMember { port });
+                .insert(FloodKey { list, idx }, FloodMember { port, vni: WEB.vni });
         }
         let network = tables.networks.get_mut(&WEB.vni).unwrap();
         (network.flood, network.flood_len) = (list, members.len() as u32);

@@ -107,6 +107,25 @@ reasons! {
     RouterService = 30, "router_service";
     /// A router's port or next hop has no row: it was removed while the packet was on its way.
     UnknownRouterPort = 31, "unknown_router_port";
+    /// The frame came through a tunnel from an underlay address that is no peer's.
+    UnknownPeer = 40, "unknown_peer";
+    /// The outer header is cut short, or contradicts itself or the frame's length.
+    MalformedOuter = 41, "malformed_outer";
+    /// The frame came through another kind of tunnel than the one to that peer.
+    WrongTunnel = 42, "wrong_tunnel";
+    /// The frame came through a tunnel for a network that this host has nothing to do with.
+    UnknownVni = 43, "unknown_vni";
+    /// The underlay cut the outer packet into fragments, which a datapath cannot put together.
+    OuterFragment = 44, "outer_fragment";
+    /// The outer packet was marked for congestion and the inner one cannot carry the mark, so that
+    /// dropping it is the only way to tell (RFC 6040 section 4.2).
+    Congestion = 45, "congestion";
+    /// What came through a tunnel never goes back into one.
+    SplitHorizon = 46, "split_horizon";
+    /// The frame cannot go to a peer without a tunnel: it is not an IP packet to one station.
+    NeedsTunnel = 47, "needs_tunnel";
+    /// A copy of a flooded frame is for a member that its list does not have any more.
+    UnknownMember = 48, "unknown_member";
 }
 
 /// One more than the highest code point that fits the counters.

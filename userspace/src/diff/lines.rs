@@ -165,6 +165,9 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
         MapName::Flood => "flood",
         MapName::Networks => "network",
         MapName::Interfaces => "interface",
+        MapName::Direct => "direct",
+        MapName::Peers => "peer",
+        MapName::Uplinks => "uplink",
     };
     Line {
         sign,

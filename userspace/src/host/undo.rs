@@ -114,7 +114,7 @@ fn move_rows(
     before: IfIndex,
     ifindex: IfIndex,
 ) -> Result<()> {
-    let egress = EgressPort { ifindex };
+    let egress = EgressPort::workload(ifindex);
     datapath.write(MapName::Ports, bytes_of(&ingress.port), bytes_of(&egress))?;
     datapath.write(MapName::Interfaces, bytes_of(&ifindex), bytes_of(ingress))?;
     datapath.remove(MapName::Interfaces, bytes_of(&before))

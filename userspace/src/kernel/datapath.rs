@@ -13,6 +13,7 @@ use aya::{EbpfError, EbpfLoader};
 use maps_schema::map::{
     DROP_EVENTS, FdbKey, LearnedEntry, MapName, NeighborKey, PortCounters, Resolved,
 };
+use maps_schema::record::PeerState;
 use maps_schema::{IfIndex, PortId};
 
 pub use super::attach::Mode;
@@ -202,6 +203,24 @@ impl Datapath {
     /// The kernel refuses.
     pub fn forget(&mut self, station: &FdbKey) -> Result<()> {
         self.maps.forget(station)
+    }
+
+    /// What was heard from peers, by the ports that lead to them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn peer_states(&self) -> Result<BTreeMap<PortId, PeerState>> {
+        self.maps.peer_states()
+    }
+
+    /// Forgets what was heard from a peer; one that was not heard from is no error.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn forget_peer(&mut self, peer: PortId) -> Result<()> {
+        self.maps.forget_peer(peer)
     }
 
     /// The neighbors that the datapath asked for, as far as they hold still while they are read.

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use maps_schema::map::{
-    EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Neighbor,
-    NeighborKey, Network, NextHop, NextHopKey, Route, RouteKey, RouterAddressKey, RouterPort,
+    Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Neighbor,
+    NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey, RouterAddressKey, RouterPort,
+    Uplink,
 };
 use maps_schema::plain::from_bytes;
 use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
@@ -139,7 +140,7 @@ impl Names {
         Some(match map {
             MapName::Counters => self.port(from_bytes(key)?),
             MapName::Ports => {
-                let EgressPort { ifindex } = from_bytes(value)?;
+                let EgressPort { ifindex, .. } = from_bytes(value)?;
                 format!(
                     "{} leads to interface {}",
                     self.port(from_bytes(key)?),
@@ -197,7 +198,7 @@ impl Names {
             }
             MapName::Flood => {
                 let FloodKey { list, idx } = from_bytes(key)?;
-                let FloodMember { port } = from_bytes(value)?;
+                let FloodMember { port, .. } = from_bytes(value)?;
                 format!("list {:08x}[{idx}]: {}", list.0, self.port(port))
             }
             MapName::Networks => self.decode_network(from_bytes(key)?, &from_bytes(value)?),
@@ -211,6 +212,26 @@ impl Names {
                     port.mac,
                     flags(&port)
                 )
+            }
+            MapName::Direct => {
+                let ip: Ip = from_bytes(key)?;
+                let direct: Direct = from_bytes(value)?;
+                format!(
+                    "{ip} is {} in {} at {}, without a tunnel",
+                    direct.mac,
+                    self.network(direct.vni),
+                    self.port(direct.port)
+                )
+            }
+            MapName::Peers => {
+                let ip: Ip = from_bytes(key)?;
+                let peer: Peer = from_bytes(value)?;
+                format!("{ip} is {}", self.port(peer.port))
+            }
+            MapName::Uplinks => {
+                let IfIndex(ifindex) = from_bytes(key)?;
+                let uplink: Uplink = from_bytes(value)?;
+                format!("interface {ifindex} is the uplink of {}", uplink.address)
             }
         })
     }

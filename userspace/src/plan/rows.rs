@@ -57,7 +57,12 @@ pub(super) fn constant(topology: &Topology, present: &[(&PortName, &Port)]) -> T
 
 /// The rows of one port that hold the index of its interface.
 pub(super) fn add_interface(tables: &mut Tables, ifindex: IfIndex, port: &IngressPort) {
-    add(tables, MapName::Ports, &port.port, &EgressPort { ifindex });
+    add(
+        tables,
+        MapName::Ports,
+        &port.port,
+        &EgressPort::workload(ifindex),
+    );
     add(tables, MapName::Interfaces, &ifindex, port);
 }
 
@@ -120,7 +125,7 @@ fn add_flood_list(
         list = FloodList(list.0.wrapping_add(1));
     }
     for (idx, port) in (0..).zip(members) {
-        let member = FloodMember { port: port.id };
+        let member = FloodMember { port: port.id, vni };
         add(tables, MapName::Flood, &FloodKey { list, idx }, &member);
     }
     list

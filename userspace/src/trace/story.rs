@@ -204,7 +204,7 @@ impl Story<'_> {
         match found {
             None => Some(self.at_port(port, format!("nothing is plugged in at {name}"))),
             Some(_) if self.passage.is_flooded() => None,
-            Some(EgressPort { ifindex }) => {
+            Some(EgressPort { ifindex, .. }) => {
                 let interface = self.interface(port, ifindex);
                 Some(self.at_port(port, format!("{name} is behind {interface}")))
             }
