@@ -13,11 +13,10 @@ use maps_schema::{DropReason, Ip, Mac, PortId, RouterId, Vni};
 
 use crate::frame::{Frame, Step};
 use crate::icmp::Message;
-use crate::parse::ethernet::HEADER_LEN;
-use crate::parse::{self, Kind, Packet, transport};
+use crate::parse::{self, Kind, Packet};
 use crate::resolver::{self, Search};
 use crate::tables::Tables;
-use crate::{ecmp, icmp};
+use crate::{departure, ecmp, icmp};
 
 /// How many virtual routers a packet may pass.
 pub const MAX_ROUTERS: u32 = 32;
@@ -70,7 +69,7 @@ pub fn route<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet, routed
     let mut walk = Walk {
         tables,
         packet,
-        size: size(frame, packet),
+        size: departure::size(frame, packet),
         routed,
     };
     F::repeat(MAX_ROUTERS, &mut walk);
@@ -111,26 +110,6 @@ fn refuses(packet: &Packet) -> Option<DropReason> {
     }
     let martian = packet.ip_source.is_unroutable() || packet.ip_destination.is_unroutable();
     martian.then_some(DropReason::Martian)
-}
-
-/// The size of the largest packet that the frame is, or will be cut into, from the IP header on.
-#[inline(always)]
-fn size<F: Frame>(frame: &F, packet: &Packet) -> u32 {
-    let segment_len = frame.segment_len();
-    let headers = packet.payload.start - HEADER_LEN as u32;
-    if segment_len == 0 {
-        // Not the frame's length: what pads a short frame is no part of the packet.
-        return headers + packet.payload.len;
-    }
-    let transport = match packet.protocol {
-        // The data offset counts words in the upper half of its byte (RFC 9293 section 3.1).
-        transport::TCP => match frame.load::<[u8; 1]>(packet.payload.start + 12) {
-            Ok([offset]) => u32::from(offset >> 4) * 4,
-            Err(_short) => 20,
-        },
-        _ => 8,
-    };
-    headers + transport + segment_len
 }
 
 /// A packet on its way from router to router.

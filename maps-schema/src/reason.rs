@@ -126,6 +126,13 @@ reasons! {
     NeedsTunnel = 47, "needs_tunnel";
     /// A copy of a flooded frame is for a member that its list does not have any more.
     UnknownMember = 48, "unknown_member";
+    /// The Geneve header has an option that a receiver must understand, and we understand none
+    /// (RFC 8926 section 3.4).
+    CriticalOption = 49, "critical_option";
+    /// An echo between hosts that is none.
+    MalformedEcho = 50, "malformed_echo";
+    /// The frame is larger than what the tunnel carries, and is no packet whose sender can be told.
+    TunnelTooSmall = 51, "tunnel_too_small";
 }
 
 /// One more than the highest code point that fits the counters.

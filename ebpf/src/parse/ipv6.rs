@@ -45,7 +45,7 @@ pub(super) fn parse<'a, F: Frame>(
     let [w0, w1, s0, s1, s2, s3, d0, d1, d2, d3] = frame
         .fixed::<ETHERNET_LEN, [u32; 10]>()
         .map_err(|_short| malformed)?;
-    let [first, ..] = w0.to_ne_bytes();
+    let [first, second, ..] = w0.to_ne_bytes();
     let [l0, l1, next_header, hop_limit] = w1.to_ne_bytes();
     let available = frame
         .len()
@@ -63,6 +63,7 @@ pub(super) fn parse<'a, F: Frame>(
         ip_source: Ip::from_words([s0, s1, s2, s3]),
         ip_destination: Ip::from_words([d0, d1, d2, d3]),
         ttl: hop_limit,
+        traffic_class: first << 4 | second >> 4,
         protocol: next_header,
         payload: Span {
             start: (ETHERNET_LEN + HEADER_LEN) as u32,

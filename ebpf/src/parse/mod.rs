@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
+pub mod outer;
 pub mod transport;
 
 use core::mem::MaybeUninit;
@@ -37,6 +38,8 @@ pub struct Packet {
     pub ip_destination: Ip,
     /// Time to live or hop limit of the IP packet.
     pub ttl: u8,
+    /// Type of service or traffic class of the IP packet: DSCP (RFC 2474) and ECN (RFC 3168).
+    pub traffic_class: u8,
     /// What the IP packet carries behind all its headers, as IANA numbers protocols.
     pub protocol: u8,
     /// Which part of an IP packet this is.
@@ -170,6 +173,7 @@ impl Packet {
             ip_source: Ip::UNSPECIFIED_V6,
             ip_destination: Ip::UNSPECIFIED_V6,
             ttl: 0,
+            traffic_class: 0,
             protocol: 0,
             fragment: Fragment::Whole,
             payload: Span { start: 0, len: 0 },

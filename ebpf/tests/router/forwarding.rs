@@ -150,6 +150,7 @@ proptest! {
                 prop_assert_eq!(interface, IfIndex(2));
                 prop_assert_eq!(frame.to_wire().len(), wire.len());
             }
+            other => prop_assert!(false, "{other:?}"),
         }
     }
 }

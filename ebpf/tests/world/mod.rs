@@ -154,6 +154,7 @@ impl World {
                     counters.egress_bytes += u64::from(len);
                 }
             }
+            other => panic!("there are no other hosts here: {other:?}"),
         }
         self.check_counters(&expected);
         self.check_learned(&learned, sender);

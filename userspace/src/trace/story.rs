@@ -66,11 +66,15 @@ impl Story<'_> {
             (Action::Drop { reason, .. }, _) => {
                 self.step(format!("dropped, {}: {}", reason.name(), reason.meaning()))
             }
-            (Action::Deliver(_), ports) if self.passage.is_flooded() => {
+            (Action::Deliver(_) | Action::Consume, ports) if self.passage.is_flooded() => {
                 let ports: Vec<String> = ports.iter().map(|&port| names.port(port)).collect();
                 self.step(format!("flooded to {}", listed(&ports)))
             }
-            (Action::Deliver(_), ports) => {
+            (Action::Pass, _) => self.step("left to the host".to_owned()),
+            (
+                Action::Deliver(_) | Action::Underlay { .. } | Action::Return(_) | Action::Consume,
+                ports,
+            ) => {
                 let port = ports.last().copied().unwrap_or(PortId::NONE);
                 self.at_port(port, format!("delivered to {}", names.port(port)))
             }

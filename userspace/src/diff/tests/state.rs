@@ -94,6 +94,7 @@ pub(super) fn send(
     match action {
         Action::Deliver(to) => sent.push((to, frame.to_wire())),
         Action::Drop { reason, .. } => dropped = Some(reason),
+        other => panic!("there are no other hosts here: {other:?}"),
     }
     let n_sent = sent.len();
     let received: BTreeSet<_> = sent
