@@ -74,7 +74,7 @@ pub fn leave<F: Frame, T: Tables>(
         frame
             .resubmit(interface, Note::WRAPPED)
             .map_err(|_refused| DropReason::KernelRefused)?;
-        return Ok(Action::Consume);
+        return Ok(Action::Copied);
     }
     Ok(Action::Underlay {
         uplink: exit.ifindex,

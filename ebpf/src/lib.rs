@@ -38,6 +38,7 @@ pub mod router;
 #[cfg(test)]
 mod scene;
 pub mod tables;
+pub mod tcp;
 pub mod uplink;
 pub mod verdict;
 

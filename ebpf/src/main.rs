@@ -65,7 +65,10 @@ mod programs {
             }
             // Programs behind this one, and the host, may see it.
             Action::Pass => TC_ACT_UNSPEC,
-            Action::Consume => TC_ACT_SHOT,
+            Action::Copied => TC_ACT_SHOT,
+            // It was used up. TC has a code for that too, but TCX (`tcx_action_code`) takes every code
+            // besides pass, drop and redirect for "go on".
+            Action::Consume(_router_port) => TC_ACT_SHOT,
             Action::Drop { port, reason } => {
                 event::report(skb, port, reason);
                 TC_ACT_SHOT

@@ -15,7 +15,7 @@ use crate::parse::{self, Kind, Packet};
 use crate::router::{self, Outcome, Routed};
 use crate::tables::{Count, Tables};
 use crate::verdict::Verdict;
-use crate::{answer, bridge, ecn, guard, icmp, learning, resolver};
+use crate::{answer, bridge, ecn, guard, icmp, learning, resolver, tcp};
 
 /// What the program does with the frame in the end. Copies were sent and everything was counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +34,9 @@ pub enum Action {
     /// Leaves it to the host: it is none of ours.
     Pass,
     /// Nothing is left to be done with it: whoever it was for has got a copy.
-    Consume,
+    Copied,
+    /// Ends it: it was for this port of a virtual router, which has learned from it what it wanted.
+    Consume(PortId),
     /// Drops it.
     Drop {
         /// Where it came in.
@@ -131,7 +133,7 @@ pub(crate) fn forward<F: Frame, T: Tables>(
         Verdict::Deliver(destination) => Way::new(destination, port.vni),
         Verdict::Route(router_port) => {
             let routed = scratch.routed.write(Routed::new(router_port));
-            router::route(frame, tables, packet, routed);
+            router::route(frame, tables, port, packet, routed);
             carry_out(frame, tables, &origin, packet, routed)?
         }
         Verdict::Flood(network) => return flood(frame, tables, &origin, &network),
@@ -139,6 +141,7 @@ pub(crate) fn forward<F: Frame, T: Tables>(
             resolution::write_reply(frame, &reply).map_err(|_refused| DropReason::KernelRefused)?;
             Way::back(&origin)
         }
+        Verdict::Consume(router_port) => return Ok(Action::Consume(router_port)),
         Verdict::Drop(reason) => return Err(reason),
     };
     leave(frame, tables, &origin, packet, &way, &mut scratch.exit)
@@ -282,10 +285,13 @@ pub fn walk<T: Tables>(
 ) -> Result<Verdict, DropReason> {
     guard::check(tables, port, packet)?;
     learning::learn(tables, port, packet.source);
-    resolver::note_answer(tables, port, packet);
+    let is_noted = resolver::note_answer(tables, port, packet);
     Ok(match answer::answer(tables, port, packet) {
         Some(reply) => Verdict::Reply(reply),
-        None => bridge::decide(tables, port, packet.destination),
+        None => match bridge::decide(tables, port, packet.destination) {
+            Verdict::Route(router_port) if is_noted => Verdict::Consume(router_port),
+            verdict => verdict,
+        },
     })
 }
 
@@ -317,21 +323,32 @@ fn carry_out<'a, F: Frame, T: Tables>(
             };
             // The packet is dropped, and what goes back is another one.
             tables.count(origin.port.port, Count::Drop(routed.reason));
-            edit::icmp::write_error(frame, packet, source, routed.message, routed.mtu)
+            edit::icmp::write_error(frame, packet, source, routed.message, routed.detail)
                 .map_err(refused)?;
+            Ok(Way::back(origin))
+        }
+        Outcome::Reset => {
+            let Some(reset) = tcp::reset(frame, packet) else {
+                return Err(routed.reason);
+            };
+            let Some(source) = complaint_source(tables, packet, routed) else {
+                return Err(routed.reason);
+            };
+            tables.count(origin.port.port, Count::Drop(routed.reason));
+            edit::tcp::write_reset(frame, packet, source, &reset).map_err(refused)?;
             Ok(Way::back(origin))
         }
         Outcome::Drop => Err(routed.reason),
     }
 }
 
-/// The address that an error about a packet comes from; nothing if none may be sent.
+/// The address that an error or a reset about a packet comes from; nothing if none may be sent.
 #[inline(always)]
 fn complaint_source<T: Tables>(tables: &T, packet: &Packet, routed: &Routed) -> Option<Ip> {
     let router_port = tables.router_port(routed.port)?;
-    let source = match (routed.message, packet.kind) {
+    let source = match (routed.reason, packet.kind) {
         // What was said to an address is answered by it (RFC 4443 section 2.2 (a)).
-        (Message::PortUnreachable, _) => packet.ip_destination,
+        (DropReason::RouterService, _) => packet.ip_destination,
         (_, Kind::Ipv4) => router_port.ipv4,
         (_, _) => router_port.ipv6,
     };
@@ -388,7 +405,7 @@ fn flood<F: Frame, T: Tables>(
             tables.count(id, Count::Egress(frame.len()));
             Ok(Action::Deliver(interface))
         }
-        None if reached_peers => Ok(Action::Consume),
+        None if reached_peers => Ok(Action::Copied),
         None => Err(DropReason::NoOtherPort),
     }
 }

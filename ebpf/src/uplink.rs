@@ -91,7 +91,7 @@ fn receive<F: Frame, T: Tables>(
     if outer.vni == 0 {
         return match echo::handle(frame, tables, outer, peer.port).map_err(refused)? {
             Outcome::Return => Ok(Action::Return(interface)),
-            Outcome::Noted => Ok(Action::Consume),
+            Outcome::Noted => Ok(Action::Copied),
             Outcome::Malformed => Err(DropReason::MalformedEcho),
         };
     }

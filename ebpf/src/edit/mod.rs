@@ -3,9 +3,11 @@
 
 pub mod forward;
 pub mod icmp;
+mod ip;
 pub mod outer;
 pub mod resolution;
 mod sum;
+pub mod tcp;
 
 use maps_schema::Mac;
 

@@ -58,6 +58,7 @@ pub(super) fn parse<'a, F: Frame>(
         ttl,
         traffic_class,
         protocol,
+        protocol_at: HEADER_LEN as u32 + 9,
         fragment: Fragment::new(field & FRAGMENT_OFFSET == 0, field & MORE_FRAGMENTS != 0),
         payload: Span {
             start: HEADER_LEN as u32 + header_len,

@@ -42,6 +42,8 @@ pub struct Packet {
     pub traffic_class: u8,
     /// What the IP packet carries behind all its headers, as IANA numbers protocols.
     pub protocol: u8,
+    /// Where the header before says that, in bytes from the beginning of the frame; 0 if none does.
+    pub protocol_at: u32,
     /// Which part of an IP packet this is.
     pub fragment: Fragment,
     /// What lies behind the IP header and its options or extension headers.
@@ -175,6 +177,7 @@ impl Packet {
             ttl: 0,
             traffic_class: 0,
             protocol: 0,
+            protocol_at: 0,
             fragment: Fragment::Whole,
             payload: Span { start: 0, len: 0 },
             transport: Transport {

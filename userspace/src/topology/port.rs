@@ -5,14 +5,14 @@ use std::fmt::Display;
 
 use maps_schema::PortId;
 
-use super::identity::PortIds;
+use super::identity::{self, PortIds};
 use super::merge::Merged;
 use super::route::Taken;
 use super::station::{self, Owner, Plug, Station};
 use super::{Network, Port, PortName, Spoofing, address, interface, mtu, route};
 use crate::document::{self, Located};
 use crate::problem::Problem;
-use crate::suggestion::closest;
+use crate::similar::closest;
 
 /// The ports of all workloads.
 pub(super) struct Ports<'a> {
@@ -91,7 +91,12 @@ fn resolve_one<'a>(
         owner: Owner::Workload,
     };
     let addresses = address::resolve(&plug, &given.addresses, network, declared, problems);
-    let mac = station::mac(&plug, (given.mac.as_ref(), &given.origin), id, problems);
+    let mac = station::mac(
+        &plug,
+        (given.mac.as_ref(), &given.origin),
+        identity::mac(id),
+        problems,
+    );
     let port = Port {
         id,
         network: declared.0.to_owned(),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use datapath::memory::parse;
+use datapath::parse::TransportKind;
 use datapath::{Action, icmp};
 use maps_schema::{DropReason, Ip, PortId};
 
@@ -87,16 +88,22 @@ impl<'a> Journey<'a> {
             return None;
         }
         let packet = parse(&passage.frame).ok()?;
+        let is_reset = matches!(packet.transport.kind, TransportKind::Ports);
         let code = [packet.transport.source, packet.transport.destination];
+        let [icmp_type, icmp_code] = code.map(|part| (!is_reset).then_some(part));
         let from = packet.ip_source;
         let rows = self.tables.router_ports.iter();
         let port = rows
             .filter(|(_, row)| row.ipv4 == from || row.ipv6 == from)
             .map(|(&id, _)| self.plan.names.port(id));
         Some(Told {
-            message: message(code, from.is_v4()),
-            icmp_type: code[0],
-            icmp_code: code[1],
+            message: if is_reset {
+                "connection refused"
+            } else {
+                message(code, from.is_v4())
+            },
+            icmp_type,
+            icmp_code,
             from: from.to_string(),
             port: port.min().unwrap_or_default(),
         })
@@ -113,13 +120,15 @@ impl<'a> Journey<'a> {
 /// What an ICMP or ICMPv6 message of this type and code says.
 fn message(code: [u16; 2], is_v4: bool) -> &'static str {
     use icmp::Message::{
-        HostUnreachable, NetUnreachable, PortUnreachable, Prohibited, TimeExceeded, TooBig,
+        HostUnreachable, NetUnreachable, PortUnreachable, Prohibited, ProtocolUnreachable,
+        TimeExceeded, TooBig,
     };
     let all = [
         (TimeExceeded, "time exceeded"),
         (NetUnreachable, "no route to the destination"),
         (HostUnreachable, "host unreachable"),
         (PortUnreachable, "port unreachable"),
+        (ProtocolUnreachable, "unknown protocol"),
         (Prohibited, "administratively prohibited"),
         (TooBig, "packet too big"),
     ];

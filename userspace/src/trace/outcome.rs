@@ -65,10 +65,12 @@ pub struct Refusal {
 pub struct Told {
     /// What the message says, in words.
     pub message: &'static str,
-    /// The message's type.
-    pub icmp_type: u16,
-    /// The message's code.
-    pub icmp_code: u16,
+    /// The message's type; nothing if it is a TCP reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u16>,
+    /// The message's code; nothing if it is a TCP reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_code: Option<u16>,
     /// The router's address that it comes from.
     pub from: String,
     /// The router's port that has this address.
@@ -84,12 +86,13 @@ impl fmt::Display for Told {
             from,
             port,
         } = self;
+        write!(f, "the sender is told: {message} (")?;
         let protocol = if from.contains(':') { "ICMPv6" } else { "ICMP" };
-        write!(
-            f,
-            "the sender is told: {message} ({protocol} type {icmp_type}, code {icmp_code}), from \
-             {from} at {port}"
-        )
+        match (icmp_type, icmp_code) {
+            (Some(kind), Some(code)) => write!(f, "{protocol} type {kind}, code {code}")?,
+            _ => f.write_str("TCP reset")?,
+        }
+        write!(f, "), from {from} at {port}")
     }
 }
 

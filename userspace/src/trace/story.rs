@@ -12,6 +12,7 @@ use super::outcome::listed;
 use super::packet::Station;
 use super::record::{Lookup, Passage};
 use super::{Stage, Step};
+use crate::counted::counted;
 use crate::plan::Plan;
 
 /// One frame's way through the datapath, to be told.
@@ -66,7 +67,10 @@ impl Story<'_> {
             (Action::Drop { reason, .. }, _) => {
                 self.step(format!("dropped, {}: {}", reason.name(), reason.meaning()))
             }
-            (Action::Deliver(_) | Action::Consume, ports) if self.passage.is_flooded() => {
+            (Action::Consume(port), _) => {
+                self.at_port(port, format!("taken by router port {}", names.port(port)))
+            }
+            (Action::Deliver(_) | Action::Copied, ports) if self.passage.is_flooded() => {
                 let ports: Vec<String> = ports.iter().map(|&port| names.port(port)).collect();
                 self.step(format!("flooded to {}", listed(&ports)))
             }
@@ -248,12 +252,4 @@ pub(super) fn covers(route: &RouteKey, lookup: &RouteKey) -> bool {
     let value = |ip: Ip| u128::from_be_bytes(ip.octets()) & mask;
     (route.router, route.family) == (lookup.router, lookup.family)
         && value(route.ip) == value(lookup.ip)
-}
-
-/// A number with its noun.
-pub(super) fn counted(number: u32, noun: &str) -> String {
-    match number {
-        1 => format!("1 {noun}"),
-        _ => format!("{number} {noun}s"),
-    }
 }

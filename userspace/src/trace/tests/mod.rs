@@ -6,6 +6,7 @@ mod live;
 mod nowhere;
 mod property;
 mod routed;
+mod routed_property;
 mod unrouted;
 
 use std::collections::BTreeSet;
