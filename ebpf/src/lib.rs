@@ -42,8 +42,9 @@ pub mod tcp;
 pub mod uplink;
 pub mod verdict;
 
+pub use departure::depart;
 pub use frame::{Frame, Refused, Short, Step};
-pub use pipeline::{Action, Scratch, port_ingress};
+pub use pipeline::{Action, Progress, Scratch, port_ingress};
 pub use tables::{Count, Tables};
 pub use uplink::uplink_ingress;
 pub use verdict::Verdict;

@@ -13,7 +13,7 @@ mod programs {
     use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
     use aya_ebpf::macros::classifier;
     use aya_ebpf::programs::TcContext;
-    use datapath::Action;
+    use datapath::{Action, Progress, Scratch};
     use maps_schema::IfIndex;
 
     use crate::kernel::{self, Maps, Skb, event};
@@ -27,8 +27,10 @@ mod programs {
         let Some(scratch) = kernel::scratch() else {
             return TC_ACT_SHOT;
         };
-        let action = datapath::port_ingress(&mut skb, &Maps, scratch, interface);
-        carry_out(&skb, action)
+        match enter_port(&mut skb, scratch, interface) {
+            DEPART => depart(&mut skb, scratch),
+            code => code,
+        }
     }
 
     /// Frames from the underlay: attached at ingress of the uplink, as above.
@@ -39,8 +41,44 @@ mod programs {
         let Some(scratch) = kernel::scratch() else {
             return TC_ACT_UNSPEC;
         };
-        let action = datapath::uplink_ingress(&mut skb, &Maps, scratch, interface);
-        carry_out(&skb, action)
+        match enter_uplink(&mut skb, scratch, interface) {
+            DEPART => depart(&mut skb, scratch),
+            code => code,
+        }
+    }
+
+    // The halves of a journey are functions of their own: each has the stack to itself, and the
+    // verifier forgets what it knew of the first half before it follows the second.
+
+    // What they return is a number, because LLVM leaves parts of an enum undefined.
+
+    /// No action code of TC: the journey's second half is to come.
+    const DEPART: i32 = i32::MAX;
+
+    #[inline(never)]
+    fn enter_port(skb: &mut Skb, scratch: &mut Scratch, interface: IfIndex) -> i32 {
+        let progress = datapath::port_ingress(skb, &Maps, scratch, interface);
+        proceed(skb, progress)
+    }
+
+    #[inline(never)]
+    fn enter_uplink(skb: &mut Skb, scratch: &mut Scratch, interface: IfIndex) -> i32 {
+        let progress = datapath::uplink_ingress(skb, &Maps, scratch, interface);
+        proceed(skb, progress)
+    }
+
+    #[inline(always)]
+    fn proceed(skb: &Skb, progress: Progress) -> i32 {
+        match progress {
+            Progress::Depart => DEPART,
+            Progress::Done(action) => carry_out(skb, action),
+        }
+    }
+
+    #[inline(never)]
+    fn depart(skb: &mut Skb, scratch: &mut Scratch) -> i32 {
+        let action = datapath::depart(skb, &Maps, scratch);
+        carry_out(skb, action)
     }
 
     /// A frame that the kernel cannot redirect after all is dropped and counted by it.

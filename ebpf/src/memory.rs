@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::mem::{self, MaybeUninit};
+use std::mem;
 
 use maps_schema::map::{
     Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
@@ -14,40 +14,43 @@ use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
+use crate::departure::depart;
 use crate::frame::{Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
-use crate::pipeline::{self, Action, Scratch};
+use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::{Count, Tables};
 
-/// [`crate::port_ingress`] with working memory of its own. Copies that come in once more are followed
-/// to where they leave.
+/// A frame's whole journey from the workload behind `interface`. Copies that come in once more are
+/// followed to where they leave.
 pub fn port_ingress<T: Tables>(frame: &mut MemoryFrame, tables: &T, interface: IfIndex) -> Action {
-    run(frame, |frame, scratch| {
+    travel(frame, tables, |frame, scratch| {
         pipeline::port_ingress(frame, tables, scratch, interface)
     })
 }
 
-/// [`crate::uplink_ingress`] likewise.
+/// Its whole journey from the underlay.
 pub fn uplink_ingress<T: Tables>(
     frame: &mut MemoryFrame,
     tables: &T,
     interface: IfIndex,
 ) -> Action {
-    run(frame, |frame, scratch| {
+    travel(frame, tables, |frame, scratch| {
         crate::uplink_ingress(frame, tables, scratch, interface)
     })
 }
 
-fn run(
+fn travel<T: Tables>(
     frame: &mut MemoryFrame,
-    program: impl Fn(&mut MemoryFrame, &mut Scratch) -> Action,
+    tables: &T,
+    enter: impl Fn(&mut MemoryFrame, &mut Scratch) -> Progress,
 ) -> Action {
-    let action = program(frame, &mut Scratch::new());
+    let program = |frame: &mut MemoryFrame| whole(frame, tables, &enter);
+    let action = program(frame);
     let mut resubmitted = mem::take(&mut frame.resubmitted);
     while !resubmitted.is_empty() {
         for mut copy in mem::take(&mut resubmitted) {
-            if let Action::Underlay { uplink, .. } = program(&mut copy, &mut Scratch::new()) {
+            if let Action::Underlay { uplink, .. } = program(&mut copy) {
                 frame.copies.push((uplink, copy.to_wire()));
             }
             resubmitted.append(&mut copy.resubmitted);
@@ -56,12 +59,25 @@ fn run(
     action
 }
 
+/// Both halves of a frame's journey.
+pub(crate) fn whole<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    enter: impl Fn(&mut F, &mut Scratch) -> Progress,
+) -> Action {
+    let mut scratch = Scratch::new();
+    match enter(frame, &mut scratch) {
+        Progress::Depart => depart(frame, tables, &mut scratch),
+        Progress::Done(action) => action,
+    }
+}
+
 /// [`parse::parse`] with memory of its own.
 ///
 /// # Errors
 /// The reason why the frame must be dropped.
 pub fn parse(frame: &MemoryFrame) -> Result<Packet, DropReason> {
-    parse::parse(frame, &mut MaybeUninit::uninit()).map(|packet| *packet)
+    parse::parse(frame, &mut { Packet::NONE }).map(|packet| *packet)
 }
 
 /// A frame in memory.

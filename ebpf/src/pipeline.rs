@@ -2,20 +2,19 @@
 
 use core::mem::MaybeUninit;
 
-use maps_schema::map::{EgressPort, IngressPort, Network, RouterPort};
-use maps_schema::{DropReason, IfIndex, Ip, PortId, RouterId, Vni};
+use maps_schema::map::{FloodKey, IngressPort, Network, RouterPort};
+use maps_schema::{DropReason, IfIndex, Ip, PortId, Vni};
 
-use crate::departure;
+use crate::departure::{self, Origin, Way};
 use crate::edit::{self, resolution};
 use crate::flood::{Audience, Flood};
 use crate::frame::{Frame, Note};
-use crate::icmp::Message;
 use crate::parse::outer::Outer;
 use crate::parse::{self, Kind, Packet};
 use crate::router::{self, Outcome, Routed};
 use crate::tables::{Count, Tables};
 use crate::verdict::Verdict;
-use crate::{answer, bridge, ecn, guard, icmp, learning, resolver, tcp};
+use crate::{answer, bridge, guard, icmp, learning, resolver, tcp};
 
 /// What the program does with the frame in the end. Copies were sent and everything was counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,24 +45,39 @@ pub enum Action {
     },
 }
 
+/// How far the first half of a frame's journey has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// The frame leaves: [`depart`](crate::departure::depart) is the second half.
+    Depart,
+    /// The journey is over.
+    Done(Action),
+}
+
 /// Working memory for one frame. It is the caller's, because the kernel gives programs 512 bytes of
-/// stack for everything; what it holds beforehand does not matter.
+/// stack for everything. Memory of zeros is a valid value of it.
 pub struct Scratch {
-    pub(crate) packet: MaybeUninit<Packet>,
-    pub(crate) routed: MaybeUninit<Routed>,
-    pub(crate) exit: MaybeUninit<EgressPort>,
-    pub(crate) outer: MaybeUninit<Outer>,
+    pub(crate) packet: Packet,
+    pub(crate) outer: Outer,
+    pub(crate) way: Way,
+    routed: MaybeUninit<Routed>,
 }
 
 impl Scratch {
     /// Memory that nothing was worked on in yet.
     #[must_use]
     pub const fn new() -> Self {
+        let origin = Origin {
+            interface: IfIndex(0),
+            port: PortId::NONE,
+            vni: Vni::NONE,
+            flags: 0,
+        };
         Self {
-            packet: MaybeUninit::uninit(),
+            packet: Packet::NONE,
+            outer: Outer::NONE,
+            way: Way::back(origin),
             routed: MaybeUninit::uninit(),
-            exit: MaybeUninit::uninit(),
-            outer: MaybeUninit::uninit(),
         }
     }
 }
@@ -81,37 +95,59 @@ pub fn port_ingress<F: Frame, T: Tables>(
     tables: &T,
     scratch: &mut Scratch,
     interface: IfIndex,
-) -> Action {
-    let note = frame.note();
+) -> Progress {
     let (id, result) = match tables.ingress_port(interface) {
         None => (PortId::NONE, Err(DropReason::UnknownInterface)),
-        Some(port) if note != Note::NONE => (
-            port.port,
-            departure::resume(frame, tables, scratch, interface, note),
-        ),
-        Some(port) => {
-            tables.count(port.port, Count::Ingress(frame.len()));
-            let result = forward(frame, tables, scratch, interface, &port, 0);
-            (port.port, result)
-        }
+        Some(port) => (port.port, enter(frame, tables, scratch, interface, &port)),
     };
     match result {
-        Ok(action) => action,
+        Ok(progress) => progress,
         Err(reason) => {
             tables.count(id, Count::Drop(reason));
-            Action::Drop { port: id, reason }
+            Progress::Done(Action::Drop { port: id, reason })
         }
     }
 }
 
-/// Where a frame came in.
-struct Origin<'a> {
+/// The frame came in at this port, or it is a copy that came in again.
+#[inline(always)]
+fn enter<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    scratch: &mut Scratch,
     interface: IfIndex,
-    port: &'a IngressPort,
+    port: &IngressPort,
+) -> Result<Progress, DropReason> {
+    let note = frame.note();
+    if note == Note::WRAPPED {
+        return departure::resume(frame, tables).map(Progress::Done);
+    }
+    if note == Note::NONE {
+        tables.count(port.port, Count::Ingress(frame.len()));
+    }
+    parse::parse(frame, &mut scratch.packet)?;
+    if note == Note::NONE {
+        return forward(frame, tables, scratch, interface, port);
+    }
+    let Note { list, idx } = note;
+    let member = tables
+        .flood_member(&FloodKey { list, idx })
+        .ok_or(DropReason::UnknownMember)?;
+    scratch.way = Way::to(origin(interface, port), member.port, member.vni);
+    Ok(Progress::Depart)
 }
 
-/// Decides, and carries the decision out up to where the frame itself leaves. `outer_class` is the
-/// traffic class of the outer header that it came in, or 0.
+#[inline(always)]
+const fn origin(interface: IfIndex, port: &IngressPort) -> Origin {
+    Origin {
+        interface,
+        port: port.port,
+        vni: port.vni,
+        flags: port.flags,
+    }
+}
+
+/// Decides about a parsed frame, and carries the decision out up to where the frame itself leaves.
 ///
 /// # Errors
 /// The reason why it is dropped.
@@ -122,155 +158,27 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     scratch: &mut Scratch,
     interface: IfIndex,
     port: &IngressPort,
-    outer_class: u8,
-) -> Result<Action, DropReason> {
-    let origin = Origin { interface, port };
-    let packet = parse::parse(frame, &mut scratch.packet)?;
-    if port.flags & IngressPort::PEER != 0 {
-        leave_tunnel(frame, packet, outer_class)?;
-    }
-    let way = match walk(tables, port, packet)? {
-        Verdict::Deliver(destination) => Way::new(destination, port.vni),
+) -> Result<Progress, DropReason> {
+    let origin = origin(interface, port);
+    let packet = &scratch.packet;
+    scratch.way = match walk(tables, port, packet)? {
+        Verdict::Deliver(destination) => Way::to(origin, destination, port.vni),
         Verdict::Route(router_port) => {
             let routed = scratch.routed.write(Routed::new(router_port));
             router::route(frame, tables, port, packet, routed);
             carry_out(frame, tables, &origin, packet, routed)?
         }
-        Verdict::Flood(network) => return flood(frame, tables, &origin, &network),
+        Verdict::Flood(network) => {
+            return flood(frame, tables, &origin, &network).map(Progress::Done);
+        }
         Verdict::Reply(reply) => {
             resolution::write_reply(frame, &reply).map_err(|_refused| DropReason::KernelRefused)?;
-            Way::back(&origin)
+            Way::back(origin)
         }
-        Verdict::Consume(router_port) => return Ok(Action::Consume(router_port)),
+        Verdict::Consume(router_port) => return Ok(Progress::Done(Action::Consume(router_port))),
         Verdict::Drop(reason) => return Err(reason),
     };
-    leave(frame, tables, &origin, packet, &way, &mut scratch.exit)
-}
-
-/// Where the frame itself goes.
-struct Way<'a> {
-    destination: PortId,
-    /// The network that it is in when it gets there.
-    vni: Vni,
-    /// The routers that it passes, which is still to be written.
-    routed: Option<&'a Routed>,
-}
-
-impl<'a> Way<'a> {
-    #[inline(always)]
-    const fn new(destination: PortId, vni: Vni) -> Self {
-        Self {
-            destination,
-            vni,
-            routed: None,
-        }
-    }
-
-    /// The frame is an answer now, and goes to where it came from.
-    #[inline(always)]
-    const fn back(origin: &Origin<'_>) -> Self {
-        Self::new(origin.port.port, origin.port.vni)
-    }
-
-    #[inline(always)]
-    const fn routed(routed: &'a Routed) -> Self {
-        Self {
-            destination: routed.port,
-            vni: routed.neighbor.vni,
-            routed: Some(routed),
-        }
-    }
-}
-
-/// Lets the frame leave, if it can: until that is known it stays as it is.
-#[inline(always)]
-fn leave<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    origin: &Origin<'_>,
-    packet: &Packet,
-    way: &Way<'_>,
-    exit: &mut MaybeUninit<EgressPort>,
-) -> Result<Action, DropReason> {
-    let exit = departure::exit(tables, way.destination, exit)?;
-    if exit.kind != EgressPort::WORKLOAD {
-        if is_tunnel_to_tunnel(origin.port, way.destination) {
-            return Err(DropReason::SplitHorizon);
-        }
-        if !departure::fits(frame, packet, exit) {
-            return refuse_size(frame, tables, origin, packet, exit.mtu);
-        }
-    }
-    if let Some(routed) = way.routed {
-        edit::forward::write(
-            frame,
-            packet,
-            routed.destination,
-            routed.source,
-            routed.hops,
-        )
-        .map_err(|_refused| DropReason::KernelRefused)?;
-    }
-    departure::leave(
-        frame,
-        tables,
-        packet,
-        origin.interface,
-        way.destination,
-        exit,
-        way.vni,
-    )
-}
-
-/// What the outer header says about congestion goes into the inner one.
-#[inline(always)]
-fn leave_tunnel<F: Frame>(
-    frame: &mut F,
-    packet: &mut Packet,
-    outer_class: u8,
-) -> Result<(), DropReason> {
-    if matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) {
-        let traffic_class = ecn::decapsulate(packet.traffic_class, outer_class)?;
-        edit::outer::write_ecn(frame, packet, traffic_class)
-            .map_err(|_refused| DropReason::KernelRefused)?;
-        packet.traffic_class = traffic_class;
-    }
-    Ok(())
-}
-
-/// Whether a frame from another host would go to another host. An ordinary VTEP's may: it has not
-/// sent the frame there itself.
-#[inline(always)]
-fn is_tunnel_to_tunnel(port: &IngressPort, destination: PortId) -> bool {
-    let from_host = port.flags & (IngressPort::PEER | IngressPort::SERVED) == IngressPort::PEER;
-    from_host && port.port != destination
-}
-
-/// The frame does not fit through the tunnel. Its sender is told by the bridge, in the name of whom the
-/// packet is for: bridges have no addresses.
-#[inline(always)]
-fn refuse_size<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    origin: &Origin<'_>,
-    packet: &Packet,
-    mtu: u32,
-) -> Result<Action, DropReason> {
-    // An error into a tunnel is more than it is worth.
-    let may_tell = origin.port.flags & IngressPort::PEER == 0
-        && matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6)
-        && !packet.destination.is_group()
-        && icmp::may_complain(packet)
-        && icmp::spend(tables, RouterId::NONE, packet.ip_source);
-    if !may_tell {
-        return Err(DropReason::TunnelTooSmall);
-    }
-    tables.count(origin.port.port, Count::Drop(DropReason::TooBig));
-    let source = packet.ip_destination;
-    edit::icmp::write_error(frame, packet, source, Message::TooBig, mtu)
-        .map_err(|_refused| DropReason::KernelRefused)?;
-    tables.count(origin.port.port, Count::Egress(frame.len()));
-    Ok(Action::Deliver(origin.interface))
+    Ok(Progress::Depart)
 }
 
 /// Walks the packet through its network, up to a router if it is for one. Nothing is written here.
@@ -297,19 +205,19 @@ pub fn walk<T: Tables>(
 
 /// Carries out what the routers decided.
 #[inline(always)]
-fn carry_out<'a, F: Frame, T: Tables>(
+fn carry_out<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    origin: &Origin<'_>,
+    origin: &Origin,
     packet: &Packet,
-    routed: &'a Routed,
-) -> Result<Way<'a>, DropReason> {
+    routed: &Routed,
+) -> Result<Way, DropReason> {
     let refused = |_refused| DropReason::KernelRefused;
     match routed.outcome {
-        Outcome::Deliver => Ok(Way::routed(routed)),
+        Outcome::Deliver => Ok(Way::routed(*origin, routed)),
         Outcome::Echo => {
             edit::icmp::write_echo_reply(frame, packet).map_err(refused)?;
-            Ok(Way::back(origin))
+            Ok(Way::back(*origin))
         }
         Outcome::Ask => {
             if let Some(asker) = tables.router_port(routed.port) {
@@ -322,10 +230,10 @@ fn carry_out<'a, F: Frame, T: Tables>(
                 return Err(routed.reason);
             };
             // The packet is dropped, and what goes back is another one.
-            tables.count(origin.port.port, Count::Drop(routed.reason));
+            tables.count(origin.port, Count::Drop(routed.reason));
             edit::icmp::write_error(frame, packet, source, routed.message, routed.detail)
                 .map_err(refused)?;
-            Ok(Way::back(origin))
+            Ok(Way::back(*origin))
         }
         Outcome::Reset => {
             let Some(reset) = tcp::reset(frame, packet) else {
@@ -334,9 +242,9 @@ fn carry_out<'a, F: Frame, T: Tables>(
             let Some(source) = complaint_source(tables, packet, routed) else {
                 return Err(routed.reason);
             };
-            tables.count(origin.port.port, Count::Drop(routed.reason));
+            tables.count(origin.port, Count::Drop(routed.reason));
             edit::tcp::write_reset(frame, packet, source, &reset).map_err(refused)?;
-            Ok(Way::back(origin))
+            Ok(Way::back(*origin))
         }
         Outcome::Drop => Err(routed.reason),
     }
@@ -365,7 +273,7 @@ fn complaint_source<T: Tables>(tables: &T, packet: &Packet, routed: &Routed) -> 
 fn ask<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    origin: &Origin<'_>,
+    origin: &Origin,
     asker: &RouterPort,
     routed: &Routed,
 ) {
@@ -393,10 +301,10 @@ fn ask<F: Frame, T: Tables>(
 fn flood<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    origin: &Origin<'_>,
+    origin: &Origin,
     network: &Network,
 ) -> Result<Action, DropReason> {
-    let (from, interface) = (origin.port.port, origin.interface);
+    let (from, interface) = (origin.port, origin.interface);
     let flood = Flood::run(frame, tables, network, audience(origin), from, interface);
     let reached_peers = flood.reached_peers();
     let last = flood.last();
@@ -412,11 +320,11 @@ fn flood<F: Frame, T: Tables>(
 
 /// Who gets what is flooded.
 #[inline(always)]
-fn audience(origin: &Origin<'_>) -> Audience {
-    if origin.port.flags & IngressPort::PEER == 0 {
-        Audience::All
-    } else {
+fn audience(origin: &Origin) -> Audience {
+    if origin.is_peer() {
         Audience::Workloads
+    } else {
+        Audience::All
     }
 }
 

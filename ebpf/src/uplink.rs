@@ -7,9 +7,10 @@ use maps_schema::{DropReason, IfIndex, Mac, PortId, Vni};
 use crate::echo::{self, Outcome};
 use crate::frame::{Frame, Note};
 use crate::parse::outer::{self, Outer};
-use crate::pipeline::{self, Action, Scratch};
+use crate::parse::{self, Kind, Packet};
+use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::{Count, Tables};
-use crate::{departure, direct};
+use crate::{departure, direct, ecn, edit};
 
 /// How old the time at which a peer was heard last may become before it is noted again, in
 /// nanoseconds.
@@ -22,14 +23,13 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     tables: &T,
     scratch: &mut Scratch,
     interface: IfIndex,
-) -> Action {
+) -> Progress {
     let Some(uplink) = tables.uplink(interface) else {
-        return Action::Pass;
+        return Progress::Done(Action::Pass);
     };
-    let note = frame.note();
-    if note == Note::WRAPPED {
-        return match departure::resume(frame, tables, scratch, interface, note) {
-            Ok(action) => action,
+    if frame.note() == Note::WRAPPED {
+        return match departure::resume(frame, tables) {
+            Ok(action) => Progress::Done(action),
             Err(reason) => drop(tables, PortId::NONE, reason),
         };
     }
@@ -38,17 +38,18 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
         Err(reason) => return drop(tables, PortId::NONE, reason),
     };
     if outer.kind == EgressPort::WORKLOAD {
-        if uplink.flags & Uplink::DIRECT == 0 {
-            return Action::Pass;
-        }
-        return direct::receive(frame, tables, scratch);
+        return Progress::Done(if uplink.flags & Uplink::DIRECT == 0 {
+            Action::Pass
+        } else {
+            direct::receive(frame, tables, scratch)
+        });
     }
     match admit(tables, &outer) {
         Ok(peer) => {
             tables.count(peer.port, Count::Ingress(frame.len()));
             note_heard(tables, peer.port);
             match receive(frame, tables, scratch, interface, &outer, &peer) {
-                Ok(action) => action,
+                Ok(progress) => progress,
                 Err(reason) => drop(tables, peer.port, reason),
             }
         }
@@ -57,9 +58,9 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
 }
 
 #[inline(always)]
-fn drop<T: Tables>(tables: &T, port: PortId, reason: DropReason) -> Action {
+fn drop<T: Tables>(tables: &T, port: PortId, reason: DropReason) -> Progress {
     tables.count(port, Count::Drop(reason));
-    Action::Drop { port, reason }
+    Progress::Done(Action::Drop { port, reason })
 }
 
 /// Whether a packet in a tunnel comes from a peer, and in the tunnel that leads there.
@@ -86,12 +87,12 @@ fn receive<F: Frame, T: Tables>(
     interface: IfIndex,
     outer: &Outer,
     peer: &Peer,
-) -> Result<Action, DropReason> {
+) -> Result<Progress, DropReason> {
     let refused = |_refused| DropReason::KernelRefused;
     if outer.vni == 0 {
         return match echo::handle(frame, tables, outer, peer.port).map_err(refused)? {
-            Outcome::Return => Ok(Action::Return(interface)),
-            Outcome::Noted => Ok(Action::Copied),
+            Outcome::Return => Ok(Progress::Done(Action::Return(interface))),
+            Outcome::Noted => Ok(Progress::Done(Action::Copied)),
             Outcome::Malformed => Err(DropReason::MalformedEcho),
         };
     }
@@ -107,14 +108,25 @@ fn receive<F: Frame, T: Tables>(
         flags: peer.flags as u8,
         reserved: 0,
     };
-    pipeline::forward(
-        frame,
-        tables,
-        scratch,
-        interface,
-        &port,
-        outer.traffic_class,
-    )
+    parse::parse(frame, &mut scratch.packet)?;
+    take_mark(frame, &mut scratch.packet, outer.traffic_class)?;
+    pipeline::forward(frame, tables, scratch, interface, &port)
+}
+
+/// What the outer header says about congestion goes into the inner one.
+#[inline(always)]
+fn take_mark<F: Frame>(
+    frame: &mut F,
+    packet: &mut Packet,
+    outer_class: u8,
+) -> Result<(), DropReason> {
+    if matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) {
+        let traffic_class = ecn::decapsulate(packet.traffic_class, outer_class)?;
+        edit::outer::write_ecn(frame, packet, traffic_class)
+            .map_err(|_refused| DropReason::KernelRefused)?;
+        packet.traffic_class = traffic_class;
+    }
+    Ok(())
 }
 
 /// Notes that something came from a peer, unless that was noted a moment ago.

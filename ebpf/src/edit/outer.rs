@@ -33,7 +33,7 @@ const UDP_CHECKSUM: u32 = 6;
 ///
 /// # Errors
 /// [`Refused`] if the kernel has no memory for it.
-#[inline(never)]
+#[inline(always)]
 pub fn write<F: Frame>(
     frame: &mut F,
     packet: &Packet,
@@ -54,115 +54,101 @@ pub fn write<F: Frame>(
     };
     let len = L3 + ip_len + tunnel_len;
     let payload_len = tunnel_len + frame.len();
-    let needs_sum = is_udp && is_v6 && frame.segment_len() == 0 && frame.outer_tag().is_none();
-    let inner_sum = if needs_sum { sum(frame, packet)? } else { 0 };
+    let mut tunnel = if is_udp {
+        udp(packet, exit, vni, payload_len)
+    } else {
+        gre(vni)
+    };
+    if is_udp && is_v6 && frame.segment_len() == 0 && frame.outer_tag().is_none() {
+        let sum = sum(frame, packet)? + checksum::sum32(&tunnel);
+        let [_, ref mut second, ..] = tunnel;
+        *second |= udp_checksum(exit, payload_len, sum);
+    }
     match packet.kind {
         Kind::Ipv4 | Kind::Ipv6 => frame.push(frame::Outer { len, is_v6, is_udp })?,
         Kind::Arp | Kind::Opaque => frame.push_opaque(len)?,
     }
     if is_v6 {
-        write_ipv6(frame, packet, exit, payload_len)?;
+        frame.store(0, &[0_u16, 0, 0, 0, 0, 0, ethernet::IPV6.to_be()])?;
+        frame.store(L3, &ipv6(packet, exit, payload_len))?;
+        frame.store(L3 + 8, &exit.local)?;
+        frame.store(L3 + 24, &exit.remote)?;
     } else {
-        write_ipv4(frame, packet, exit, payload_len)?;
+        frame.store(0, &[0_u16, 0, 0, 0, 0, 0, ethernet::IPV4.to_be()])?;
+        frame.store(L3, &ipv4(packet, exit, payload_len))?;
     }
+    let [w0, w1, _, _] = tunnel;
     if is_udp {
-        write_udp(
-            frame,
-            packet,
-            exit,
-            vni,
-            L3 + ip_len,
-            payload_len,
-            needs_sum.then_some(inner_sum),
-        )
+        frame.store(L3 + ip_len, &tunnel)
     } else {
-        let words = u32::from(GRE_KEY) << 16 | u32::from(TRANSPARENT_ETHERNET);
-        frame.store(L3 + ip_len, &[words.to_be(), vni.number().to_be()])
+        frame.store(L3 + ip_len, &[w0, w1])
     }
 }
 
+/// The IPv4 header of a packet to a peer.
 #[inline(always)]
-fn write_ipv4<F: Frame>(
-    frame: &mut F,
-    packet: &Packet,
-    exit: &EgressPort,
-    payload_len: u32,
-) -> Result<(), Refused> {
+fn ipv4(packet: &Packet, exit: &EgressPort, payload_len: u32) -> [u32; 5] {
     let protocol = protocol(exit);
-    let len = payload_len + ipv4::MIN_HEADER_LEN as u32;
-    let [l0, l1] = wire_len(len).to_be_bytes();
+    let len = wire_len(payload_len + ipv4::MIN_HEADER_LEN as u32);
+    let [l0, l1] = len.to_be_bytes();
     let ([_, _, _, source], [_, _, _, destination]) = (exit.local.words(), exit.remote.words());
+    let w0 = u32::from_ne_bytes([0x45, packet.traffic_class, l0, l1]);
     // Not to be fragmented, so that it needs no identification (RFC 6864 section 4.1).
-    let mut words = [
-        u32::from_ne_bytes([0x45, packet.traffic_class, l0, l1]),
-        u32::from(DONT_FRAGMENT).to_be(),
-        u32::from_ne_bytes([TTL, protocol, 0, 0]),
-        source,
-        destination,
-    ];
-    let [c0, c1] = checksum::finish(checksum::sum32(&words)).to_ne_bytes();
-    words[2] = u32::from_ne_bytes([TTL, protocol, c0, c1]);
-    frame.store(0, &[0_u16, 0, 0, 0, 0, 0, ethernet::IPV4.to_be()])?;
-    frame.store(L3, &words)
+    let w1 = u32::from(DONT_FRAGMENT).to_be();
+    let unsummed = u32::from_ne_bytes([TTL, protocol, 0, 0]);
+    let sum = checksum::sum32(&[w0, w1, unsummed, source, destination]);
+    let [c0, c1] = checksum::finish(sum).to_ne_bytes();
+    let w2 = u32::from_ne_bytes([TTL, protocol, c0, c1]);
+    [w0, w1, w2, source, destination]
 }
 
+/// The IPv6 header of a packet to a peer, without the addresses.
 #[inline(always)]
-fn write_ipv6<F: Frame>(
-    frame: &mut F,
-    packet: &Packet,
-    exit: &EgressPort,
-    payload_len: u32,
-) -> Result<(), Refused> {
+fn ipv6(packet: &Packet, exit: &EgressPort, payload_len: u32) -> [u32; 2] {
     let class = packet.traffic_class;
     let [l0, l1] = wire_len(payload_len).to_be_bytes();
-    let words = [
+    [
         u32::from_ne_bytes([0x60 | class >> 4, class << 4, 0, 0]),
         u32::from_ne_bytes([l0, l1, protocol(exit), TTL]),
-    ];
-    frame.store(0, &[0_u16, 0, 0, 0, 0, 0, ethernet::IPV6.to_be()])?;
-    frame.store(L3, &words)?;
-    frame.store(L3 + 8, &exit.local)?;
-    frame.store(L3 + 24, &exit.remote)
+    ]
 }
 
+/// UDP without a checksum, and VXLAN or Geneve.
 #[inline(always)]
-fn write_udp<F: Frame>(
-    frame: &mut F,
-    packet: &Packet,
-    exit: &EgressPort,
-    vni: Vni,
-    start: u32,
-    len: u32,
-    inner_sum: Option<u64>,
-) -> Result<(), Refused> {
+fn udp(packet: &Packet, exit: &EgressPort, vni: Vni, len: u32) -> [u32; 4] {
     let source = FIRST_PORT | ecmp::entropy(packet) & !FIRST_PORT & 0xffff;
     let (port, tunnel) = if exit.kind == EgressPort::GENEVE {
         (GENEVE_PORT, u32::from(TRANSPARENT_ETHERNET))
     } else {
         (VXLAN_PORT, u32::from(VXLAN_VNI) << 24)
     };
-    let mut words = [
+    [
         (source << 16 | u32::from(port)).to_be(),
         (u32::from(wire_len(len)) << 16).to_be(),
         tunnel.to_be(),
         (vni.number() << 8).to_be(),
-    ];
-    if let Some(inner_sum) = inner_sum {
-        let pseudo_header = [len.to_be(), u32::from(transport::UDP).to_be()];
-        let checksum = checksum::finish(
-            inner_sum
-                + checksum::sum32(&words)
-                + checksum::sum32(&pseudo_header)
-                + checksum::sum32(&exit.local.words())
-                + checksum::sum32(&exit.remote.words()),
-        );
-        // Zero would mean that there is none (RFC 768).
-        let checksum = if checksum == 0 { u16::MAX } else { checksum };
-        let [l0, l1, _, _] = words[1].to_ne_bytes();
-        let [c0, c1] = checksum.to_ne_bytes();
-        words[1] = u32::from_ne_bytes([l0, l1, c0, c1]);
-    }
-    frame.store(start, &words)
+    ]
+}
+
+/// GRE, in the first two words.
+#[inline(always)]
+fn gre(vni: Vni) -> [u32; 4] {
+    let first = u32::from(GRE_KEY) << 16 | u32::from(TRANSPARENT_ETHERNET);
+    [first.to_be(), vni.number().to_be(), 0, 0]
+}
+
+/// The UDP checksum, in its place in the second word of the header.
+#[inline(always)]
+fn udp_checksum(exit: &EgressPort, len: u32, sum: u64) -> u32 {
+    let pseudo_header = [len.to_be(), u32::from(transport::UDP).to_be()];
+    let checksum = checksum::finish(
+        sum + checksum::sum32(&pseudo_header)
+            + checksum::sum32(&exit.local.words())
+            + checksum::sum32(&exit.remote.words()),
+    );
+    // Zero would mean that there is none (RFC 768).
+    let [c0, c1] = if checksum == 0 { u16::MAX } else { checksum }.to_ne_bytes();
+    u32::from_ne_bytes([0, 0, c0, c1])
 }
 
 const fn protocol(exit: &EgressPort) -> u8 {
@@ -185,7 +171,7 @@ const fn wire_len(len: u32) -> u16 {
 /// wire will. But in the end the words of the payload and of its pseudo-header add up to zero in the
 /// arithmetic of checksums, so that the sum follows from the headers alone, whatever the length. Only
 /// what has no such checksum is summed.
-#[inline(always)]
+#[inline(never)]
 fn sum<F: Frame>(frame: &mut F, packet: &Packet) -> Result<u64, Refused> {
     let headers = packet.payload.start;
     let is_whole =

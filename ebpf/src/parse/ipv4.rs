@@ -1,7 +1,5 @@
 //! IPv4 (RFC 791) with options and fragments.
 
-use core::mem::MaybeUninit;
-
 use maps_schema::{DropReason, Ip};
 
 use super::ethernet::{Ethernet, HEADER_LEN};
@@ -26,7 +24,7 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 pub(super) fn parse<'a, F: Frame>(
     frame: &F,
     ethernet: &Ethernet,
-    out: &'a mut MaybeUninit<Packet>,
+    out: &'a mut Packet,
 ) -> Result<&'a mut Packet, DropReason> {
     let malformed = DropReason::MalformedIpv4;
     let [w0, w1, w2, source, destination] = frame
@@ -51,7 +49,7 @@ pub(super) fn parse<'a, F: Frame>(
         return Err(malformed);
     }
     let field = u16::from_be_bytes([f0, f1]);
-    let packet = out.write(Packet {
+    *out = Packet {
         kind: Kind::Ipv4,
         ip_source: Ip::v4_from_word(source),
         ip_destination: Ip::v4_from_word(destination),
@@ -65,7 +63,8 @@ pub(super) fn parse<'a, F: Frame>(
             len: total_len - header_len,
         },
         ..Packet::opaque(ethernet)
-    });
+    };
+    let packet = out;
     let head = match header_len as usize {
         MIN_HEADER_LEN => Head::from(frame.fixed::<{ HEADER_LEN + MIN_HEADER_LEN }, [u16; 2]>()),
         _with_options => Head::from(frame.load(packet.payload.start)),

@@ -1,6 +1,5 @@
 //! IPv6 and its extension headers (RFC 8200).
 
-use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 
 use maps_schema::{DropReason, Ip};
@@ -39,7 +38,7 @@ const MOBILITY: u8 = 135;
 pub(super) fn parse<'a, F: Frame>(
     frame: &F,
     ethernet: &Ethernet,
-    out: &'a mut MaybeUninit<Packet>,
+    out: &'a mut Packet,
 ) -> Result<&'a mut Packet, DropReason> {
     let malformed = DropReason::MalformedIpv6;
     let [w0, w1, s0, s1, s2, s3, d0, d1, d2, d3] = frame
@@ -58,7 +57,7 @@ pub(super) fn parse<'a, F: Frame>(
     if first >> 4 != 6 || len > available {
         return Err(malformed);
     }
-    let packet = out.write(Packet {
+    *out = Packet {
         kind: Kind::Ipv6,
         ip_source: Ip::from_words([s0, s1, s2, s3]),
         ip_destination: Ip::from_words([d0, d1, d2, d3]),
@@ -71,7 +70,8 @@ pub(super) fn parse<'a, F: Frame>(
             len,
         },
         ..Packet::opaque(ethernet)
-    });
+    };
+    let packet = out;
     let head = if is_extension(next_header) {
         follow(frame, packet)?;
         Head::from(frame.load(packet.payload.start))

@@ -13,8 +13,6 @@ pub mod ipv6;
 pub mod outer;
 pub mod transport;
 
-use core::mem::MaybeUninit;
-
 use maps_schema::{DropReason, Ip, Mac};
 
 use self::ethernet::Ethernet;
@@ -164,6 +162,14 @@ pub enum Claim {
 }
 
 impl Packet {
+    /// No frame at all.
+    pub const NONE: Self = Self::opaque(&Ethernet {
+        destination: Mac::ZERO,
+        source: Mac::ZERO,
+        vlan: 0,
+        ethertype: 0,
+    });
+
     /// A frame that the datapath does not look into.
     #[inline(always)]
     const fn opaque(ethernet: &Ethernet) -> Self {
@@ -200,16 +206,16 @@ impl Packet {
 /// # Errors
 /// The reason why it must be dropped.
 #[inline(always)]
-pub fn parse<'a, F: Frame>(
-    frame: &F,
-    out: &'a mut MaybeUninit<Packet>,
-) -> Result<&'a mut Packet, DropReason> {
+pub fn parse<'a, F: Frame>(frame: &F, out: &'a mut Packet) -> Result<&'a mut Packet, DropReason> {
     let ethernet = ethernet::parse(frame)?;
     match ethernet.ethertype {
         ethernet::ARP if ethernet.vlan == 0 => arp::parse(frame, &ethernet, out),
         ethernet::IPV4 if ethernet.vlan == 0 => ipv4::parse(frame, &ethernet, out),
         ethernet::IPV6 if ethernet.vlan == 0 => ipv6::parse(frame, &ethernet, out),
-        _ => Ok(out.write(Packet::opaque(&ethernet))),
+        _ => {
+            *out = Packet::opaque(&ethernet);
+            Ok(out)
+        }
     }
 }
 

@@ -1,8 +1,6 @@
 //! The outer headers of a packet from the underlay: VXLAN (RFC 7348), Geneve (RFC 8926) and GRE with a
 //! key (RFC 2784, RFC 2890).
 
-use core::mem::MaybeUninit;
-
 use maps_schema::map::EgressPort;
 use maps_schema::{DropReason, Ip};
 
@@ -49,7 +47,8 @@ pub struct Outer {
 }
 
 impl Outer {
-    const NONE: Self = Self {
+    /// A packet in no tunnel.
+    pub const NONE: Self = Self {
         kind: EgressPort::WORKLOAD,
         vni: 0,
         len: 0,
@@ -67,9 +66,10 @@ impl Outer {
 pub fn parse<'a, F: Frame>(
     frame: &F,
     address: Ip,
-    out: &'a mut MaybeUninit<Outer>,
+    out: &'a mut Outer,
 ) -> Result<&'a mut Outer, DropReason> {
-    let outer = out.write(Outer::NONE);
+    let outer = out;
+    *outer = Outer::NONE;
     let Ok(ethertype) = frame.fixed::<12, u16>() else {
         return Ok(outer);
     };

@@ -5,10 +5,17 @@ use maps_schema::map::{FLOOD_MAX, FloodKey, FloodMember, PortCounters};
 
 use super::*;
 use crate::frame::{self, Refused, Step};
-use crate::memory::{MemoryFrame, MemoryTables};
+use crate::memory::{self, MemoryFrame, MemoryTables};
 use crate::scene::{
     CACHE, DB, Station, TWIN, WEB, assert_dropped, assert_flooded, counters, send, tables,
 };
+
+/// A frame's whole journey.
+fn travel<F: Frame>(frame: &mut F, tables: &MemoryTables, interface: IfIndex) -> Action {
+    memory::whole(frame, tables, |frame, scratch| {
+        port_ingress(frame, tables, scratch, interface)
+    })
+}
 
 /// Gives the first network another flood list.
 fn set_members(tables: &mut MemoryTables, members: &[PortId]) {
@@ -32,7 +39,7 @@ fn a_frame_of_no_port_is_counted_under_none() {
     let mut frame = MemoryFrame::from_wire(&WEB.udp_to(&DB));
     let reason = DropReason::UnknownInterface;
     let port = PortId::NONE;
-    let action = port_ingress(&mut frame, &tables, &mut Scratch::new(), IfIndex(9999));
+    let action = travel(&mut frame, &tables, IfIndex(9999));
     assert_eq!(action, Action::Drop { port, reason });
     let mut expected = PortCounters::ZERO;
     expected.drops[reason as usize] = 1;
@@ -188,7 +195,7 @@ fn an_answer_that_cannot_be_written_is_a_drop() {
     let mut frame = Stubborn(MemoryFrame::from_wire(&WEB.asks_arp(DB.v4)));
     let reason = DropReason::KernelRefused;
     let port = WEB.port;
-    let action = port_ingress(&mut frame, &tables, &mut Scratch::new(), WEB.interface);
+    let action = travel(&mut frame, &tables, WEB.interface);
     assert_eq!(action, Action::Drop { port, reason });
     assert_eq!(counters(&tables, port).drops[reason as usize], 1);
     assert_eq!(counters(&tables, port).egress_packets, 0);
@@ -198,7 +205,7 @@ fn an_answer_that_cannot_be_written_is_a_drop() {
 fn a_copy_that_cannot_be_sent_is_counted_and_the_others_go_on() {
     let tables = tables();
     let mut frame = Stubborn(MemoryFrame::from_wire(&broadcast()));
-    let action = port_ingress(&mut frame, &tables, &mut Scratch::new(), WEB.interface);
+    let action = travel(&mut frame, &tables, WEB.interface);
     assert_eq!(action, Action::Deliver(CACHE.interface));
     let refused = DropReason::KernelRefused as usize;
     assert_eq!(counters(&tables, WEB.port).drops[refused], 1);

@@ -76,7 +76,7 @@ impl Story<'_> {
             }
             (Action::Pass, _) => self.step("left to the host".to_owned()),
             (
-                Action::Deliver(_) | Action::Underlay { .. } | Action::Return(_) | Action::Consume,
+                Action::Deliver(_) | Action::Underlay { .. } | Action::Return(_) | Action::Copied,
                 ports,
             ) => {
                 let port = ports.last().copied().unwrap_or(PortId::NONE);
