@@ -33,10 +33,11 @@ pub struct Flood<'a, F, T> {
     interface: IfIndex,
     /// Which workload gets the next copy, or in the end the frame itself.
     to: (PortId, IfIndex),
-    /// What `to` begins as.
+    /// What `to` and `resubmitted` begin as.
     nowhere: IfIndex,
-    /// How many copies were sent to peers.
-    peers: u32,
+    /// Whether a peer got a copy: then it is the interface. A number of copies would be another one in
+    /// every turn, and the verifier would follow them all.
+    resubmitted: IfIndex,
 }
 
 impl<'a, F: Frame, T: Tables> Flood<'a, F, T> {
@@ -65,7 +66,7 @@ impl<'a, F: Frame, T: Tables> Flood<'a, F, T> {
             interface,
             to: (PortId::NONE, nowhere),
             nowhere,
-            peers: 0,
+            resubmitted: nowhere,
         };
         F::repeat(network.flood_len.min(FLOOD_MAX), &mut flood);
         flood
@@ -80,7 +81,7 @@ impl<'a, F: Frame, T: Tables> Flood<'a, F, T> {
     /// Whether a peer got a copy.
     #[inline(always)]
     pub fn reached_peers(&self) -> bool {
-        self.peers != 0
+        self.resubmitted != self.nowhere
     }
 
     /// Sends the last workload a copy too.
@@ -118,7 +119,7 @@ impl<F: Frame, T: Tables> Step for Flood<'_, F, T> {
             if next.kind != EgressPort::WORKLOAD {
                 if !matches!(self.audience, Audience::Workloads) {
                     match self.frame.resubmit(self.interface, Note { list, idx }) {
-                        Ok(()) => self.peers += 1,
+                        Ok(()) => self.resubmitted = self.interface,
                         Err(Refused) => self.refused(),
                     }
                 }

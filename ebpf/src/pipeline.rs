@@ -161,23 +161,24 @@ pub(crate) fn forward<F: Frame, T: Tables>(
 ) -> Result<Progress, DropReason> {
     let origin = origin(interface, port);
     let packet = &scratch.packet;
-    scratch.way = match walk(tables, port, packet)? {
-        Verdict::Deliver(destination) => Way::to(origin, destination, port.vni),
+    let way = &mut scratch.way;
+    match walk(tables, port, packet)? {
+        Verdict::Deliver(destination) => *way = Way::to(origin, destination, port.vni),
         Verdict::Route(router_port) => {
             let routed = scratch.routed.write(Routed::new(router_port));
             router::route(frame, tables, port, packet, routed);
-            carry_out(frame, tables, &origin, packet, routed)?
+            carry_out(frame, tables, &origin, packet, routed, way)?;
         }
         Verdict::Flood(network) => {
             return flood(frame, tables, &origin, &network).map(Progress::Done);
         }
         Verdict::Reply(reply) => {
             resolution::write_reply(frame, &reply).map_err(|_refused| DropReason::KernelRefused)?;
-            Way::back(origin)
+            *way = Way::back(origin);
         }
         Verdict::Consume(router_port) => return Ok(Progress::Done(Action::Consume(router_port))),
         Verdict::Drop(reason) => return Err(reason),
-    };
+    }
     Ok(Progress::Depart)
 }
 
@@ -211,19 +212,20 @@ fn carry_out<F: Frame, T: Tables>(
     origin: &Origin,
     packet: &Packet,
     routed: &Routed,
-) -> Result<Way, DropReason> {
+    way: &mut Way,
+) -> Result<(), DropReason> {
     let refused = |_refused| DropReason::KernelRefused;
     match routed.outcome {
-        Outcome::Deliver => Ok(Way::routed(*origin, routed)),
+        Outcome::Deliver => *way = Way::routed(*origin, routed),
         Outcome::Echo => {
             edit::icmp::write_echo_reply(frame, packet).map_err(refused)?;
-            Ok(Way::back(*origin))
+            *way = Way::back(*origin);
         }
         Outcome::Ask => {
             if let Some(asker) = tables.router_port(routed.port) {
                 ask(frame, tables, origin, &asker, routed);
             }
-            Err(routed.reason)
+            return Err(routed.reason);
         }
         Outcome::Error => {
             let Some(source) = complaint_source(tables, packet, routed) else {
@@ -233,7 +235,7 @@ fn carry_out<F: Frame, T: Tables>(
             tables.count(origin.port, Count::Drop(routed.reason));
             edit::icmp::write_error(frame, packet, source, routed.message, routed.detail)
                 .map_err(refused)?;
-            Ok(Way::back(*origin))
+            *way = Way::back(*origin);
         }
         Outcome::Reset => {
             let Some(reset) = tcp::reset(frame, packet) else {
@@ -244,10 +246,11 @@ fn carry_out<F: Frame, T: Tables>(
             };
             tables.count(origin.port, Count::Drop(routed.reason));
             edit::tcp::write_reset(frame, packet, source, &reset).map_err(refused)?;
-            Ok(Way::back(*origin))
+            *way = Way::back(*origin);
         }
-        Outcome::Drop => Err(routed.reason),
+        Outcome::Drop => return Err(routed.reason),
     }
+    Ok(())
 }
 
 /// The address that an error or a reset about a packet comes from; nothing if none may be sent.

@@ -58,7 +58,7 @@ pub fn write_echo_reply<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), 
 ///
 /// # Errors
 /// [`Refused`] if the kernel has no memory for it.
-#[inline(never)]
+#[inline(always)]
 pub fn write_error<F: Frame>(
     frame: &mut F,
     packet: &Packet,
