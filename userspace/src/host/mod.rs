@@ -31,7 +31,7 @@ use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::kernel::object::Object;
 use crate::ledger::{Ledger, Locked, Source};
-use crate::plan::Plan;
+use crate::plan::{Plan, Situation};
 use crate::problem::Problems;
 use crate::topology::{self, Topology};
 
@@ -152,8 +152,11 @@ impl Host {
         let object = Object::embedded()?;
         // Which links there are comes before where they should lead.
         let held = self.links.observe(&BTreeMap::new()).await?;
-        let absent = places.absent(&topology, &self.instance, &held);
-        let plan = Plan::new(&topology, &self.instance, &absent);
+        let situation = Situation {
+            absent: places.absent(&topology, &self.instance, &held),
+            ..Situation::default()
+        };
+        let plan = Plan::new(&topology, &self.instance, &situation);
         let netns = places.by_host_end(&self.instance, &plan, &held);
         let holdings = self.observe(&netns).await?;
         let diff = Diff::new(&plan, &object.fingerprint(plan.drop_events), &holdings);

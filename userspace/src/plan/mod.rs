@@ -9,10 +9,11 @@
 mod names;
 mod routers;
 mod rows;
+mod situation;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use maps_schema::map::{IngressPort, MapName};
 use maps_schema::{IfIndex, PortId};
@@ -21,6 +22,7 @@ pub(crate) use names::destination;
 pub use names::{Named, Names};
 #[cfg(test)]
 pub(crate) use routers::route_key;
+pub use situation::{Situation, Uplink};
 
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
@@ -34,12 +36,25 @@ pub type Tables = BTreeMap<MapName, BTreeMap<Vec<u8>, Vec<u8>>>;
 pub struct Plan {
     /// The links, by the name of the host's end.
     pub links: BTreeMap<String, PlannedLink>,
-    /// The rows that do not depend on interfaces.
+    /// The interface to the underlay, if there are peers behind it.
+    pub uplink: Option<PlannedUplink>,
+    /// The rows that do not depend on interfaces that are made.
     constant: Tables,
     /// What ids stand for.
     pub names: Names,
     /// Whether dropped frames are reported as events.
     pub drop_events: bool,
+}
+
+/// The interface to the underlay, at whose ingress frames from peers are taken in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedUplink {
+    /// Its name.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: IfIndex,
+    /// Whether frames are taken in by XDP, before the kernel makes socket buffers of them.
+    pub xdp: bool,
 }
 
 /// A link and the port that it realizes.
@@ -54,14 +69,13 @@ pub struct PlannedLink {
 }
 
 impl Plan {
-    /// Plans for one host. Ports of workloads that are `absent` (not running at this moment) are left
-    /// out: nobody is told that their addresses can be reached.
+    /// Plans for one host, which is in this situation.
     #[must_use]
-    pub fn new(topology: &Topology, instance: &Instance, absent: &BTreeSet<String>) -> Self {
+    pub fn new(topology: &Topology, instance: &Instance, situation: &Situation) -> Self {
         let present: Vec<(&PortName, &Port)> = topology
             .ports
             .iter()
-            .filter(|(name, _)| !absent.contains(&name.workload))
+            .filter(|(name, _)| !situation.absent.contains(&name.workload))
             .collect();
         let links = present
             .iter()
@@ -78,6 +92,7 @@ impl Plan {
         routers::add_routers(&mut constant, topology);
         Self {
             links,
+            uplink: None,
             constant,
             names: Names::new(topology),
             drop_events: topology.drop_events,

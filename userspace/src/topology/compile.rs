@@ -1,9 +1,12 @@
 //! Documents to a topology. Every rule is checked, whatever the others found, and all problems are
 //! reported together in the order of the files.
 
+use std::collections::BTreeMap;
+
 use super::identity::PortIds;
 use super::merge::{merge, rank};
 use super::station::Stations;
+use super::tunnel::Tunnels;
 use super::{Topology, gateway, network, place, port, router};
 use crate::document::{Document, Draft};
 use crate::problem::Problem;
@@ -64,6 +67,9 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
         routers,
         workloads,
         ports: ports.resolved,
+        hosts: BTreeMap::new(),
+        vteps: BTreeMap::new(),
+        tunnels: Tunnels::default(),
         drop_events: switches.any(|switch| switch.value),
         warnings,
     }

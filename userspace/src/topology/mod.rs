@@ -21,8 +21,9 @@ mod router;
 mod station;
 #[cfg(test)]
 mod tests;
+mod tunnel;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -31,6 +32,8 @@ use ipnet::IpNet;
 use maps_schema::{Mac, PortId, RouterId, Vni};
 
 pub use compile::{compile, compile_drafts};
+pub use tunnel::Tunnel;
+use tunnel::Tunnels;
 
 use crate::link::Route;
 pub use crate::problem::{Label, Problem};
@@ -48,10 +51,66 @@ pub struct Topology {
     pub workloads: BTreeMap<String, Workload>,
     /// Ports, by name.
     pub ports: BTreeMap<PortName, Port>,
+    /// The machines that run the workloads, by name. None at all means that everything is on this
+    /// one, whichever it is.
+    pub hosts: BTreeMap<String, Host>,
+    /// Tunnel endpoints that are none of ours, by name. None of them is called as a host is.
+    pub vteps: BTreeMap<String, Vtep>,
+    /// How frames travel between hosts.
+    tunnels: Tunnels,
     /// Whether dropped frames are reported as events.
     pub drop_events: bool,
     /// What is consistent and yet hardly meant.
     pub warnings: Vec<Problem>,
+}
+
+impl Topology {
+    /// How frames travel between two hosts.
+    #[must_use]
+    pub fn tunnel(&self, one: &str, other: &str) -> Tunnel {
+        self.tunnels.between(one, other)
+    }
+}
+
+/// A machine that runs workloads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Host {
+    /// The id of the port that leads there from every other host: derived from the name, unique
+    /// among all ports and never [`PortId::NONE`].
+    pub id: PortId,
+    /// Its underlay address, which nobody else has.
+    pub address: IpAddr,
+    /// The interface that has the address, if it is given.
+    pub uplink: Option<String>,
+    /// The largest IP packet that the underlay carries from and to there, in bytes, if it is given.
+    pub mtu: Option<u32>,
+    /// Where it is declared.
+    pub origin: Origin,
+}
+
+/// A tunnel endpoint that is none of ours, such as a switch or a kernel's `vxlan` device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vtep {
+    /// The id of the port that leads there, as that of a host.
+    pub id: PortId,
+    /// Its underlay address, which nobody else has.
+    pub address: IpAddr,
+    /// How frames travel to it: never [`Tunnel::Direct`].
+    pub tunnel: Tunnel,
+    /// The networks that it takes part in, which are in [`Topology::networks`], with what is behind
+    /// it there.
+    pub networks: BTreeMap<String, Stations>,
+    /// Where it is declared.
+    pub origin: Origin,
+}
+
+/// What is behind an ordinary VTEP in one network.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stations {
+    /// The stations that are declared: unique in the network.
+    pub macs: BTreeSet<Mac>,
+    /// Whether there are others, whose MAC addresses are learned.
+    pub learn: bool,
 }
 
 /// A virtual L2 segment.
@@ -84,6 +143,9 @@ pub enum UnknownUnicast {
 /// What is plugged in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Workload {
+    /// The host that it is on, which is in [`Topology::hosts`]; `None` if that is this host,
+    /// whichever it is.
+    pub host: Option<String>,
     /// Where its network namespace is found.
     pub place: Place,
     /// Where it is declared.

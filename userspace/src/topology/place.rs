@@ -41,6 +41,7 @@ pub(super) fn resolve(
             taken.insert(place.clone(), (name, origin.clone()));
         }
         let declared = Workload {
+            host: None,
             place,
             origin: workload.origin.clone(),
             place_origin: origin,

@@ -8,12 +8,12 @@ mod property;
 mod routed;
 mod unrouted;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::*;
 use crate::document::draft;
 use crate::instance::Instance;
+use crate::plan::Situation;
 use crate::problem::listing::listing;
 use crate::topology::compile_drafts;
 
@@ -66,8 +66,11 @@ fn planned(rest: &str, absent: &[&str]) -> (Topology, Plan) {
     let topology = compile_drafts([draft("shop.yaml", &text)])
         .unwrap_or_else(|problems| panic!("{text}\n{}", listing(&problems)));
     let instance = Instance::new(None).unwrap();
-    let absent: BTreeSet<String> = absent.iter().map(|&name| name.to_owned()).collect();
-    let plan = Plan::new(&topology, &instance, &absent);
+    let situation = Situation {
+        absent: absent.iter().map(|&name| name.to_owned()).collect(),
+        ..Situation::default()
+    };
+    let plan = Plan::new(&topology, &instance, &situation);
     (topology, plan)
 }
 
