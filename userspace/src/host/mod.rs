@@ -192,6 +192,7 @@ impl Host {
             .collect();
         Ok(Holdings {
             attached: datapath.attached(&interfaces)?,
+            uplinks: BTreeMap::new(),
             fingerprint: Some(datapath.fingerprint().to_owned()),
             links,
             tables: datapath.tables()?,

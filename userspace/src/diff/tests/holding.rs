@@ -28,6 +28,7 @@ fn holdings(plan: &Plan) -> Holdings {
         links: plan.links.iter().map(link).collect(),
         tables: tables(plan),
         attached: interfaces.values().map(attachment).collect(),
+        uplinks: BTreeMap::new(),
         fingerprint: Some(FINGERPRINT.to_owned()),
     }
 }
