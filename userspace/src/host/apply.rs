@@ -22,6 +22,7 @@ use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::link::{Link, Route};
 use crate::plan::Plan;
+use crate::program::Program;
 
 /// What was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -154,7 +155,7 @@ impl<'a> Work<'a> {
                 // First the note: the step may fail half-way.
                 self.undo.push(Undo::Attach(ifindex, host_end.clone()));
             }
-            datapath.attach(ifindex, host_end)?;
+            datapath.attach(Program::PortIngress, ifindex, host_end)?;
         }
         self.complete_links().await?;
         self.announce_links().await?;

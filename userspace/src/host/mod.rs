@@ -33,6 +33,7 @@ use crate::kernel::object::Object;
 use crate::ledger::{Ledger, Locked, Source};
 use crate::plan::{Plan, Situation};
 use crate::problem::Problems;
+use crate::program::Program;
 use crate::topology::{self, Topology};
 
 /// An instance on this host.
@@ -191,7 +192,7 @@ impl Host {
             .map(|(name, link)| (link.ifindex, name.clone()))
             .collect();
         Ok(Holdings {
-            attached: datapath.attached(&interfaces)?,
+            attached: datapath.attached(Program::PortIngress, &interfaces)?,
             uplinks: BTreeMap::new(),
             fingerprint: Some(datapath.fingerprint().to_owned()),
             links,

@@ -11,6 +11,7 @@ use super::apply::{Work, all};
 use crate::diff::RowChange;
 use crate::kernel::datapath::{self, Datapath};
 use crate::link::Link;
+use crate::program::Program;
 
 /// How to take a step back.
 pub(super) enum Undo {
@@ -70,7 +71,7 @@ impl Work<'_> {
                 (None, _) => Ok(()),
             },
             Undo::Attach(ifindex, host_end) => match &mut self.former {
-                Some(former) => former.attach(*ifindex, host_end),
+                Some(former) => former.attach(Program::PortIngress, *ifindex, host_end),
                 None => Ok(()),
             },
         }
@@ -86,7 +87,7 @@ impl Work<'_> {
         let row = self.outlook.holdings.tables.get(&MapName::Interfaces);
         let row = row.and_then(|rows| from_bytes(rows.get(bytes_of(&before))?));
         if let Some(former) = &mut self.former {
-            former.attach(ifindex, &link.name)?;
+            former.attach(Program::PortIngress, ifindex, &link.name)?;
             if let Some(ingress) = row {
                 move_rows(former, &ingress, before, ifindex)?;
             }

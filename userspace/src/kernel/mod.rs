@@ -20,3 +20,4 @@ pub mod link;
 mod maps;
 pub mod netns;
 pub mod object;
+mod programs;
