@@ -55,6 +55,15 @@ impl Mode {
             Self::Clsact
         }
     }
+
+    /// In a word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
 }
 
 /// Attaches the TC programs of one instance.
@@ -84,6 +93,10 @@ impl Attacher {
             handle: TcHandle::new(1, u16::from_be_bytes([high, low])),
             pins,
         })
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Where a program of ours, of whatever age, runs; interfaces with nothing of it, and those that

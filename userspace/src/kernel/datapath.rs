@@ -106,6 +106,12 @@ impl Datapath {
         self.programs.fingerprint()
     }
 
+    /// How its TC programs are attached.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.attacher.mode()
+    }
+
     /// What the kernel says about a program.
     ///
     /// # Errors

@@ -21,3 +21,4 @@ mod maps;
 pub mod netns;
 pub mod object;
 mod programs;
+pub mod underlay;
