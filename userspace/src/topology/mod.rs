@@ -3,9 +3,12 @@
 //! than from documents.
 
 mod address;
+mod carried;
 mod compile;
+mod direct;
 mod family;
 mod gateway;
+mod hosts;
 mod identity;
 mod interface;
 mod merge;
@@ -22,6 +25,7 @@ mod station;
 #[cfg(test)]
 mod tests;
 mod tunnel;
+mod vtep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -32,6 +36,7 @@ use ipnet::IpNet;
 use maps_schema::{Mac, PortId, RouterId, Vni};
 
 pub use compile::{compile, compile_drafts};
+pub use mtu::Mtu;
 pub use tunnel::Tunnel;
 use tunnel::Tunnels;
 
@@ -69,6 +74,20 @@ impl Topology {
     #[must_use]
     pub fn tunnel(&self, one: &str, other: &str) -> Tunnel {
         self.tunnels.between(one, other)
+    }
+
+    /// What the largest of all tunnels takes of the underlay's packets, in bytes.
+    #[must_use]
+    pub fn overhead(&self) -> u32 {
+        let vteps = self.vteps.values();
+        let mut addresses = self.hosts.values().map(|host| host.address);
+        let Some(underlay) = addresses.next() else {
+            return 0;
+        };
+        let kinds = self.tunnels.kinds(self.hosts.len());
+        let kinds = kinds.chain(vteps.map(|vtep| vtep.tunnel));
+        let overheads = kinds.map(|tunnel| tunnel.overhead(underlay));
+        overheads.max().unwrap_or(0)
     }
 }
 
@@ -120,8 +139,8 @@ pub struct Network {
     pub vni: Vni,
     /// The subnets that its ports' addresses come from; they do not overlap one another.
     pub subnets: Vec<IpNet>,
-    /// The largest IP packet that its ports carry, in bytes.
-    pub mtu: u32,
+    /// The largest IP packet that its ports carry.
+    pub mtu: Mtu,
     /// What becomes of a frame to a MAC address that nobody is known to have.
     pub unknown_unicast: UnknownUnicast,
     /// Age after which a learned MAC address is forgotten.
@@ -205,8 +224,9 @@ pub struct Port {
     /// Routes for the workload's namespace, given or following from the network's router; each next
     /// hop is in one of the port's subnets.
     pub routes: Vec<Route>,
-    /// The largest IP packet, in bytes: the network's, or smaller.
-    pub mtu: u32,
+    /// The largest IP packet: the network's, or smaller; never larger, even where the network's is
+    /// [`Mtu::Auto`] and a number is given here.
+    pub mtu: Mtu,
     /// Whether more than one station is behind the port, so that MAC addresses are learned.
     pub learning: bool,
     /// Whether the workload may use source addresses that are not its own.
@@ -253,8 +273,9 @@ pub struct RouterPort {
     /// Host addresses with their subnet's prefix length, one at least; each is unique in the
     /// network.
     pub addresses: Vec<IpNet>,
-    /// The largest IP packet, in bytes: the network's, or smaller.
-    pub mtu: u32,
+    /// The largest IP packet: the network's, or smaller; never larger, even where the network's is
+    /// [`Mtu::Auto`] and a number is given here.
+    pub mtu: Mtu,
     /// Where it is declared.
     pub origin: Origin,
 }

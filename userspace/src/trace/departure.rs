@@ -221,9 +221,10 @@ impl<'a> Journey<'a> {
         }
         let mtu = way.link.link.mtu;
         let back = holder
-            .filter(|holder| holder.mtu() != mtu)
-            .map_or_else(String::new, |holder| {
-                format!(", those of {holder} {}", holder.mtu())
+            .map(|holder| (holder, holder.mtu(self.topology, self.plan.carried)))
+            .filter(|(_, theirs)| *theirs != mtu)
+            .map_or_else(String::new, |(holder, theirs)| {
+                format!(", those of {holder} {theirs}")
             });
         let text = format!("mtu: its packets have {mtu} bytes at most{back}");
         self.tell(Stage::Workload, text, origin);

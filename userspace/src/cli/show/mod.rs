@@ -150,7 +150,7 @@ impl Show {
             shown.ports = Some(ports(&outlook));
         }
         if wants(Part::Routers) {
-            shown.routers = Some(routing::routers(&outlook.topology, router)?);
+            shown.routers = Some(routing::routers(&outlook, router)?);
         }
         // There may be a million routes: they are shown when they are asked for.
         if self.part == Some(Part::Routes) {
@@ -197,7 +197,7 @@ fn networks(outlook: &Outlook) -> Vec<Network> {
             name: name.clone(),
             vni: network.vni.number(),
             subnets: network.subnets.iter().map(ToString::to_string).collect(),
-            mtu: network.mtu,
+            mtu: network.mtu.bytes(outlook.plan.carried),
             unknown_unicast: match network.unknown_unicast {
                 UnknownUnicast::Drop => "drop",
                 UnknownUnicast::Flood => "flood",

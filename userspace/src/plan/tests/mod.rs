@@ -1,6 +1,7 @@
 //! What a topology becomes in the kernel, row by row.
 
 mod change;
+mod hosts;
 mod row;
 
 use std::collections::BTreeMap;
