@@ -10,8 +10,10 @@ use crate::kernel::underlay::{HostInterface, Interfaces, Underlay};
 use crate::plan::Uplink;
 use crate::problem::Problem;
 use crate::similar::Similar;
-use crate::topology::{Host, Topology, Tunnel};
+use crate::topology::{Host, Mtu, Topology, Tunnel};
 
+/// What the underlay carries where nobody says it, in bytes (RFC 894).
+const ETHERNET: u32 = 1500;
 /// How many hosts a message lists.
 const SHOWN: usize = 8;
 
@@ -67,7 +69,10 @@ impl Whereabouts {
                 ifindex: interface.ifindex,
                 mtu: interface.mtu,
             }),
-            warnings: narrow(name, host, interface).into_iter().collect(),
+            warnings: match host.mtu {
+                Some(mtu) => narrow(name, host, mtu, interface).into_iter().collect(),
+                None => crowded(topology, name, host, interface),
+            },
         })
     }
 
@@ -214,22 +219,49 @@ fn uplink<'a>(
 }
 
 /// The file counts on more than the uplink carries.
-fn narrow(name: &str, host: &Host, interface: &HostInterface) -> Option<Problem> {
-    let wanted = host.mtu.filter(|&wanted| wanted > interface.mtu)?;
+fn narrow(name: &str, host: &Host, wanted: u32, interface: &HostInterface) -> Option<Problem> {
+    let HostInterface {
+        name: uplink, mtu, ..
+    } = interface;
     let message = format!(
-        "the mtu of host `{name}` is {wanted}, more than the {} of its uplink {}: larger packets \
-         will be lost",
-        interface.mtu, interface.name
+        "the mtu of host `{name}` is {wanted}, more than the {mtu} of its uplink {uplink}: larger \
+         packets will be lost"
     );
-    let help = format!(
-        "raise the interface's (`ip link set {} mtu {wanted}`) or lower the host's",
-        interface.name
-    );
-    Some(
-        Problem::new(message)
-            .at(&host.origin, "this host")
-            .help(help),
-    )
+    let help =
+        format!("raise the interface's (`ip link set {uplink} mtu {wanted}`) or lower the host's");
+    let problem = Problem::new(message).at(&host.origin, "this host");
+    (wanted > *mtu).then(|| problem.help(help))
+}
+
+/// Networks whose packets do not fit through this uplink, where nobody says what the underlay carries.
+/// The topology takes it for Ethernet and knows of those that would not fit there.
+fn crowded(topology: &Topology, own: &str, host: &Host, interface: &HostInterface) -> Vec<Problem> {
+    let others = topology.hosts.keys().filter(|name| *name != own);
+    let tunnels = others.map(|name| topology.tunnel(own, name));
+    let tunnels = tunnels.chain(topology.vteps.values().map(|vtep| vtep.tunnel));
+    let overheads = tunnels.map(|tunnel| tunnel.overhead(host.address));
+    let (Some(overhead), true) = (overheads.max(), interface.mtu < ETHERNET) else {
+        return Vec::new();
+    };
+    let given = topology.networks.iter().filter_map(|(name, network)| {
+        let Mtu::Bytes(bytes) = network.mtu else {
+            return None;
+        };
+        let needed = bytes + overhead;
+        (needed > interface.mtu && needed <= ETHERNET).then_some((name, network, needed))
+    });
+    given
+        .map(|(name, network, needed)| {
+            let message = format!(
+                "the mtu of network {name} needs {needed} bytes with the tunnel, more than the {} of \
+                 the uplink {}",
+                interface.mtu, interface.name
+            );
+            Problem::new(message)
+                .at(&network.origin, "this network")
+                .help("lower the network's mtu, or leave it out")
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -382,5 +414,27 @@ mod tests {
         };
         assert!(warning.message.contains("9000, more than the 1500"));
         assert!(warning.origin().is_some());
+    }
+
+    #[test]
+    fn a_network_too_large_for_the_uplink_is_warned_of() {
+        let mut topology = topology();
+        let mut here = interfaces(&[("192.0.2.11", 2)]);
+        let warnings = |topology: &Topology, here: &Interfaces| -> Vec<String> {
+            let found = Whereabouts::find(topology, here, None).unwrap();
+            found.warnings.into_iter().map(|it| it.message).collect()
+        };
+        topology.networks.get_mut("front").unwrap().mtu = Mtu::Bytes(1450);
+        assert_eq!(warnings(&topology, &here), [""; 0]);
+        here.all[1].mtu = 1400;
+        assert_eq!(
+            warnings(&topology, &here),
+            [
+                "the mtu of network front needs 1500 bytes with the tunnel, more than the 1400 of the \
+              uplink eth0"
+            ]
+        );
+        topology.networks.get_mut("front").unwrap().mtu = Mtu::Auto;
+        assert_eq!(warnings(&topology, &here), [""; 0]);
     }
 }
