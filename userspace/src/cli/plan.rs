@@ -16,10 +16,15 @@ use crate::host::{Host, Outlook};
 /// `+` would be added, `~` changed, `-` removed. The exit code is 10 if there is any difference.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: sudo bowline plan shop.yaml || test $? -eq 10")]
-pub(super) struct PlanVerb {
+pub(super) struct Plan {
     /// A topology file; without one, everything that is recorded as loaded is compared
     #[arg(value_name = "FILE")]
     file: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Changes {
+    changes: Vec<Change>,
 }
 
 #[derive(Serialize)]
@@ -29,7 +34,7 @@ struct Change {
     text: String,
 }
 
-impl PlanVerb {
+impl Plan {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
         let request = self.file.as_deref().map(read).transpose()?;
         let host = Host::new(&global.instance()?)?;
@@ -60,7 +65,7 @@ pub(super) fn warn_of_missing(outlook: &Outlook) {
 
 fn print(format: Format, lines: &[Line]) -> Result<()> {
     if format != Format::Table {
-        let changes: Vec<Change> = lines
+        let changes = lines
             .iter()
             .map(|line| Change {
                 action: match line.sign {
@@ -72,7 +77,7 @@ fn print(format: Format, lines: &[Line]) -> Result<()> {
                 text: line.text.clone(),
             })
             .collect();
-        return output::print_value(format, &changes);
+        return output::print_value(format, &Changes { changes });
     }
     if lines.is_empty() {
         return output::print_line("nothing to do");

@@ -2,15 +2,17 @@
 //!
 //! What is new is made first: the program; links, still down; the rows, in the order in which they
 //! refer to one another; only then does the program run where another one did, so that it finds its
-//! rows; last the links are completed, and the workloads announce themselves. If a step fails, those before it are undone. Only when all of
-//! it is there is the old taken away, and that goes on whatever fails.
+//! rows. Then the links are completed, and only now does anything lead to them: frames to an interface
+//! that is down would be refused by the kernel. Last, the workloads announce themselves. If a step
+//! fails, those before it are undone. Only when all of it is there is the old taken away, and that goes
+//! on whatever fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Error, Result, anyhow};
 use ipnet::IpNet;
 use maps_schema::IfIndex;
-use maps_schema::map::IngressPort;
+use maps_schema::map::{IngressPort, MapName};
 
 use super::Outlook;
 use super::undo::Undo;
@@ -21,7 +23,6 @@ use crate::kernel::datapath::{self, Datapath};
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::link::{Link, Route};
-use crate::plan::Plan;
 
 /// What was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -140,11 +141,10 @@ impl<'a> Work<'a> {
         let changes = row_changes(&held, &plan.rows(&interfaces));
         let (writes, removals): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| change.to.is_some());
-        for change in writes {
-            write(&mut datapath, &change, plan)?;
-            self.undo.push(Undo::Row(change));
-            self.summary.written += 1;
-        }
+        let (ways_out, rows): (Vec<_>, Vec<_>) = writes
+            .into_iter()
+            .partition(|change| change.map == MapName::Ports);
+        self.write(&mut datapath, rows)?;
         let before = holdings.interfaces();
         for host_end in &diff.attach {
             let &ifindex = interfaces
@@ -157,8 +157,22 @@ impl<'a> Work<'a> {
             datapath.attach(ifindex, host_end)?;
         }
         self.complete_links().await?;
+        self.write(&mut datapath, ways_out)?;
         self.announce_links().await?;
         Ok((datapath, removals))
+    }
+
+    fn write(&mut self, datapath: &mut Datapath, changes: Vec<RowChange>) -> Result<()> {
+        let names = &self.outlook.plan.names;
+        for change in changes {
+            let value = change.to.as_deref().unwrap_or_default();
+            datapath
+                .write(change.map, &change.key, value)
+                .with_context(|| names.describe(change.map, &change.key, value))?;
+            self.undo.push(Undo::Row(change));
+            self.summary.written += 1;
+        }
+        Ok(())
     }
 
     /// Makes the new links, both ends down. Returns the index of every planned one.
@@ -320,13 +334,6 @@ impl<'a> Work<'a> {
             .copied()
             .with_context(|| format!("nobody knows where the workload behind {host_end} is"))
     }
-}
-
-fn write(datapath: &mut Datapath, change: &RowChange, plan: &Plan) -> Result<()> {
-    let value = change.to.as_deref().unwrap_or_default();
-    datapath
-        .write(change.map, &change.key, value)
-        .with_context(|| plan.names.describe(change.map, &change.key, value))
 }
 
 /// Removes everything of an instance from the kernel; it goes on after an error.
