@@ -15,7 +15,7 @@ pub const ECHO_REQUEST_V6: u8 = 128;
 /// As above.
 pub const ECHO_REPLY_V6: u8 = 129;
 
-/// How many errors one receiver may get from one router at once, and per second after that.
+/// How many errors, or resets, one receiver may get from one router at once, and per second after that.
 const BURST: u32 = 16;
 /// The time in which one more error may be sent, in nanoseconds.
 const PERIOD_NS: u64 = 50_000_000;
@@ -33,6 +33,8 @@ pub enum Message {
     HostUnreachable,
     /// The router offers nothing there.
     PortUnreachable,
+    /// The router does not know the protocol.
+    ProtocolUnreachable,
     /// A route forbids it.
     Prohibited,
     /// The packet does not fit the next link.
@@ -48,6 +50,7 @@ impl Message {
             Self::TimeExceeded => [11, 0],
             Self::None | Self::NetUnreachable => [3, 0],
             Self::HostUnreachable => [3, 1],
+            Self::ProtocolUnreachable => [3, 2],
             Self::PortUnreachable => [3, 3],
             Self::TooBig => [3, 4],
             Self::Prohibited => [3, 13],
@@ -65,6 +68,8 @@ impl Message {
             Self::HostUnreachable => [1, 3],
             Self::PortUnreachable => [1, 4],
             Self::TooBig => [2, 0],
+            // A parameter problem, which points to the number (RFC 8200 section 4).
+            Self::ProtocolUnreachable => [4, 1],
         }
     }
 }

@@ -27,23 +27,53 @@ mod programs {
         let Some(scratch) = kernel::scratch() else {
             return TC_ACT_SHOT;
         };
-        match datapath::port_ingress(&mut skb, &Maps, scratch, interface) {
-            Action::Deliver(IfIndex(ifindex)) => {
-                // A frame that the kernel cannot redirect after all is dropped and counted by it.
-                let _always = skb.redirect_peer(ifindex);
-                TC_ACT_REDIRECT
-            }
-            Action::Drop { port, reason } => {
-                event::report(&skb, port, reason);
-                TC_ACT_SHOT
-            }
-        }
+        let action = datapath::port_ingress(&mut skb, &Maps, scratch, interface);
+        carry_out(&skb, action)
     }
 
     /// Frames from the underlay: attached at ingress of the uplink, as above.
     #[classifier]
-    pub(crate) fn uplink_ingress(_ctx: TcContext) -> i32 {
-        TC_ACT_UNSPEC
+    pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
+        let mut skb = Skb::new(&ctx);
+        let interface = skb.interface();
+        let Some(scratch) = kernel::scratch() else {
+            return TC_ACT_UNSPEC;
+        };
+        let action = datapath::uplink_ingress(&mut skb, &Maps, scratch, interface);
+        carry_out(&skb, action)
+    }
+
+    /// A frame that the kernel cannot redirect after all is dropped and counted by it.
+    #[inline(always)]
+    fn carry_out(skb: &Skb, action: Action) -> i32 {
+        match action {
+            Action::Deliver(IfIndex(ifindex)) => {
+                let _always = if skb.is_understood() {
+                    skb.redirect_peer(ifindex)
+                } else {
+                    skb.redirect(ifindex)
+                };
+                TC_ACT_REDIRECT
+            }
+            Action::Underlay { uplink, next_hop } => {
+                let _always = skb.redirect_neigh(uplink.0, next_hop);
+                TC_ACT_REDIRECT
+            }
+            Action::Return(IfIndex(ifindex)) => {
+                let _always = skb.redirect(ifindex);
+                TC_ACT_REDIRECT
+            }
+            // Programs behind this one, and the host, may see it.
+            Action::Pass => TC_ACT_UNSPEC,
+            Action::Copied => TC_ACT_SHOT,
+            // It was used up. TC has a code for that too, but TCX (`tcx_action_code`) takes every code
+            // besides pass, drop and redirect for "go on".
+            Action::Consume(_router_port) => TC_ACT_SHOT,
+            Action::Drop { port, reason } => {
+                event::report(skb, port, reason);
+                TC_ACT_SHOT
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 
 use maps_schema::map::{
     Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
@@ -14,15 +14,46 @@ use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
-use crate::frame::{Frame, Refused, Short, Step};
+use crate::frame::{Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
 use crate::pipeline::{self, Action, Scratch};
 use crate::tables::{Count, Tables};
 
-/// [`crate::port_ingress`] with working memory of its own.
-pub fn port_ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: IfIndex) -> Action {
-    pipeline::port_ingress(frame, tables, &mut Scratch::new(), interface)
+/// [`crate::port_ingress`] with working memory of its own. Copies that come in once more are followed
+/// to where they leave.
+pub fn port_ingress<T: Tables>(frame: &mut MemoryFrame, tables: &T, interface: IfIndex) -> Action {
+    run(frame, |frame, scratch| {
+        pipeline::port_ingress(frame, tables, scratch, interface)
+    })
+}
+
+/// [`crate::uplink_ingress`] likewise.
+pub fn uplink_ingress<T: Tables>(
+    frame: &mut MemoryFrame,
+    tables: &T,
+    interface: IfIndex,
+) -> Action {
+    run(frame, |frame, scratch| {
+        crate::uplink_ingress(frame, tables, scratch, interface)
+    })
+}
+
+fn run(
+    frame: &mut MemoryFrame,
+    program: impl Fn(&mut MemoryFrame, &mut Scratch) -> Action,
+) -> Action {
+    let action = program(frame, &mut Scratch::new());
+    let mut resubmitted = mem::take(&mut frame.resubmitted);
+    while !resubmitted.is_empty() {
+        for mut copy in mem::take(&mut resubmitted) {
+            if let Action::Underlay { uplink, .. } = program(&mut copy, &mut Scratch::new()) {
+                frame.copies.push((uplink, copy.to_wire()));
+            }
+            resubmitted.append(&mut copy.resubmitted);
+        }
+    }
+    action
 }
 
 /// [`parse::parse`] with memory of its own.
@@ -41,8 +72,13 @@ pub struct MemoryFrame {
     outer_tag: Option<(u16, u16)>,
     /// What [`Frame::segment_len`] says.
     pub segment_len: u32,
-    /// Copies that were sent, in order: where to, and their bytes as on the wire.
+    /// Copies that were sent, in order: where to, and their bytes as on the wire. The Ethernet addresses
+    /// of one to the underlay are zero: the kernel would write them.
     pub copies: Vec<(IfIndex, Vec<u8>)>,
+    /// Copies that come in once more.
+    resubmitted: Vec<Self>,
+    /// The note that this one was resubmitted with.
+    note: Option<Note>,
 }
 
 impl MemoryFrame {
@@ -87,6 +123,13 @@ impl MemoryFrame {
             }
             _ => self.bytes.clone(),
         }
+    }
+}
+
+impl MemoryFrame {
+    fn prepend(&mut self, len: u32) {
+        // What the room holds is not defined: nobody may rely on zeros.
+        self.bytes.splice(..0, vec![0xa5; len as usize]);
     }
 }
 
@@ -148,6 +191,44 @@ impl Frame for MemoryFrame {
         }
         self.bytes.splice(HEADER_LEN..HEADER_LEN, room);
         Ok(())
+    }
+
+    fn push(&mut self, outer: Outer) -> Result<(), Refused> {
+        self.prepend(outer.len);
+        Ok(())
+    }
+
+    fn push_opaque(&mut self, len: u32) -> Result<(), Refused> {
+        if self.segment_len != 0 {
+            return Err(Refused);
+        }
+        self.bytes = self.to_wire();
+        self.outer_tag = None;
+        self.prepend(len);
+        Ok(())
+    }
+
+    fn pop(&mut self, len: u32) -> Result<(), Refused> {
+        if self.bytes.len() < len as usize {
+            return Err(Refused);
+        }
+        self.bytes.drain(..len as usize);
+        Ok(())
+    }
+
+    fn resubmit(&mut self, _interface: IfIndex, note: Note) -> Result<(), Refused> {
+        let copy = Self {
+            note: Some(note),
+            copies: Vec::new(),
+            resubmitted: Vec::new(),
+            ..self.clone()
+        };
+        self.resubmitted.push(copy);
+        Ok(())
+    }
+
+    fn note(&self) -> Note {
+        self.note.unwrap_or(Note::NONE)
     }
 
     fn copy_to(&mut self, interface: IfIndex) -> Result<(), Refused> {
@@ -357,6 +438,10 @@ impl Tables for MemoryTables {
         self.now_ns.get()
     }
 
+    fn precise_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
     fn count(&self, port: PortId, count: Count) {
         if let Some(counters) = self.counters.borrow_mut().get_mut(&port) {
             count.add_to(counters);
@@ -410,7 +495,7 @@ mod tests {
         for &map in MapName::ALL {
             assert_eq!(tables.insert(map, &[0; 3], &[0; 3]), None, "{map:?}");
         }
-        let inserted = tables.insert(MapName::Ports, &[1, 0, 0, 0], &[2, 0, 0, 0]);
+        let inserted = tables.insert(MapName::Ports, &[1, 0, 0, 0], &[0; 48]);
         assert_eq!(inserted, Some(()));
         let port = PortId(u32::from_ne_bytes([1, 0, 0, 0]));
         assert!(tables.egress_port(port).is_some());

@@ -67,29 +67,28 @@ pub fn search<T: Tables>(tables: &T, key: &NeighborKey, known: Option<Resolved>)
 }
 
 /// Notes the sender of an ARP packet or of a neighbor discovery message, if a router asked for it
-/// before. Others are not noted: nobody can fill the table who was not asked for.
+/// before; `true` if so. Others are not noted: nobody can fill the table who was not asked for.
 #[inline(always)]
-pub fn note_answer<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) {
+pub fn note_answer<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) -> bool {
     let ip = match packet.resolution.message {
         Message::ArpRequest | Message::ArpOther => packet.ip_source,
         Message::NeighborSolicitation => packet.ip_source,
         Message::NeighborAdvertisement => packet.resolution.target,
-        Message::None | Message::RouterSolicitation | Message::FromRouter => return,
+        Message::None | Message::RouterSolicitation | Message::FromRouter => return false,
     };
-    if !matches!(packet.resolution.claim, Claim::Sender) {
-        return;
-    }
     let key = NeighborKey { vni: port.vni, ip };
-    if tables.resolved(&key).is_some() {
-        let answer = Resolved {
-            time_ns: tables.now_ns(),
-            port: port.port,
-            questions: 0,
-            mac: packet.source,
-            reserved: 0,
-        };
-        tables.resolve(&key, &answer);
+    if !matches!(packet.resolution.claim, Claim::Sender) || tables.resolved(&key).is_none() {
+        return false;
     }
+    let answer = Resolved {
+        time_ns: tables.now_ns(),
+        port: port.port,
+        questions: 0,
+        mac: packet.source,
+        reserved: 0,
+    };
+    tables.resolve(&key, &answer);
+    true
 }
 
 #[inline(always)]

@@ -7,7 +7,8 @@
 use core::ops::ControlFlow;
 
 use maps_schema::map::{
-    FdbKey, NeighborKey, NextHopKey, Resolved, Route, RouteKey, RouterAddressKey, RouterPort,
+    FdbKey, IngressPort, NeighborKey, NextHopKey, ROUTERS_MAX, Resolved, Route, RouteKey,
+    RouterAddressKey, RouterPort,
 };
 use maps_schema::{DropReason, Ip, Mac, PortId, RouterId, Vni};
 
@@ -17,10 +18,7 @@ use crate::parse::ethernet::HEADER_LEN;
 use crate::parse::{self, Kind, Packet, transport};
 use crate::resolver::{self, Search};
 use crate::tables::Tables;
-use crate::{ecmp, icmp};
-
-/// How many virtual routers a packet may pass.
-pub const MAX_ROUTERS: u32 = 32;
+use crate::{departure, ecmp, icmp};
 
 /// What the routers make of a packet. Every field always has a value; see [`crate::parse`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,8 +39,10 @@ pub struct Routed {
     pub neighbor: NeighborKey,
     /// `Error`: what its sender is told.
     pub message: Message,
-    /// `Error` of [`Message::TooBig`]: the MTU that it did not fit, in bytes.
-    pub mtu: u32,
+    /// `Error`: the word that goes with the message. Of [`Message::TooBig`] it is the MTU that it did
+    /// not fit, in bytes; of [`Message::ProtocolUnreachable`], in IPv6, where in the packet the protocol
+    /// is.
+    pub detail: u32,
 }
 
 /// What becomes of a packet.
@@ -56,24 +56,36 @@ pub enum Outcome {
     Ask,
     /// It is dropped, and its sender is told why.
     Error,
+    /// It is a TCP segment that is dropped and answered with a reset.
+    Reset,
     /// It is dropped.
     Drop,
 }
 
-/// Routes a packet that came to a router's port, which `routed` names.
+/// Routes a packet that came in at `port` for a router's port, which `routed` names.
 #[inline(always)]
-pub fn route<F: Frame, T: Tables>(frame: &F, tables: &T, packet: &Packet, routed: &mut Routed) {
+pub fn route<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+    routed: &mut Routed,
+) {
     if let Some(reason) = refuses(packet) {
         routed.reason = reason;
+        return;
+    }
+    if is_impostor(tables, port, packet, routed.port) {
+        routed.reason = DropReason::Martian;
         return;
     }
     let mut walk = Walk {
         tables,
         packet,
-        size: size(frame, packet),
+        size: departure::size(frame, packet),
         routed,
     };
-    F::repeat(MAX_ROUTERS, &mut walk);
+    F::repeat(ROUTERS_MAX, &mut walk);
 }
 
 impl Routed {
@@ -93,7 +105,7 @@ impl Routed {
                 ip: Ip::UNSPECIFIED_V6,
             },
             message: Message::None,
-            mtu: 0,
+            detail: 0,
         }
     }
 }
@@ -109,28 +121,34 @@ fn refuses(packet: &Packet) -> Option<DropReason> {
     {
         return Some(DropReason::NotRoutable);
     }
+    // The tables hold IPv4 addresses in mapped form, which is no address of an IPv6 packet on a wire
+    // (RFC 6890 section 2.2.3): it would find the routes and neighbors of IPv4.
+    let is_mapped = matches!(packet.kind, Kind::Ipv6)
+        && (packet.ip_source.is_v4() || packet.ip_destination.is_v4());
     let martian = packet.ip_source.is_unroutable() || packet.ip_destination.is_unroutable();
-    martian.then_some(DropReason::Martian)
+    (martian || is_mapped).then_some(DropReason::Martian)
 }
 
-/// The size of the largest packet that the frame is, or will be cut into, from the IP header on.
+/// Whether the packet claims to come from the router that it is for. Ports that are held to the
+/// addresses that they were given cannot send such a packet, and need no lookup for it.
 #[inline(always)]
-fn size<F: Frame>(frame: &F, packet: &Packet) -> u32 {
-    let segment_len = frame.segment_len();
-    let headers = packet.payload.start - HEADER_LEN as u32;
-    if segment_len == 0 {
-        // Not the frame's length: what pads a short frame is no part of the packet.
-        return headers + packet.payload.len;
+fn is_impostor<T: Tables>(
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+    router_port: PortId,
+) -> bool {
+    if port.flags & (IngressPort::MAY_SPOOF | IngressPort::LEARNING) == 0 {
+        return false;
     }
-    let transport = match packet.protocol {
-        // The data offset counts words in the upper half of its byte (RFC 9293 section 3.1).
-        transport::TCP => match frame.load::<[u8; 1]>(packet.payload.start + 12) {
-            Ok([offset]) => u32::from(offset >> 4) * 4,
-            Err(_short) => 20,
-        },
-        _ => 8,
+    let Some(entry) = tables.router_port(router_port) else {
+        return false;
     };
-    headers + transport + segment_len
+    let key = RouterAddressKey {
+        router: entry.router,
+        ip: packet.ip_source,
+    };
+    tables.router_address(&key).is_some()
 }
 
 /// A packet on its way from router to router.
@@ -181,6 +199,7 @@ impl<T: Tables> Walk<'_, T> {
         match route.kind {
             Route::FORWARD => {}
             Route::REJECT => return Err(self.error(DropReason::Rejected, Message::Prohibited)),
+            Route::BROADCAST => return Err(self.drop(DropReason::DirectedBroadcast)),
             _ => return Err(self.drop(DropReason::Blackhole)),
         }
         let (port, via) = self.next_hop(&route)?;
@@ -188,7 +207,7 @@ impl<T: Tables> Walk<'_, T> {
             return Err(self.drop(DropReason::UnknownRouterPort));
         };
         if self.size > exit.mtu {
-            self.routed.mtu = exit.mtu;
+            self.routed.detail = exit.mtu;
             return Err(self.error(DropReason::TooBig, Message::TooBig));
         }
         self.leave(port, &exit, via)
@@ -256,7 +275,25 @@ impl<T: Tables> Walk<'_, T> {
             self.routed.outcome = Outcome::Echo;
             return Done;
         }
-        self.error(DropReason::RouterService, Message::PortUnreachable)
+        let reason = DropReason::RouterService;
+        match (self.packet.kind, self.packet.protocol) {
+            // Messages that are not understood are discarded in silence (RFC 1122 section 3.2.2,
+            // RFC 4443 section 2.4 (b)).
+            (Kind::Ipv4, transport::ICMP) => self.drop(reason),
+            (Kind::Ipv6, transport::ICMPV6 | transport::NO_NEXT_HEADER) => self.drop(reason),
+            (_, transport::TCP) => {
+                self.routed.outcome = Outcome::Reset;
+                self.routed.reason = reason;
+                Done
+            }
+            (_, transport::UDP) => self.error(reason, Message::PortUnreachable),
+            (kind, _) => {
+                if matches!(kind, Kind::Ipv6) {
+                    self.routed.detail = self.packet.protocol_at - HEADER_LEN as u32;
+                }
+                self.error(reason, Message::ProtocolUnreachable)
+            }
+        }
     }
 
     /// The next hop is not known: it is asked for, unless that is of no use.

@@ -16,6 +16,8 @@ pub enum Verdict {
     Flood(Network),
     /// It is turned into an answer and goes back to where it came from.
     Reply(Reply),
+    /// It told this port of a virtual router what that had asked for, and ends there.
+    Consume(PortId),
     /// It goes nowhere.
     Drop(DropReason),
 }

@@ -15,9 +15,11 @@
 //! `reply: { ... }`, with the answer described like a frame that is sent. Of routers one expects
 //!
 //! ```yaml
+//! consume: core/back                                  # the router's port that was told something
 //! forward: { to: db, by: core/back }                  # through one router, or `hops: N`
 //! forward: { to: db, by: core/back, station: MAC }    # one of several stations behind the port
 //! error: { drop: no_route, by: core/front, icmp: [3, 0] }   # and `mtu: N` where one is named
+//! reset: { drop: router_service, by: core/front, flags: "R.", acknowledgment: 2 }
 //! ask: { by: core/back, for: 10.2.0.99, of: [db, cache] }
 //! ```
 //!
@@ -37,7 +39,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bowline::document;
 use bowline::instance::Instance;
 use bowline::plan::{Plan, Situation};
@@ -97,10 +99,12 @@ struct RawStep {
 enum RawExpectation {
     Deliver(String),
     Flood(Vec<String>),
+    Consume(String),
     Drop(String),
     Reply(Box<Description>),
     Forward(routed::Forward),
     Error(routed::Error),
+    Reset(routed::Reset),
     Ask(routed::Ask),
 }
 
@@ -261,6 +265,14 @@ fn fate(
                 .map(|to| port(topology, to, Some(from)))
                 .collect::<Result<_>>()?,
         ),
+        RawExpectation::Consume(by) => {
+            let to = cast.mac(&by)?;
+            ensure!(
+                wire.starts_with(&to.octets()),
+                "{by} takes what is sent to it"
+            );
+            Fate::Consume
+        }
         RawExpectation::Drop(name) => Fate::Drop(reason(&name)?),
         RawExpectation::Reply(answer) => Fate::Reply(answer.bytes(cast)?),
         RawExpectation::Forward(forward) => {
@@ -269,6 +281,7 @@ fn fate(
             Fate::Forward(to, forward.bytes(cast, wire, mac)?)
         }
         RawExpectation::Error(error) => Fate::Error(reason(&error.drop)?, error.bytes(cast, wire)?),
+        RawExpectation::Reset(reset) => Fate::Error(reason(&reset.drop)?, reset.bytes(cast, wire)?),
         RawExpectation::Ask(ask) => {
             let of = ask.of.iter().map(|of| port(topology, of, None));
             Fate::Ask(of.collect::<Result<_>>()?, ask.bytes(cast)?)

@@ -39,6 +39,9 @@ pub struct Description {
     udp: Option<(u16, u16)>,
     /// Source and destination port.
     tcp: Option<(u16, u16)>,
+    /// What a TCP segment says; a SYN without options unless given.
+    #[serde(default)]
+    segment: Segment,
     /// Type and code of an ICMP or ICMPv6 message.
     icmp: Option<(u8, u8)>,
     nd: Option<Discovery>,
@@ -127,6 +130,66 @@ enum Extension {
     Routing,
     Authentication,
     Fragment(Fragment),
+}
+
+/// What a TCP header says besides ports (RFC 9293 section 3.1).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Segment {
+    /// Control bits, as tcpdump writes them: `S`, `F`, `R`, `P`, and `.` for an acknowledgment.
+    flags: String,
+    #[serde(default)]
+    sequence: u32,
+    #[serde(default)]
+    acknowledgment: u32,
+    /// The header's length in words of four bytes; 5 is one without options.
+    #[serde(default = "Segment::plain")]
+    offset: u8,
+}
+
+impl Segment {
+    const fn plain() -> u8 {
+        5
+    }
+
+    /// The header behind the ports, without its checksum and with an open window.
+    fn header(&self) -> Result<Vec<u8>> {
+        let numbers = [self.sequence, self.acknowledgment].map(u32::to_be_bytes);
+        let rest = [
+            self.offset << 4,
+            flags(&self.flags)?,
+            0xff,
+            0xff,
+            0,
+            0,
+            0,
+            0,
+        ];
+        Ok([numbers.as_flattened(), &rest].concat())
+    }
+}
+
+impl Default for Segment {
+    fn default() -> Self {
+        Self {
+            flags: "S".to_owned(),
+            sequence: 1,
+            acknowledgment: 0,
+            offset: Self::plain(),
+        }
+    }
+}
+
+/// Control bits of TCP, by letters.
+///
+/// # Errors
+/// A letter is none of them.
+pub(crate) fn flags(letters: &str) -> Result<u8> {
+    let bit = |letter: char| {
+        let place = "FSRP.".find(letter);
+        place.with_context(|| format!("`{letter}` is no control bit"))
+    };
+    letters.chars().map(|letter| Ok(1 << bit(letter)?)).sum()
 }
 
 /// A message of neighbor discovery (RFC 4861 section 4).
@@ -286,8 +349,7 @@ impl Description {
                 (17, 6, [&ports(pair), &len as &[u8], &[0, 0], data].concat())
             }
             (None, Some(pair), None, None) => {
-                // A SYN with a window of 65535.
-                let rest = [0_u8, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0];
+                let rest = self.segment.header()?;
                 (6, 16, [&ports(pair), &rest as &[u8], data].concat())
             }
             (None, None, Some((kind, code)), None) => {

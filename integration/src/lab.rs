@@ -9,10 +9,12 @@
 mod bowline;
 mod complaint;
 mod namespace;
+mod numbered;
 mod packet;
 mod ping;
 mod snapshot;
 mod stream;
+mod talk;
 mod wait;
 
 use std::fs::OpenOptions;
@@ -22,10 +24,12 @@ use std::thread;
 pub use self::bowline::{Bowline, Run};
 pub use complaint::{Complaint, Probe};
 pub use namespace::{Namespace, veth};
+pub use numbered::{Flow, Numbered};
 pub use packet::{Capture, PacketSocket};
 pub use ping::{Pings, ping};
 pub use snapshot::Snapshot;
 pub use stream::{Transfer, receive_all, send_all};
+pub use talk::Talk;
 pub use wait::{eventually, eventually_some};
 
 /// The variable that names the file where skipped tests are written down for whoever counts them.

@@ -161,7 +161,8 @@ impl Ip {
 
     /// Whether no router forwards packets from or to this address: unspecified or "this network",
     /// loopback, link-local, multicast, reserved or broadcast (RFC 1812 section 5.3.7, RFC 6890,
-    /// RFC 4291 section 2.5).
+    /// RFC 4291 section 2.5). The other blocks of RFC 6890 that are not to be forwarded, those for
+    /// documentation and benchmarks among them, are not to leave a site; within one they are in use.
     #[must_use]
     #[inline(always)]
     pub const fn is_unroutable(self) -> bool {

@@ -427,7 +427,7 @@ impl RouteKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Route {
-    /// [`Route::FORWARD`], [`Route::BLACKHOLE`] or [`Route::REJECT`].
+    /// [`Route::FORWARD`], [`Route::BLACKHOLE`], [`Route::REJECT`] or [`Route::BROADCAST`].
     pub kind: u32,
     /// 0 if there is one next hop, which `port` and `via` are; else the number of buckets, a power
     /// of two, of `next_hops`.
@@ -447,10 +447,16 @@ impl Route {
     pub const BLACKHOLE: u32 = 1;
     /// Packets are dropped and their senders are told.
     pub const REJECT: u32 = 2;
+    /// The destination is the broadcast address of a connected subnet. Packets are dropped and nobody
+    /// is told.
+    pub const BROADCAST: u32 = 3;
 }
 
 /// How many buckets a route with several next hops has at most.
 pub const BUCKETS_MAX: u32 = 256;
+
+/// How many virtual routers a packet may pass: the datapath's walk is bounded.
+pub const ROUTERS_MAX: u32 = 32;
 
 /// Key of one next hop of several.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

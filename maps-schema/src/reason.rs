@@ -84,7 +84,7 @@ reasons! {
     /// The packet is for a router but not IP, or for a group: routers forward neither.
     NotRoutable = 20, "not_routable";
     /// The source or destination address must not be routed (RFC 1812 section 5.3.7, RFC 4291
-    /// section 2.5): loopback, link-local, multicast or unspecified.
+    /// section 2.5): loopback, link-local, multicast or unspecified, or the router's own as the source.
     Martian = 21, "martian";
     /// The packet was forwarded as often as its time to live, or hop limit, allows. Its sender is
     /// told.
@@ -103,10 +103,14 @@ reasons! {
     NeighborUnreachable = 28, "neighbor_unreachable";
     /// The packet is larger than the next link's MTU. The sender is told which size fits.
     TooBig = 29, "too_big";
-    /// The packet is for the router itself, which offers nothing there. The sender is told.
+    /// The packet is for the router itself, which offers nothing there. The sender is told, or its TCP
+    /// connection is reset.
     RouterService = 30, "router_service";
     /// A router's port or next hop has no row: it was removed while the packet was on its way.
     UnknownRouterPort = 31, "unknown_router_port";
+    /// The packet is for the broadcast address of a subnet that the router is in. Sent on, it would
+    /// make one packet many (RFC 2644).
+    DirectedBroadcast = 32, "directed_broadcast";
     /// The frame came through a tunnel from an underlay address that is no peer's.
     UnknownPeer = 40, "unknown_peer";
     /// The outer header is cut short, or contradicts itself or the frame's length.
@@ -126,6 +130,13 @@ reasons! {
     NeedsTunnel = 47, "needs_tunnel";
     /// A copy of a flooded frame is for a member that its list does not have any more.
     UnknownMember = 48, "unknown_member";
+    /// The Geneve header has an option that a receiver must understand, and we understand none
+    /// (RFC 8926 section 3.4).
+    CriticalOption = 49, "critical_option";
+    /// An echo between hosts that is none.
+    MalformedEcho = 50, "malformed_echo";
+    /// The frame is larger than what the tunnel carries, and is no packet whose sender can be told.
+    TunnelTooSmall = 51, "tunnel_too_small";
 }
 
 /// One more than the highest code point that fits the counters.

@@ -5,6 +5,7 @@
 //! `kernel` knows aya and netlink.
 
 pub mod cli;
+mod counted;
 pub mod diff;
 pub mod docker;
 pub mod document;
@@ -20,6 +21,5 @@ pub mod problem;
 pub mod program;
 pub mod similar;
 pub mod source;
-mod suggestion;
 pub mod topology;
 pub mod trace;

@@ -1,13 +1,13 @@
 //! Packets that routers make of those they got: echo replies and errors.
 
-use core::ops::ControlFlow;
-
 use maps_schema::Ip;
 
 use super::forward::write_ttl;
+use super::ip::Header;
+use super::sum::{PIECE, sum};
 use super::{L3, TTL, write_macs};
 use crate::checksum;
-use crate::frame::{Frame, Refused, Step};
+use crate::frame::{Frame, Refused};
 use crate::icmp::{ECHO_REPLY, ECHO_REPLY_V6, Message};
 use crate::parse::{Kind, Packet, ipv4, ipv6, transport};
 
@@ -21,8 +21,6 @@ const INSERTED_V6: u32 = ipv6::HEADER_LEN as u32 + ICMP_LEN;
 const QUOTED_V4: u32 = 576 - INSERTED_V4;
 /// How much is quoted: an ICMPv6 error has 1280 bytes at most (RFC 4443 section 3).
 const QUOTED_V6: u32 = 1280 - INSERTED_V6;
-/// The quoted packet is summed in pieces of this many bytes.
-const PIECE: u32 = 16;
 /// Type of service of ICMP errors: precedence "internetwork control" (RFC 1812 section 4.3.2.5).
 const TOS: u8 = 0xc0;
 
@@ -55,17 +53,18 @@ pub fn write_echo_reply<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), 
     frame.store(start, &[new, checksum::update(checksum, old, new)])
 }
 
-/// Turns a packet into an error about it, and sends it back to where it came from.
+/// Turns a packet into an error about it, and sends it back to where it came from. `detail` is the word
+/// behind the checksum, in host byte order.
 ///
 /// # Errors
 /// [`Refused`] if the kernel has no memory for it.
-#[inline(always)]
+#[inline(never)]
 pub fn write_error<F: Frame>(
     frame: &mut F,
     packet: &Packet,
     source: Ip,
     message: Message,
-    mtu: u32,
+    detail: u32,
 ) -> Result<(), Refused> {
     let is_v4 = matches!(packet.kind, Kind::Ipv4);
     let (inserted, limit) = if is_v4 {
@@ -94,90 +93,24 @@ pub fn write_error<F: Frame>(
     let [kind, code] = if is_v4 { message.v4() } else { message.v6() };
     let kind = u16::from_ne_bytes([kind, code]);
     let len = ICMP_LEN + quoted;
-    // The MTU is in the lower half of the word in ICMP (RFC 1191 section 4) and fills it in ICMPv6.
-    let mtu = mtu.to_be();
-    let message = u64::from(kind) + checksum::sum32(&[mtu]) + quote;
+    // An MTU is in the lower half of the word in ICMP (RFC 1191 section 4) and fills it in ICMPv6.
+    let detail = detail.to_be();
+    let message = u64::from(kind) + checksum::sum32(&[detail]) + quote;
+    let mut header = Header {
+        source,
+        destination: packet.ip_source,
+        protocol: transport::ICMP,
+        len,
+    };
     let checksum = if is_v4 {
-        write_ipv4(frame, packet, source, len)?;
+        header.write_v4(frame, TOS)?;
         checksum::finish(message)
     } else {
-        write_ipv6(frame, packet, source, len)?;
-        let pseudo_header = [len.to_be(), u32::from(transport::ICMPV6).to_be()];
-        checksum::finish(
-            message
-                + checksum::sum32(&pseudo_header)
-                + checksum::sum32(&source.words())
-                + checksum::sum32(&packet.ip_source.words()),
-        )
+        header.protocol = transport::ICMPV6;
+        header.write_v6(frame)?;
+        checksum::finish(message + header.pseudo_sum(is_v4))
     };
     let start = L3 + inserted - ICMP_LEN;
     frame.store(start, &[kind, checksum])?;
-    frame.store(start + 4, &mtu)
-}
-
-#[inline(always)]
-fn write_ipv4<F: Frame>(
-    frame: &mut F,
-    packet: &Packet,
-    source: Ip,
-    len: u32,
-) -> Result<(), Refused> {
-    let total_len = (ipv4::MIN_HEADER_LEN as u32 + len) as u16;
-    let [l0, l1] = total_len.to_be_bytes();
-    let [_, _, _, source] = source.words();
-    let [_, _, _, destination] = packet.ip_source.words();
-    let w0 = u32::from_ne_bytes([0x45, TOS, l0, l1]);
-    // Not to be fragmented, so that it needs no identification (RFC 6864 section 4.1).
-    let w1 = u32::from_ne_bytes([0, 0, 0x40, 0]);
-    let w2 = [TTL, transport::ICMP];
-    let unsummed = u32::from_ne_bytes([TTL, transport::ICMP, 0, 0]);
-    let checksum = checksum::finish(checksum::sum32(&[w0, w1, unsummed, source, destination]));
-    frame.store(L3, &[w0, w1])?;
-    frame.store(L3 + 8, &[u16::from_ne_bytes(w2), checksum])?;
-    frame.store(L3 + 12, &[source, destination])
-}
-
-#[inline(always)]
-fn write_ipv6<F: Frame>(
-    frame: &mut F,
-    packet: &Packet,
-    source: Ip,
-    len: u32,
-) -> Result<(), Refused> {
-    let [l0, l1] = (len as u16).to_be_bytes();
-    let w1 = u32::from_ne_bytes([l0, l1, transport::ICMPV6, TTL]);
-    frame.store(L3, &[0x60_u32.to_le(), w1])?;
-    frame.store(L3 + 8, &source)?;
-    frame.store(L3 + 24, &packet.ip_source)
-}
-
-/// The sum of the words of some pieces of the frame.
-#[inline(always)]
-fn sum<F: Frame>(frame: &F, start: u32, pieces: u32) -> u64 {
-    let mut sum = Sum {
-        frame,
-        start,
-        sum: 0,
-    };
-    F::repeat(pieces, &mut sum);
-    sum.sum
-}
-
-struct Sum<'a, F> {
-    frame: &'a F,
-    start: u32,
-    sum: u64,
-}
-
-impl<F: Frame> Step for Sum<'_, F> {
-    #[inline(always)]
-    fn step(&mut self, idx: u32) -> ControlFlow<()> {
-        match self.frame.load::<[u32; 4]>(self.start + idx * PIECE) {
-            Ok(words) => {
-                self.sum += checksum::sum32(&words);
-                ControlFlow::Continue(())
-            }
-            Err(_short) => ControlFlow::Break(()),
-        }
-    }
+    frame.store(start + 4, &detail)
 }

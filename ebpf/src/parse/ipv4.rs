@@ -32,7 +32,7 @@ pub(super) fn parse<'a, F: Frame>(
     let [w0, w1, w2, source, destination] = frame
         .fixed::<HEADER_LEN, [u32; 5]>()
         .map_err(|_short| malformed)?;
-    let [first, _tos, l0, l1] = w0.to_ne_bytes();
+    let [first, traffic_class, l0, l1] = w0.to_ne_bytes();
     let [_, _, f0, f1] = w1.to_ne_bytes();
     let [ttl, protocol, _, _] = w2.to_ne_bytes();
     let header_len = u32::from(first & 0x0f) * 4;
@@ -56,7 +56,9 @@ pub(super) fn parse<'a, F: Frame>(
         ip_source: Ip::v4_from_word(source),
         ip_destination: Ip::v4_from_word(destination),
         ttl,
+        traffic_class,
         protocol,
+        protocol_at: HEADER_LEN as u32 + 9,
         fragment: Fragment::new(field & FRAGMENT_OFFSET == 0, field & MORE_FRAGMENTS != 0),
         payload: Span {
             start: HEADER_LEN as u32 + header_len,

@@ -45,7 +45,7 @@ pub(super) fn parse<'a, F: Frame>(
     let [w0, w1, s0, s1, s2, s3, d0, d1, d2, d3] = frame
         .fixed::<ETHERNET_LEN, [u32; 10]>()
         .map_err(|_short| malformed)?;
-    let [first, ..] = w0.to_ne_bytes();
+    let [first, second, ..] = w0.to_ne_bytes();
     let [l0, l1, next_header, hop_limit] = w1.to_ne_bytes();
     let available = frame
         .len()
@@ -63,7 +63,9 @@ pub(super) fn parse<'a, F: Frame>(
         ip_source: Ip::from_words([s0, s1, s2, s3]),
         ip_destination: Ip::from_words([d0, d1, d2, d3]),
         ttl: hop_limit,
+        traffic_class: first << 4 | second >> 4,
         protocol: next_header,
+        protocol_at: ETHERNET_LEN as u32 + 6,
         payload: Span {
             start: (ETHERNET_LEN + HEADER_LEN) as u32,
             len,
@@ -95,12 +97,14 @@ fn follow<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), DropReason> {
     let mut chain = Chain {
         frame,
         protocol: packet.protocol,
+        protocol_at: packet.protocol_at,
         cuts: 0,
         rest: packet.payload,
         complete: false,
     };
     F::repeat(MAX_EXTENSIONS, &mut chain);
     packet.protocol = chain.protocol;
+    packet.protocol_at = chain.protocol_at;
     packet.fragment = chain.fragment();
     packet.payload = chain.rest;
     if chain.complete {
@@ -115,6 +119,8 @@ struct Chain<'a, F> {
     frame: &'a F,
     /// Protocol of what follows.
     protocol: u8,
+    /// Where that is said.
+    protocol_at: u32,
     /// What the fragment headers say together: the offset in the upper bits, "more" in the last. A
     /// packet may have several of them, and what one has cut no other one makes whole. It is a number
     /// and no `Fragment` because of what `Frame::repeat` says about branches and constants.
@@ -157,6 +163,7 @@ impl<F: Frame> Step for Chain<'_, F> {
             return ControlFlow::Break(());
         }
         self.protocol = next;
+        self.protocol_at = self.rest.start;
         self.rest = Span {
             start: self.rest.start + len,
             len: self.rest.len - len,
@@ -250,6 +257,11 @@ mod tests {
                 let packet = parse_packet(&chain(&headers, 17, &UDP)).unwrap();
                 assert_eq!(packet.payload, Span { start, len: 8 }, "{headers:?}");
                 assert_eq!(packet.protocol, 17);
+                let last = headers
+                    .last()
+                    .map_or(34, |(_, header)| 1 + header.len() as u32);
+                let expected = if headers.is_empty() { 20 } else { start - last };
+                assert_eq!(packet.protocol_at, expected);
                 assert_eq!(packet.transport.destination, 0x5678);
             }
             start += all

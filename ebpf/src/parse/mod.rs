@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
+pub mod outer;
 pub mod transport;
 
 use core::mem::MaybeUninit;
@@ -37,8 +38,12 @@ pub struct Packet {
     pub ip_destination: Ip,
     /// Time to live or hop limit of the IP packet.
     pub ttl: u8,
+    /// Type of service or traffic class of the IP packet: DSCP (RFC 2474) and ECN (RFC 3168).
+    pub traffic_class: u8,
     /// What the IP packet carries behind all its headers, as IANA numbers protocols.
     pub protocol: u8,
+    /// Where the header before says that, in bytes from the beginning of the frame; 0 if none does.
+    pub protocol_at: u32,
     /// Which part of an IP packet this is.
     pub fragment: Fragment,
     /// What lies behind the IP header and its options or extension headers.
@@ -170,7 +175,9 @@ impl Packet {
             ip_source: Ip::UNSPECIFIED_V6,
             ip_destination: Ip::UNSPECIFIED_V6,
             ttl: 0,
+            traffic_class: 0,
             protocol: 0,
+            protocol_at: 0,
             fragment: Fragment::Whole,
             payload: Span { start: 0, len: 0 },
             transport: Transport {

@@ -212,6 +212,38 @@ fn nobody_is_told_about_errors_later_fragments_and_martians() {
 }
 
 #[test]
+fn resets_share_the_budget_of_errors() {
+    let line = Line::new(1);
+    let [v4, v6] = addresses(100, 0);
+    for (to, seq_at) in [(v4, 38), (v6, 58)] {
+        let wire = Sent::to(to).tcp();
+        let frames: Vec<_> = (0..100).map(|_| line.send(&wire)).collect();
+        let is_reset = |(action, frame): &&(Action, MemoryFrame)| {
+            let wire = frame.to_wire();
+            *action == Action::Deliver(IfIndex(1)) && wire[seq_at + 9] == 0x14
+        };
+        assert_eq!(frames.iter().filter(is_reset).count(), 16);
+        // No error is left either.
+        assert_eq!(line.send(&Sent::to(to).udp()).0, dropped());
+        // A reset is not reset, and costs nothing.
+        let mut reset = wire.clone();
+        reset[seq_at + 9] = 0x04;
+        line.tables
+            .now_ns
+            .set(line.tables.now_ns.get() + 50_000_000);
+        assert_eq!(line.send(&reset).0, dropped());
+        assert_eq!(line.send(&wire).0, Action::Deliver(IfIndex(1)));
+    }
+}
+
+fn dropped() -> Action {
+    Action::Drop {
+        port: WEB,
+        reason: DropReason::RouterService,
+    }
+}
+
+#[test]
 fn errors_to_one_receiver_are_limited_and_the_budget_refills() {
     let line = Line::new(1);
     let wire = Sent {

@@ -142,6 +142,7 @@ proptest! {
         match action {
             Action::Drop { reason: DropReason::NeighborPending, .. } => {}
             Action::Drop { .. } => prop_assert_eq!(frame.to_wire(), wire),
+            Action::Consume(_) => prop_assert!(false, "nothing was asked for"),
             Action::Deliver(IfIndex(1)) => {
                 prop_assert_eq!(&frame.to_wire()[..6], web_mac().octets());
                 prop_assert!(frame.to_wire().len() <= 14 + 1280.max(wire.len()));
@@ -150,6 +151,7 @@ proptest! {
                 prop_assert_eq!(interface, IfIndex(2));
                 prop_assert_eq!(frame.to_wire().len(), wire.len());
             }
+            other => prop_assert!(false, "{other:?}"),
         }
     }
 }

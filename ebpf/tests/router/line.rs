@@ -255,6 +255,14 @@ impl Sent {
         wire
     }
 
+    /// The first segment of a connection.
+    pub(crate) fn tcp(&self) -> Vec<u8> {
+        let builder = self.ip_header().tcp(4321, 179, 1, 65_535).syn();
+        let mut wire = Vec::new();
+        builder.write(&mut wire, &self.payload).unwrap();
+        wire
+    }
+
     pub(crate) fn echo(&self) -> Vec<u8> {
         let mut wire = Vec::new();
         match self.to.to_std() {

@@ -90,7 +90,9 @@ fn answer(line: &Line, family: usize, question: &[u8]) {
         wire.extend(message);
     }
     let mut frame = MemoryFrame::from_wire(&wire);
-    let _to_router = port_ingress(&mut frame, &tables, IfIndex(2));
+    let action = port_ingress(&mut frame, &tables, IfIndex(2));
+    assert_eq!(action, Action::Consume(router_port(0, 1)));
+    assert_eq!(frame.to_wire(), wire);
     *line.tables.resolved.borrow_mut() = tables.resolved.into_inner();
 }
 

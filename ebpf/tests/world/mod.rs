@@ -144,6 +144,7 @@ impl World {
                 let counters = expected.entry(port).or_insert(PortCounters::ZERO);
                 counters.drops[reason as usize] += 1;
             }
+            Action::Consume(_) => panic!("there is no router"),
             Action::Deliver(to) => {
                 self.check_delivered(&frame, wire, to);
                 let copies = frame.copies.iter().map(|&(copy, _)| copy);
@@ -154,6 +155,7 @@ impl World {
                     counters.egress_bytes += u64::from(len);
                 }
             }
+            other => panic!("there are no other hosts here: {other:?}"),
         }
         self.check_counters(&expected);
         self.check_learned(&learned, sender);

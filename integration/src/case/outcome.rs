@@ -15,6 +15,8 @@ pub enum Fate {
     Deliver(PortName),
     /// A copy goes to each of these ports, unchanged.
     Flood(BTreeSet<PortName>),
+    /// It ends at a router, unchanged: what it said is noted.
+    Consume,
     /// It goes nowhere, unchanged.
     Drop(DropReason),
     /// It goes back as these bytes.
@@ -32,7 +34,7 @@ impl Fate {
     #[must_use]
     pub fn wire(&self) -> Option<&[u8]> {
         match self {
-            Self::Deliver(_) | Self::Flood(_) | Self::Drop(_) => None,
+            Self::Deliver(_) | Self::Flood(_) | Self::Consume | Self::Drop(_) => None,
             Self::Reply(wire)
             | Self::Forward(_, wire)
             | Self::Error(_, wire)
@@ -46,14 +48,18 @@ impl Fate {
         match self {
             Self::Drop(reason) | Self::Error(reason, _) => Some(*reason),
             Self::Ask(..) => Some(DropReason::NeighborPending),
-            Self::Deliver(_) | Self::Flood(_) | Self::Reply(_) | Self::Forward(..) => None,
+            Self::Deliver(_)
+            | Self::Flood(_)
+            | Self::Consume
+            | Self::Reply(_)
+            | Self::Forward(..) => None,
         }
     }
 
     /// Whether the frame itself leaves, as itself or as another one: a question goes out in copies.
     #[must_use]
     pub const fn leaves(&self) -> bool {
-        !matches!(self, Self::Drop(_) | Self::Ask(..))
+        !matches!(self, Self::Consume | Self::Drop(_) | Self::Ask(..))
     }
 
     /// Which ports get something if the port `from` has sent it.
@@ -62,7 +68,7 @@ impl Fate {
             Self::Deliver(to) | Self::Forward(to, _) => (Some(to), None),
             Self::Reply(_) | Self::Error(..) => (Some(from), None),
             Self::Flood(to) | Self::Ask(to, _) => (None, Some(to)),
-            Self::Drop(_) => (None, None),
+            Self::Consume | Self::Drop(_) => (None, None),
         };
         one.into_iter().chain(several.into_iter().flatten())
     }

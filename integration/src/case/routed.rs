@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::cast::Cast;
 use crate::checksum;
-use crate::frame::solicited_node;
+use crate::frame::{flags, solicited_node};
 
 /// Length of the Ethernet header, with one tag or without.
 fn ethernet_len(wire: &[u8]) -> usize {
@@ -72,6 +72,9 @@ pub(super) struct Error {
     /// The MTU that it names.
     #[serde(default)]
     mtu: u32,
+    /// Where in the packet it points to, in bytes.
+    #[serde(default)]
+    pointer: u32,
 }
 
 impl Error {
@@ -81,7 +84,8 @@ impl Error {
         let (kind, code) = self.icmp;
         let message = |quoted: &[u8]| {
             let start = [kind, code, 0, 0];
-            [&start, &self.mtu.to_be_bytes() as &[u8], quoted].concat()
+            let detail = (self.mtu | self.pointer).to_be_bytes();
+            [&start, &detail as &[u8], quoted].concat()
         };
         match ethernet[ethernet.len() - 2..] {
             [8, 0] => {
@@ -116,6 +120,74 @@ fn trim(packet: &[u8], header: usize, at: [usize; 2]) -> &[u8] {
     let [high, low] = at.map(|at| packet[at]);
     let len = header + usize::from(u16::from_be_bytes([high, low]));
     &packet[..len.min(packet.len())]
+}
+
+/// A TCP reset goes back (RFC 9293 section 3.10.7.1).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reset {
+    /// Why the segment was dropped.
+    pub(super) drop: String,
+    /// The router's port whose address the segment was for.
+    by: String,
+    /// Control bits, by letters.
+    flags: String,
+    #[serde(default)]
+    sequence: u32,
+    #[serde(default)]
+    acknowledgment: u32,
+}
+
+impl Reset {
+    pub(super) fn bytes(&self, cast: &Cast, wire: &[u8]) -> Result<Vec<u8>> {
+        let (ethernet, packet) = wire.split_at(ethernet_len(wire));
+        let is_v4 = packet[0] >> 4 == 4;
+        let (header_len, start) = if is_v4 {
+            (20, usize::from(packet[0] & 0xf) * 4)
+        } else {
+            (40, tcp_start(packet))
+        };
+        let segment = &packet[start..start + 20];
+        let numbers = [self.sequence, self.acknowledgment].map(u32::to_be_bytes);
+        let control = [0x50, flags(&self.flags)?, 0, 0, 0, 0, 0, 0];
+        let ports = [&segment[2..4], &segment[..2]].concat();
+        let mut answer = [&ports, numbers.as_flattened(), &control].concat();
+        let (from, to): (IpAddr, IpAddr) = if is_v4 {
+            let to: [u8; 4] = packet[12..16].try_into()?;
+            (cast.v4(&self.by)?.into(), to.into())
+        } else {
+            let to: [u8; 16] = packet[8..24].try_into()?;
+            (cast.v6(&self.by)?.into(), to.into())
+        };
+        let pseudo = checksum::pseudo_header(from, to, 6, answer.len());
+        let sum = checksum::of(&[pseudo.clone(), answer.clone()].concat());
+        answer[16..18].copy_from_slice(&sum.to_be_bytes());
+        let header = if is_v4 {
+            let addresses = &pseudo[..8];
+            let fixed = [0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0];
+            let mut header = [&fixed, addresses].concat();
+            let sum = checksum::of(&header);
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+            header
+        } else {
+            [&[0x60, 0, 0, 0, 0, 20, 6, 64], &pseudo[..32]].concat()
+        };
+        let macs = [&ethernet[6..12], &ethernet[..6], &ethernet[12..]].concat();
+        // What options took is left behind the packet.
+        let rest = &packet[header_len + 20..start + 20];
+        Ok([&macs, &header, &answer, rest].concat())
+    }
+}
+
+/// Where TCP begins in an IPv6 packet, behind extension headers of which none is one for
+/// authentication.
+fn tcp_start(packet: &[u8]) -> usize {
+    let (mut next, mut start) = (packet[6], 40);
+    while next != 6 {
+        next = packet[start];
+        start += 8 * (1 + usize::from(packet[start + 1]));
+    }
+    start
 }
 
 /// The router asks for a neighbor (RFC 826, RFC 4861).

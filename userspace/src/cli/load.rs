@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::output::{self, Format, GREEN, RESET};
 use super::plan::warn_of_missing;
 use super::{Global, read, warn_of};
+use crate::counted::counted;
 use crate::host::{Host, Summary};
 use crate::ledger::Ledger;
 
@@ -125,10 +126,7 @@ pub(super) fn print(format: Format, done: &str, summary: Summary) -> Result<()> 
     let text: Vec<String> = parts
         .into_iter()
         .filter(|(count, ..)| *count > 0)
-        .map(|(count, noun, verb)| {
-            let plural = if count == 1 { "" } else { "s" };
-            format!("{count} {noun}{plural}{verb}")
-        })
+        .map(|(count, noun, verb)| format!("{}{verb}", counted(count, noun)))
         .collect();
     output::print_line(format!("{GREEN}{done}{RESET}: {}", text.join(", ")))
 }

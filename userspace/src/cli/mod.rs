@@ -77,12 +77,12 @@ impl Global {
 #[derive(Subcommand, Debug)]
 enum Verb {
     Validate(validate::Validate),
-    Plan(plan::PlanVerb),
+    Plan(plan::Plan),
     Load(load::Load),
     Unload(unload::Unload),
     Show(show::Show),
     Stats(stats::Stats),
-    Trace(trace::TraceVerb),
+    Trace(trace::Trace),
     Drops(drops::Drops),
     Schema(schema::Schema),
     Completions(completions::Completions),

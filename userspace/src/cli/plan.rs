@@ -16,7 +16,7 @@ use crate::host::{Host, Outlook};
 /// `+` would be added, `~` changed, `-` removed. The exit code is 10 if there is any difference.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: sudo bowline plan shop.yaml || test $? -eq 10")]
-pub(super) struct PlanVerb {
+pub(super) struct Plan {
     /// A topology file; without one, everything that is recorded as loaded is compared
     #[arg(value_name = "FILE")]
     file: Option<String>,
@@ -26,13 +26,18 @@ pub(super) struct PlanVerb {
 }
 
 #[derive(Serialize)]
+struct Changes {
+    changes: Vec<Change>,
+}
+
+#[derive(Serialize)]
 struct Change {
     action: &'static str,
     kind: &'static str,
     text: String,
 }
 
-impl PlanVerb {
+impl Plan {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
         let request = self.file.as_deref().map(read).transpose()?;
         let host = Host::new(&global.instance()?)?.called(self.host);
@@ -63,7 +68,7 @@ pub(super) fn warn_of_missing(outlook: &Outlook) {
 
 fn print(format: Format, lines: &[Line]) -> Result<()> {
     if format != Format::Table {
-        let changes: Vec<Change> = lines
+        let changes = lines
             .iter()
             .map(|line| Change {
                 action: match line.sign {
@@ -75,7 +80,7 @@ fn print(format: Format, lines: &[Line]) -> Result<()> {
                 text: line.text.clone(),
             })
             .collect();
-        return output::print_value(format, &changes);
+        return output::print_value(format, &Changes { changes });
     }
     if lines.is_empty() {
         return output::print_line("nothing to do");

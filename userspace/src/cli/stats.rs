@@ -31,6 +31,11 @@ pub(super) struct Stats {
 type Counters = BTreeMap<PortId, PortCounters>;
 
 #[derive(Serialize)]
+struct Counted {
+    ports: Vec<PortStats>,
+}
+
+#[derive(Serialize)]
 struct PortStats {
     port: String,
     in_packets: u64,
@@ -113,16 +118,16 @@ fn port_stats(names: &Names, (&port, counters): (&PortId, &PortCounters)) -> Por
 }
 
 fn print(format: Format, names: &Names, counters: &Counters) -> Result<()> {
-    let mut stats: Vec<_> = counters
+    let mut ports: Vec<_> = counters
         .iter()
         .map(|entry| port_stats(names, entry))
         .collect();
-    stats.sort_by(|a, b| a.port.cmp(&b.port));
+    ports.sort_by(|a, b| a.port.cmp(&b.port));
     if format != Format::Table {
-        return output::print_value(format, &stats);
+        return output::print_value(format, &Counted { ports });
     }
     let no_port = names.port(PortId::NONE);
-    let rows: Vec<_> = stats
+    let rows: Vec<_> = ports
         .iter()
         .filter(|it| it.port != no_port)
         .map(|it| {
@@ -144,7 +149,7 @@ fn print(format: Format, names: &Names, counters: &Counters) -> Result<()> {
         &["PORT", "IN", "IN BYTES", "OUT", "OUT BYTES", "DROPPED"],
         &rows,
     )?;
-    let drops: Vec<_> = stats
+    let drops: Vec<_> = ports
         .iter()
         .flat_map(|it| {
             it.drops.iter().map(|(reason, count)| {

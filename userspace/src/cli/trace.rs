@@ -20,7 +20,7 @@ use crate::trace::{self, Protocol, Query};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  sudo bowline trace web db\n  \
     sudo bowline trace web/eth0 10.77.0.20 tcp 5432 --live\n  sudo bowline trace web core icmp    # a router")]
-pub(super) struct TraceVerb {
+pub(super) struct Trace {
     /// The sender: a workload or one of its ports (`web`, `web/eth0`)
     from: String,
     /// The receiver: a workload, a router, a port of either, or an IP address
@@ -38,7 +38,7 @@ pub(super) struct TraceVerb {
     host: Option<String>,
 }
 
-impl TraceVerb {
+impl Trace {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
         let instance = global.instance()?;
         let host = Host::new(&instance)?.called(self.host.clone());

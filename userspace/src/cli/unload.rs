@@ -17,13 +17,26 @@ use crate::similar::Similar;
 /// What only this source asked for is removed from the kernel; when it was the last one, nothing of
 /// bowline is left.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: sudo bowline unload two-containers")]
+#[command(
+    after_help = "Examples:\n  sudo bowline unload two-containers\n  sudo bowline unload --all"
+)]
 pub(super) struct Unload {
-    /// The source's `name:`, as `bowline show` lists it
-    name: String,
+    #[command(flatten)]
+    which: Which,
     /// Wait this many seconds for another bowline to finish changing the instance
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     wait: u64,
+}
+
+/// One source or all of them.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// The source's `name:`, as `bowline show` lists it
+    name: Option<String>,
+    /// All sources, also those that are in each other's way
+    #[arg(long)]
+    all: bool,
 }
 
 impl Unload {
@@ -31,13 +44,18 @@ impl Unload {
         let instance = global.instance()?;
         let host = Host::new(&instance)?;
         let lock = Ledger::new(&instance).lock(Duration::from_secs(self.wait))?;
-        let sources = lock.ledger().sources()?;
-        if !sources.contains_key(&self.name) {
-            lock.remove_if_empty()?;
-            let similar = Similar::new(&self.name, sources.into_keys());
-            bail!("no source `{}` is loaded: {similar}", self.name);
-        }
-        let summary = host.unload(lock, &self.name).await?;
+        let summary = match &self.which.name {
+            None => host.unload_all(lock).await?,
+            Some(name) => {
+                let sources = lock.ledger().sources()?;
+                if !sources.contains_key(name) {
+                    lock.remove_if_empty()?;
+                    let similar = Similar::new(name, sources.into_keys());
+                    bail!("no source `{name}` is loaded: {similar}");
+                }
+                host.unload(lock, name).await?
+            }
+        };
         print(global.output, "unloaded", summary)?;
         Ok(ExitCode::SUCCESS)
     }

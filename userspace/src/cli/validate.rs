@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::output::{self, Format, GREEN, RESET};
 use super::{Global, read, warn_of};
+use crate::counted::counted;
 use crate::document;
 use crate::problem::Problems;
 use crate::topology;
@@ -41,21 +42,20 @@ impl Validate {
         let topology = topology::compile_drafts(drafts).map_err(Problems)?;
         warn_of(&topology.warnings);
         let valid = Valid {
-            networks: topology.networks.len(),
+            networks: topology.declared_networks().count(),
             routers: topology.routers.len(),
             workloads: topology.workloads.len(),
             ports: topology.ports.len(),
         };
         match global.output {
             Format::Table => {
-                let routers = match valid.routers {
-                    0 => String::new(),
-                    count => format!("{count} routers, "),
-                };
-                output::print_line(format!(
-                    "{GREEN}valid{RESET}: {} networks, {routers}{} workloads, {} ports",
-                    valid.networks, valid.workloads, valid.ports
-                ))?;
+                let mut parts = vec![counted(valid.networks, "network")];
+                if valid.routers > 0 {
+                    parts.push(counted(valid.routers, "router"));
+                }
+                parts.push(counted(valid.workloads, "workload"));
+                parts.push(counted(valid.ports, "port"));
+                output::print_line(format!("{GREEN}valid{RESET}: {}", parts.join(", ")))?;
             }
             format => output::print_value(format, &valid)?,
         }

@@ -306,7 +306,8 @@ pub struct RouterPort {
     /// with another router the length is needed.
     #[schemars(with = "Vec<String>", transform = schema::or_one)]
     pub addresses: Vec<Located<Address>>,
-    /// The port's MAC address. Derived from the names of router and port unless given.
+    /// The port's MAC address. Derived from its network and its first address unless given, so that a
+    /// gateway keeps it that moves to another router.
     #[schemars(
         with = "Option<String>",
         extend("pattern" = "^[0-9A-Fa-f]{2}((:[0-9A-Fa-f]{2}){5}|(-[0-9A-Fa-f]{2}){5})$")

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::yaml::{Kind, Node, Value};
 use crate::problem::Problem;
+use crate::similar::closest;
 use crate::source::{Origin, SourceFile};
-use crate::suggestion::closest;
 
 /// A value and the place in the file where it is given.
 #[derive(Clone, PartialEq, Eq, Debug)]

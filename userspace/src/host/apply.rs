@@ -1,10 +1,12 @@
 //! The last stage of a document's journey: the difference is applied, make before break.
 //!
 //! What is new is made first: the program; links, still down; the rows, in the order in which they
-//! refer to one another; only then do programs run where others did, and at the uplink, so that they
-//! find their rows; last the links are completed, and the workloads announce themselves. If a step
-//! fails, those before it are undone. Only when all of it is there is the old taken away, the program
-//! at a former uplink before the rows that it reads, and that goes on whatever fails.
+//! refer to one another; only then do programs run where others did, so that they find their rows.
+//! Then the links are completed, and only now does anything lead to them: frames to an interface that
+//! is down would be refused by the kernel. Last, the program comes to the uplink, and the workloads
+//! announce themselves. If a step fails, those before it are undone. Only when all of it is there is
+//! the old taken away, the program at a former uplink before the rows that it reads, and that goes on
+//! whatever fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +25,7 @@ use crate::kernel::datapath::{self, Datapath};
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::link::{Link, Route};
-use crate::plan::{Plan, Tables};
+use crate::plan::Tables;
 use crate::program::Program;
 
 /// What was changed.
@@ -147,11 +149,10 @@ impl<'a> Work<'a> {
         let changes = row_changes(&held, &plan.rows(&interfaces));
         let (writes, removals): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| change.to.is_some());
-        for change in writes {
-            write(&mut datapath, &change, plan)?;
-            self.undo.push(Undo::Row(change));
-            self.summary.written += 1;
-        }
+        let (ways_out, rows): (Vec<_>, Vec<_>) = writes
+            .into_iter()
+            .partition(|change| change.map == MapName::Ports);
+        self.write(&mut datapath, rows)?;
         let before = holdings.interfaces();
         for host_end in &diff.attach {
             let &ifindex = interfaces
@@ -163,8 +164,9 @@ impl<'a> Work<'a> {
             }
             datapath.attach(Program::PortIngress, ifindex, host_end)?;
         }
-        self.attach_uplink(&mut datapath)?;
         self.complete_links().await?;
+        self.write(&mut datapath, ways_out)?;
+        self.attach_uplink(&mut datapath)?;
         self.announce_links().await?;
         Ok((datapath, removals))
     }
@@ -176,6 +178,19 @@ impl<'a> Work<'a> {
                 datapath.attach(Program::UplinkIngress, uplink.ifindex, &uplink.interface)?;
                 self.summary.attached += 1;
             }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, datapath: &mut Datapath, changes: Vec<RowChange>) -> Result<()> {
+        let names = &self.outlook.plan.names;
+        for change in changes {
+            let value = change.to.as_deref().unwrap_or_default();
+            datapath
+                .write(change.map, &change.key, value)
+                .with_context(|| names.describe(change.map, &change.key, value))?;
+            self.undo.push(Undo::Row(change));
+            self.summary.written += 1;
         }
         Ok(())
     }
@@ -374,13 +389,6 @@ fn peers(rows: &Tables) -> BTreeSet<PortId> {
         .filter(|(_, egress): &(PortId, EgressPort)| egress.kind != EgressPort::WORKLOAD)
         .map(|(port, _)| port)
         .collect()
-}
-
-fn write(datapath: &mut Datapath, change: &RowChange, plan: &Plan) -> Result<()> {
-    let value = change.to.as_deref().unwrap_or_default();
-    datapath
-        .write(change.map, &change.key, value)
-        .with_context(|| plan.names.describe(change.map, &change.key, value))
 }
 
 /// Removes everything of an instance from the kernel, first of all what runs at those of the

@@ -290,7 +290,8 @@ impl Host {
         let topology =
             topology::compile_drafts(self.recorded(Some(name))?).map_err(|problems| {
                 anyhow::Error::new(Problems(problems)).context(format!(
-                    "what else is loaded does not hold without `{name}`"
+                    "what else is loaded does not hold without `{name}`; `bowline unload --all` \
+                     takes all of it out of force"
                 ))
             })?;
         let others = lock.ledger().sources()?.keys().any(|source| source != name);
@@ -301,8 +302,20 @@ impl Host {
             lock.remove(name)?;
             return Ok(summary);
         }
+        self.unload_all(lock).await
+    }
+
+    /// Takes all sources out of the record, whether they hold together or not, and everything of the
+    /// instance out of the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Something could not be removed; the sources stay recorded, so that this can be repeated.
+    pub async fn unload_all(&self, lock: Locked) -> Result<Summary> {
         let summary = self.remove_everything().await?;
-        lock.remove(name)?;
+        for name in lock.ledger().sources()?.keys() {
+            lock.remove(name)?;
+        }
         lock.remove_if_empty()?;
         Ok(summary)
     }

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use maps_schema::map::{IngressPort, MapName};
 use maps_schema::{IfIndex, PortId};
 
-pub(crate) use names::destination;
 pub use names::{Named, Names};
+pub(crate) use names::{destination, way};
 #[cfg(test)]
 pub(crate) use routers::route_key;
 pub use situation::{Situation, Uplink};
@@ -39,6 +39,8 @@ pub type Tables = BTreeMap<MapName, BTreeMap<Vec<u8>, Vec<u8>>>;
 pub struct Plan {
     /// The links, by the name of the host's end.
     pub links: BTreeMap<String, PlannedLink>,
+    /// The host that it is for, if the topology names it.
+    pub host: Option<String>,
     /// The interface to the underlay, if there are peers behind it.
     pub uplink: Option<PlannedUplink>,
     /// The largest IP packet that fits the underlay through every tunnel, in bytes: what
@@ -99,6 +101,7 @@ impl Plan {
         Self {
             links: links.collect(),
             uplink: peers::add_peers(&mut constant, &view),
+            host: view.own.map(|(name, _)| name.to_owned()),
             carried: view.carried,
             constant,
             names: Names::new(topology),

@@ -12,7 +12,8 @@ use maps_schema::map::{
 use maps_schema::plain::from_bytes;
 use maps_schema::{IfIndex, Ip, Mac, PortId, RouterId, Vni};
 
-use super::routers::route_key;
+use super::routers::{broadcasts, route_key};
+use crate::counted::counted;
 use crate::source::Origin;
 use crate::topology::Topology;
 
@@ -78,6 +79,11 @@ impl Names {
                     .routes
                     .insert(route_key(router, route.to), route.origin.clone());
             }
+            for (to, route) in broadcasts(router) {
+                names
+                    .routes
+                    .insert(route_key(router, to), route.origin.clone());
+            }
         }
         names
     }
@@ -122,6 +128,7 @@ impl Names {
             }
             Route::FORWARD => format!("{to} {}", self.hop(route.port, route.via)),
             Route::REJECT => format!("{to} is rejected"),
+            Route::BROADCAST => format!("{to} is the broadcast address of a subnet"),
             _ => format!("{to} is a blackhole"),
         }
     }
@@ -281,9 +288,9 @@ impl Names {
             ", learning"
         };
         format!(
-            "{} (vni {vni}): {} ports in list {:08x}, unknown unicast {unknown}{learning}, ageing {:?}",
+            "{} (vni {vni}): {} in list {:08x}, unknown unicast {unknown}{learning}, ageing {:?}",
             self.network(vni),
-            network.flood_len,
+            counted(network.flood_len, "port"),
             network.flood.0,
             Duration::from_nanos(network.ageing_ns),
         )

@@ -16,7 +16,7 @@ use super::rows::add;
 use super::view::View;
 use crate::fnv::fnv1a_64;
 use crate::link::link_local;
-use crate::topology::{self, RouteTarget, Router};
+use crate::topology::{self, RouteTarget, Router, RouterRoute};
 
 /// Adds the rows of every router. They are the same on every host that needs the router, but for what
 /// a host knows of those that are dead.
@@ -29,6 +29,10 @@ pub(super) fn add_routers(tables: &mut Tables, view: &View<'_>) {
         for route in &router.routes {
             let row = route_row(tables, &mut lists, (view, router), &route.target);
             add(tables, MapName::Routes, &route_key(router, route.to), &row);
+        }
+        for (to, _) in broadcasts(router) {
+            let row = discarding(Route::BROADCAST);
+            add(tables, MapName::Routes, &route_key(router, to), &row);
         }
     }
 }
@@ -45,6 +49,28 @@ pub(crate) fn route_key(router: &Router, to: IpNet) -> RouteKey {
         Ip::from(to.network()),
         mapped + u32::from(to.prefix_len()),
     )
+}
+
+/// The broadcast addresses of the subnets that a router is in, and the routes to these. Packets to
+/// them are not for one station that could be asked for (RFC 2644). An address that has a route of its
+/// own is what that says; IPv6 has no broadcast, nor have links of two stations (RFC 3021).
+pub(super) fn broadcasts(router: &Router) -> impl Iterator<Item = (IpNet, &RouterRoute)> {
+    let route_to = |to: IpNet| {
+        let found = router.routes.binary_search_by_key(&to, |route| route.to);
+        router.routes.get(found.ok()?)
+    };
+    let subnets = router.ports.values().flat_map(|port| &port.addresses);
+    let subnets: BTreeSet<IpNet> = subnets.map(IpNet::trunc).collect();
+    subnets.into_iter().filter_map(move |subnet| {
+        let IpNet::V4(v4) = subnet else {
+            return None;
+        };
+        let to = IpNet::from(IpAddr::from(v4.broadcast()));
+        if v4.prefix_len() > 30 || route_to(to).is_some() {
+            return None;
+        }
+        Some((to, route_to(subnet)?))
+    })
 }
 
 fn add_port(tables: &mut Tables, view: &View<'_>, router: &Router, port: &topology::RouterPort) {
@@ -107,32 +133,36 @@ fn route_row(
     (view, router): (&View<'_>, &Router),
     target: &RouteTarget,
 ) -> Route {
-    let dropped = |kind| Route {
-        kind,
-        buckets: 0,
-        next_hops: NextHopList(0),
-        port: PortId::NONE,
-        via: Ip::UNSPECIFIED_V6,
-    };
     let hops = match target {
-        RouteTarget::Blackhole => return dropped(Route::BLACKHOLE),
-        RouteTarget::Reject => return dropped(Route::REJECT),
+        RouteTarget::Blackhole => return discarding(Route::BLACKHOLE),
+        RouteTarget::Reject => return discarding(Route::REJECT),
         RouteTarget::Forward(hops) => alive(view, router, hops),
     };
     let hops = hops.into_iter().filter_map(|hop| next_hop(router, hop));
     let hops: Vec<NextHop> = hops.collect();
     match hops.as_slice() {
-        [] => dropped(Route::BLACKHOLE),
+        [] => discarding(Route::BLACKHOLE),
         [NextHop { port, via }] => Route {
             port: *port,
             via: *via,
-            ..dropped(Route::FORWARD)
+            ..discarding(Route::FORWARD)
         },
         several => Route {
             buckets: BUCKETS_MAX,
             next_hops: lists.add(tables, several),
-            ..dropped(Route::FORWARD)
+            ..discarding(Route::FORWARD)
         },
+    }
+}
+
+/// A route that leads nowhere.
+const fn discarding(kind: u32) -> Route {
+    Route {
+        kind,
+        buckets: 0,
+        next_hops: NextHopList(0),
+        port: PortId::NONE,
+        via: Ip::UNSPECIFIED_V6,
     }
 }
 

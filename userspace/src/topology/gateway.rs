@@ -15,8 +15,8 @@ use super::{Port, PortName, Router, RouterPort};
 use crate::document::{self, Gateway, Hop, Located};
 use crate::link::Route;
 use crate::problem::Problem;
+use crate::similar::closest;
 use crate::source::Origin;
-use crate::suggestion::closest;
 
 /// Adds the default routes to those of the ports.
 pub(super) fn resolve(

@@ -11,7 +11,7 @@ use super::merge::{Merged, across};
 use super::{Host, interface, mtu, range};
 use crate::document::{self, Located};
 use crate::problem::Problem;
-use crate::suggestion::closest;
+use crate::similar::closest;
 
 /// The ports that lead to hosts and ordinary VTEPs, by name. They are called `@NAME`, which no other
 /// port can be.

@@ -85,11 +85,25 @@ pub(super) fn vnis<'a>(
     vnis
 }
 
-/// The MAC address of a port that is not given one: locally administered (the second bit of the
-/// first byte), and as unique as the id.
+/// The MAC address of a workload's port that is not given one, as unique as the id.
 pub(super) fn mac(id: PortId) -> Mac {
-    let [a, b, c, d] = id.0.to_be_bytes();
-    Mac::new([0x02, 0x62, a, b, c, d])
+    local_mac(b'b', id.0)
+}
+
+/// The MAC addresses of routers' ports that are not given one: the hash of what they are called here,
+/// and none of a workload.
+pub(super) fn router_macs<N: Ord + Display>(
+    names: impl IntoIterator<Item = N>,
+) -> BTreeMap<N, Mac> {
+    numbers(names, &mut BTreeSet::new())
+        .map(|(name, number)| (name, local_mac(b'r', number)))
+        .collect()
+}
+
+/// A locally administered MAC address (the second bit of the first byte).
+const fn local_mac(kind: u8, number: u32) -> Mac {
+    let [a, b, c, d] = number.to_be_bytes();
+    Mac::new([0x02, kind, a, b, c, d])
 }
 
 #[cfg(test)]
@@ -125,6 +139,10 @@ mod tests {
         let routers = router_ids(["liquid", "costarring"]);
         assert_eq!(routers["costarring"], RouterId(first.0));
         assert_eq!(routers["liquid"], RouterId(first.0 + 1));
+        let macs = router_macs(["liquid", "costarring"]);
+        assert_ne!(macs["liquid"], macs["costarring"]);
+        // No router's port has a workload's address, whatever the two are called.
+        assert_ne!(macs["costarring"], mac(first));
     }
 
     #[test]

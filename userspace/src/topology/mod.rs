@@ -89,6 +89,12 @@ impl Topology {
         let overheads = kinds.map(|tunnel| tunnel.overhead(underlay));
         overheads.max().unwrap_or(0)
     }
+
+    /// The networks that files name: all but direct links.
+    pub fn declared_networks(&self) -> impl Iterator<Item = (&String, &Network)> {
+        let networks = self.networks.iter();
+        networks.filter(|(_, network)| network.kind == NetworkKind::Declared)
+    }
 }
 
 /// A machine that runs workloads.
@@ -145,8 +151,19 @@ pub struct Network {
     pub unknown_unicast: UnknownUnicast,
     /// Age after which a learned MAC address is forgotten.
     pub ageing: Duration,
+    /// Whether a file names it.
+    pub kind: NetworkKind,
     /// Where it is declared.
     pub origin: Origin,
+}
+
+/// Whether a file names a network.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NetworkKind {
+    /// It is declared under its name.
+    Declared,
+    /// It is what a direct link between two routers consists of.
+    Link,
 }
 
 /// What becomes of a frame to a MAC address that nobody is known to have.
@@ -268,7 +285,8 @@ pub struct RouterPort {
     pub id: PortId,
     /// The network's name; it is in [`Topology::networks`].
     pub network: String,
-    /// Given, or derived from the id; unique in the network and never a group address.
+    /// Given, or derived from where it is plugged in and its first address; unique in the network and
+    /// never a group address.
     pub mac: Mac,
     /// Host addresses with their subnet's prefix length, one at least; each is unique in the
     /// network.

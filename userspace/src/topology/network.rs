@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use maps_schema::Vni;
 
 use super::merge::{Merged, across};
-use super::{Mtu, Network, UnknownUnicast, identity, mtu, range};
+use super::{Mtu, Network, NetworkKind, UnknownUnicast, identity, mtu, range};
 use crate::document::{self, Defaults};
 use crate::problem::Problem;
 use crate::source::Origin;
@@ -41,6 +41,7 @@ pub(super) fn resolve(
                 .map_or(UnknownUnicast::Drop, |given| given.value),
             ageing: ageing(name, network, problems),
             subnets,
+            kind: NetworkKind::Declared,
             origin: network.origin.clone(),
         };
         networks.insert(name.to_owned(), resolved);

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maps_schema::PortId;
 
-use super::identity::PortIds;
+use super::identity::{self, PortIds};
 use super::merge::Merged;
 use super::route::Taken;
 use super::station::{self, Owner, Plug, Station};
 use super::{Network, Port, PortName, Spoofing, address, interface, mtu, route};
 use crate::document::{self, Located};
 use crate::problem::Problem;
-use crate::suggestion::closest;
+use crate::similar::closest;
 
 /// The ports of all workloads.
 pub(super) struct Ports<'a> {
@@ -98,7 +98,12 @@ fn resolve_one<'a>(
         owner: Owner::Workload(host),
     };
     let addresses = address::resolve(&plug, &given.addresses, network, declared, problems);
-    let mac = station::mac(&plug, (given.mac.as_ref(), &given.origin), id, problems);
+    let mac = station::mac(
+        &plug,
+        (given.mac.as_ref(), &given.origin),
+        identity::mac(id),
+        problems,
+    );
     let port = Port {
         id,
         network: declared.0.to_owned(),

@@ -6,11 +6,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use maps_schema::Mac;
 use maps_schema::map::FLOOD_MAX;
-use maps_schema::{Mac, PortId};
 
+use super::Network;
 use super::merge::{Merged, across};
-use super::{Network, identity};
 use crate::document::Located;
 use crate::problem::Problem;
 use crate::source::Origin;
@@ -64,16 +64,16 @@ pub(super) struct Station<'a> {
     pub(super) origin: &'a Origin,
 }
 
-/// The MAC address, given or derived from the id. A port without one of its own is pointed at.
+/// The MAC address, given or derived. A port without one of its own is pointed at.
 pub(super) fn mac(
     name: &Plug<'_>,
     (given, port): (Option<&Located<Mac>>, &Origin),
-    id: PortId,
+    derived: Mac,
     problems: &mut Vec<Problem>,
 ) -> Located<Mac> {
     let Some(mac) = given else {
         return Located {
-            value: identity::mac(id),
+            value: derived,
             origin: port.clone(),
         };
     };

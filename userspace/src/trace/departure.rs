@@ -102,6 +102,12 @@ impl<'a> Journey<'a> {
             self.tell(Stage::Workload, text, Some(&port.origin));
         }
         let workload = sender.workload;
+        if let Some((host, _)) = self.elsewhere(workload) {
+            let meaning =
+                format!("Workload {workload} is on host {host}, where its packets start.");
+            let hint = format!("trace it there, or with `--host {host}`");
+            return Err(Outcome::not_sent(NotSent::Elsewhere, meaning, hint));
+        }
         let hint = if sender.ports.is_empty() {
             format!("give workload {workload} a port")
         } else {

@@ -11,8 +11,9 @@ use maps_schema::map::{
 use maps_schema::{Ip, PortId, RouterId};
 
 use super::record::{Lookup, Passage};
-use super::story::{counted, covers};
+use super::story::covers;
 use super::{Stage, Step};
+use crate::counted;
 use crate::plan::{Names, destination};
 
 /// What one router looked up.
@@ -247,7 +248,7 @@ impl Itinerary<'_> {
                 self.at_port(hop, found.port, text)
             }
             (None, Some(found)) => {
-                let times = counted(found.questions, "time");
+                let times = counted::times(found.questions);
                 let text = format!("next hop: {ip} was asked for {times} and has not answered");
                 self.step(hop, text)
             }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use datapath::memory::parse;
+use datapath::parse::TransportKind;
 use datapath::{Action, icmp};
 use maps_schema::{DropReason, Ip, PortId};
 
@@ -31,7 +32,7 @@ impl<'a> Journey<'a> {
             let is_group = matches!(departure.way.hop, Hop::Group(_));
             let holder = self.circumstances(departure).holder;
             let ports = reached.iter().map(|&port| names.port(port)).collect();
-            let arrives = is_group || holder.is_some_and(|it| reached.contains(&it.id()));
+            let arrives = is_group || holder.is_some_and(|it| reached.contains(&self.way_to(&it)));
             return (Outcome::Flooded { ports }, arrives);
         }
         let last = hops.last();
@@ -51,6 +52,16 @@ impl<'a> Journey<'a> {
             Some((key, _)) => key.ip != Ip::from(departure.destination),
             None => matches!(departure.way.hop, Hop::Via(..)),
         };
+        if matches!(passage.action, Action::Underlay { .. } | Action::Copied) {
+            let holder = self.next_station(departure, last);
+            let outcome = Outcome::Sent {
+                peer: names.port(port),
+                port: holder.map(|holder| holder.to_string()),
+                next_hop,
+                origin: holder.map(|holder| holder.origin().to_string()),
+            };
+            return (outcome, true);
+        }
         let sent = last.and_then(|_| parse(&passage.frame).ok());
         let outcome = Outcome::Delivered {
             port: names.port(port),
@@ -59,6 +70,21 @@ impl<'a> Journey<'a> {
             origin: origin.map(|named| named.origin.to_string()),
         };
         (outcome, true)
+    }
+
+    /// The station that the frame is for, as far as it is declared.
+    fn next_station(
+        &self,
+        departure: &Departure<'a>,
+        last: Option<&RouterHop>,
+    ) -> Option<super::party::Holder<'a>> {
+        let Some((key, _)) = last.and_then(|hop| hop.neighbor) else {
+            return self.circumstances(departure).holder;
+        };
+        let network = self.plan.names.network(key.vni);
+        let mut holders = super::party::Holder::all(self.topology);
+        let is_next = |ip: IpAddr| Ip::from(ip) == key.ip;
+        holders.find(|it| it.network() == network && it.addresses().any(is_next))
     }
 
     fn refusal(
@@ -87,16 +113,22 @@ impl<'a> Journey<'a> {
             return None;
         }
         let packet = parse(&passage.frame).ok()?;
+        let is_reset = matches!(packet.transport.kind, TransportKind::Ports);
         let code = [packet.transport.source, packet.transport.destination];
+        let [icmp_type, icmp_code] = code.map(|part| (!is_reset).then_some(part));
         let from = packet.ip_source;
         let rows = self.tables.router_ports.iter();
         let port = rows
             .filter(|(_, row)| row.ipv4 == from || row.ipv6 == from)
             .map(|(&id, _)| self.plan.names.port(id));
         Some(Told {
-            message: message(code, from.is_v4()),
-            icmp_type: code[0],
-            icmp_code: code[1],
+            message: if is_reset {
+                "connection refused"
+            } else {
+                message(code, from.is_v4())
+            },
+            icmp_type,
+            icmp_code,
             from: from.to_string(),
             port: port.min().unwrap_or_default(),
         })
@@ -113,13 +145,15 @@ impl<'a> Journey<'a> {
 /// What an ICMP or ICMPv6 message of this type and code says.
 fn message(code: [u16; 2], is_v4: bool) -> &'static str {
     use icmp::Message::{
-        HostUnreachable, NetUnreachable, PortUnreachable, Prohibited, TimeExceeded, TooBig,
+        HostUnreachable, NetUnreachable, PortUnreachable, Prohibited, ProtocolUnreachable,
+        TimeExceeded, TooBig,
     };
     let all = [
         (TimeExceeded, "time exceeded"),
         (NetUnreachable, "no route to the destination"),
         (HostUnreachable, "host unreachable"),
         (PortUnreachable, "port unreachable"),
+        (ProtocolUnreachable, "unknown protocol"),
         (Prohibited, "administratively prohibited"),
         (TooBig, "packet too big"),
     ];

@@ -44,6 +44,9 @@ pub(super) fn hint(
             neighbor(journey, &key, reason)
         }
         DropReason::RouterService => "routers answer echo requests only: trace icmp".to_owned(),
+        DropReason::DirectedBroadcast => "send to the stations one by one, or from within the \
+                                          subnet: routers do not spread what is for all of it"
+            .to_owned(),
         DropReason::UnknownRouterPort | DropReason::PortUnplugged => LOAD_AGAIN.to_owned(),
         _ => return None,
     })

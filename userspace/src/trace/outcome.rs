@@ -23,6 +23,17 @@ pub enum Outcome {
         /// Where the port is declared, as `file:line:column`.
         origin: Option<String>,
     },
+    /// It goes to another host or an ordinary VTEP, which takes it further.
+    Sent {
+        /// The peer.
+        peer: String,
+        /// The port there that it is for, if it is declared.
+        port: Option<String>,
+        /// Whether this is only the next hop, which takes the packet further.
+        next_hop: bool,
+        /// Where the port is declared, as `file:line:column`.
+        origin: Option<String>,
+    },
     /// It goes to all these ports.
     Flooded {
         /// The ports, in order.
@@ -65,10 +76,12 @@ pub struct Refusal {
 pub struct Told {
     /// What the message says, in words.
     pub message: &'static str,
-    /// The message's type.
-    pub icmp_type: u16,
-    /// The message's code.
-    pub icmp_code: u16,
+    /// The message's type; nothing if it is a TCP reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_type: Option<u16>,
+    /// The message's code; nothing if it is a TCP reset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp_code: Option<u16>,
     /// The router's address that it comes from.
     pub from: String,
     /// The router's port that has this address.
@@ -84,12 +97,13 @@ impl fmt::Display for Told {
             from,
             port,
         } = self;
+        write!(f, "the sender is told: {message} (")?;
         let protocol = if from.contains(':') { "ICMPv6" } else { "ICMP" };
-        write!(
-            f,
-            "the sender is told: {message} ({protocol} type {icmp_type}, code {icmp_code}), from \
-             {from} at {port}"
-        )
+        match (icmp_type, icmp_code) {
+            (Some(kind), Some(code)) => write!(f, "{protocol} type {kind}, code {code}")?,
+            _ => f.write_str("TCP reset")?,
+        }
+        write!(f, "), from {from} at {port}")
     }
 }
 
@@ -112,6 +126,7 @@ impl Outcome {
 /// Why a workload's kernel sends nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NotSent {
+    Elsewhere,
     Unplugged,
     NoAddress,
     NoRoute,
@@ -122,6 +137,7 @@ pub(super) enum NotSent {
 impl NotSent {
     const fn name(self) -> &'static str {
         match self {
+            Self::Elsewhere => "elsewhere",
             Self::Unplugged => "unplugged",
             Self::NoAddress => "no_address",
             Self::NoRoute => "no_route",
@@ -210,6 +226,19 @@ impl fmt::Display for Outcome {
                 match ttl {
                     Some(ttl) => write!(f, ", with TTL {ttl}"),
                     None => Ok(()),
+                }
+            }
+            Self::Sent {
+                peer,
+                port,
+                next_hop,
+                origin: _,
+            } => {
+                write!(f, "sent to {peer}")?;
+                match (port, next_hop) {
+                    (Some(port), true) => write!(f, ", to {port}, the next hop"),
+                    (Some(port), false) => write!(f, ", to {port}"),
+                    (None, _) => Ok(()),
                 }
             }
             Self::Answered { router, .. } => write!(f, "answered by router {router}"),

@@ -243,6 +243,10 @@ impl Tables for Recorder<'_> {
         Tables::now_ns(self.tables)
     }
 
+    fn precise_ns(&self) -> u64 {
+        self.tables.precise_ns()
+    }
+
     fn count(&self, port: PortId, count: Count) {
         self.tables.count(port, count);
         self.note(Lookup::Count(port, count));

@@ -124,7 +124,7 @@ impl Stage {
 
     /// What `bowline stats` says of a port.
     pub(super) fn counters(&self, port: &str) -> Value {
-        find(&self.json(&["stats"]), "port", port)
+        find(&self.json(&["stats"])["ports"], "port", port)
     }
 
     /// The result of a bowline command that must succeed, as JSON.

@@ -323,8 +323,7 @@ fn what_others_have_at_the_uplink_survives() {
     other.succeed(&["unload", "other"]);
 }
 
-/// The workload has another route to the same destination: that fails after the program has come to
-/// the uplink.
+/// The workload has another route to the same destination.
 #[test]
 fn a_load_that_fails_leaves_the_uplink() {
     let Some(wired) = Wired::with_address("192.0.2.11") else {

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use integration::lab::{Bowline, Pings, eventually, ping};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{PAIR, Site, TRIO, stats};
+use super::{PAIR, Site, TRIO, drops, stats};
 
 #[test]
 fn unload_leaves_nothing() {
@@ -34,17 +34,51 @@ fn a_second_load_does_nothing() {
     };
     let bowline = site.bowline();
     let file = bowline.write("pair.yaml", &site.topology(PAIR));
-    assert_eq!(bowline.run(&["plan", file]).status.code(), Some(10));
+    let plan = bowline.run(&["plan", file, "-o", "json"]);
+    assert_eq!(plan.status.code(), Some(10));
+    let plan: Value = serde_json::from_str(&plan.stdout).unwrap();
+    assert_eq!(
+        plan["changes"][0],
+        json!({ "action": "add", "kind": "program", "text": "port_ingress" })
+    );
     let first = bowline.json(&["load", file]);
     assert_eq!(
         (&first["changed"], &first["links_created"]),
         (&true.into(), &2.into())
     );
+    // IPv6 settles a moment after the links are up.
+    site.assert_reaches("web", "fd00:77::20");
+    site.assert_reaches("db", "fd00:77::10");
     let loaded = site.snapshot(&bowline);
     let second = bowline.json(&["load", file]);
     assert_eq!(second["changed"], Value::Bool(false), "{second}");
-    assert_eq!(bowline.run(&["plan", file]).status.code(), Some(0));
+    assert_eq!(bowline.json(&["plan", file]), json!({ "changes": [] }));
     loaded.assert_same(&site.snapshot(&bowline));
+}
+
+/// The kernels of workloads speak to everybody as soon as they have an interface: nobody who is still
+/// coming up is in their way.
+#[test]
+fn ports_that_come_up_refuse_nothing() {
+    let Some(site) = Site::new(["web", "db", "cache"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    for _ in 0..5 {
+        bowline.load(&site.topology(TRIO));
+        for (from, to) in [
+            ("web", "fd00:77::20"),
+            ("db", "fd00:77::30"),
+            ("cache", "fd00:77::10"),
+        ] {
+            site.assert_reaches(from, to);
+        }
+        for port in ["web/eth0", "db/eth0", "cache/eth0"] {
+            let said = stats(&bowline, port);
+            assert_eq!(drops(&bowline, port, "kernel_refused"), 0, "{said}");
+        }
+        bowline.succeed(&["unload", "pair"]);
+    }
 }
 
 /// Whatever happens to other workloads, what flows between these two is not touched.

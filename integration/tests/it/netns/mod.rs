@@ -105,7 +105,7 @@ workloads:
 /// What `bowline stats` says about a port.
 fn stats(bowline: &Bowline<'_>, port: &str) -> Value {
     let all = bowline.json(&["stats"]);
-    let found = all
+    let found = all["ports"]
         .as_array()
         .unwrap()
         .iter()

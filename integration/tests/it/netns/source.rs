@@ -90,6 +90,41 @@ fn unloading_what_is_not_loaded_says_what_is() {
     site.assert_reaches("web", "10.77.0.20");
 }
 
+/// Neither of two sources that do not hold any more can go while the other one stays.
+#[test]
+fn all_can_be_unloaded_whatever_is_recorded() {
+    let Some(site) = Site::new(["web", "db", "cache"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let before = site.snapshot(&bowline);
+    let sources = bowline.instance().state_dir().join("sources");
+    for (name, text) in [("first", FRONT), ("second", BACK)] {
+        let file = bowline.write(name, &site.topology(text));
+        bowline.succeed(&["load", file]);
+    }
+    for name in ["first", "second"] {
+        let text = format!("version: 1\nname: {name}\nnetworks: {{ {name}: nowhere }}\n");
+        fs::write(sources.join(format!("{name}.yaml")), text).unwrap();
+    }
+    for name in ["first", "second"] {
+        let run = bowline.run(&["unload", name]);
+        assert_eq!(run.status.code(), Some(1), "{run}");
+        assert!(run.stderr.contains("`bowline unload --all`"), "{run}");
+    }
+    let run = bowline.run(&["unload", "first", "--all"]);
+    assert_eq!(run.status.code(), Some(2), "{run}");
+    assert_eq!(bowline.run(&["unload"]).status.code(), Some(2));
+
+    let unloaded = bowline.json(&["unload", "--all"]);
+    assert_eq!(unloaded["links_deleted"], 3, "{unloaded}");
+    before.assert_same(&site.snapshot(&bowline));
+    assert!(!bowline.instance().state_dir().exists());
+    let again = bowline.json(&["unload", "--all"]);
+    assert_eq!(again["changed"], false, "{again}");
+    assert!(!bowline.instance().state_dir().exists());
+}
+
 /// Two instances with the same file but for its namespaces, on one host: neither knows the other.
 #[test]
 fn instances_do_not_meet() {

@@ -191,8 +191,7 @@ fn sources(ledger: &Ledger) -> Result<Vec<Source>> {
 fn networks(outlook: &Outlook) -> Vec<Network> {
     let topology = &outlook.topology;
     topology
-        .networks
-        .iter()
+        .declared_networks()
         .map(|(name, network)| Network {
             name: name.clone(),
             vni: network.vni.number(),

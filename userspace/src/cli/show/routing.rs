@@ -8,6 +8,7 @@ use maps_schema::PortId;
 use maps_schema::map::{NeighborKey, Resolved};
 use serde::Serialize;
 
+use crate::counted::times;
 use crate::host::Outlook;
 use crate::kernel::clock;
 use crate::kernel::datapath::Datapath;
@@ -281,8 +282,7 @@ impl NeighborState {
     fn in_words(&self) -> String {
         match (self.state, self.age_ms) {
             ("answered", Some(age)) => format!("answered {} s ago", age / 1000),
-            ("asked", _) if self.questions == 1 => "asked once".to_owned(),
-            ("asked", _) => format!("asked {} times", self.questions),
+            ("asked", _) => format!("asked {}", times(self.questions)),
             (state, _) => state.to_owned(),
         }
     }

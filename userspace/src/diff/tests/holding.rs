@@ -93,7 +93,7 @@ fn in_an_empty_kernel_everything_is_made() {
         "+ fdb        back: 02:00:00:00:00:20 is at db/lan",
         "+ flood      list b86dc7b6[0]: db/lan",
         "+ network    front (vni 100): 0 ports in list d0ebd1f6, unknown unicast dropped, ageing 300s",
-        "+ network    back (vni 200): 1 ports in list b86dc7b6, unknown unicast flooded, ageing 7s",
+        "+ network    back (vni 200): 1 port in list b86dc7b6, unknown unicast flooded, ageing 7s",
     ];
     assert_eq!(lines, expected);
     let link = plan.links[DB].link.clone();

@@ -93,7 +93,10 @@ pub(super) fn send(
     let mut dropped = None;
     match action {
         Action::Deliver(to) => sent.push((to, frame.to_wire())),
+        // A router has taken it.
+        Action::Consume(_) => {}
         Action::Drop { reason, .. } => dropped = Some(reason),
+        other => panic!("there are no other hosts here: {other:?}"),
     }
     let n_sent = sent.len();
     let received: BTreeSet<_> = sent

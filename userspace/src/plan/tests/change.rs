@@ -173,7 +173,7 @@ fn a_port_that_moves_to_another_network_keeps_its_interface() {
             "+ flood      list 6c37a9cf[1]: tap/eth0",
             "+ flood      list 6c37a9cf[2]: web/eth0",
             "~ network    front (vni 100): 3 ports in list 6c37a9cf, unknown unicast dropped, learning, ageing 300s",
-            "~ network    back (vni 200): 1 ports in list c6a18c8c, unknown unicast flooded, ageing 7s",
+            "~ network    back (vni 200): 1 port in list c6a18c8c, unknown unicast flooded, ageing 7s",
             "~ interface  interface 11 is db/lan in front with 02:00:00:00:00:20",
             "- flood      list cb33f013[0]: tap/eth0",
             "- flood      list cb33f013[1]: web/eth0",

@@ -113,8 +113,8 @@ FDB: front: 02:00:00:00:00:30 is at tap/eth0
 FDB: back: 02:00:00:00:00:20 is at db/lan
 FLOOD: list d5064b5c[0]: tap/eth0
 FLOOD: list b86dc7b6[0]: db/lan
-NETWORKS: front (vni 100): 1 ports in list d5064b5c, unknown unicast dropped, learning, ageing 300s
-NETWORKS: back (vni 200): 1 ports in list b86dc7b6, unknown unicast flooded, ageing 7s
+NETWORKS: front (vni 100): 1 port in list d5064b5c, unknown unicast dropped, learning, ageing 300s
+NETWORKS: back (vni 200): 1 port in list b86dc7b6, unknown unicast flooded, ageing 7s
 INTERFACES: interface 11 is db/lan in back with 02:00:00:00:00:20
 INTERFACES: interface 12 is tap/eth0 in front with 02:00:00:00:00:30, learning, may spoof";
     let mut expected: Vec<&str> = expected.lines().collect();

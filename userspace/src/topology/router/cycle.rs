@@ -1,4 +1,5 @@
-//! Routes that send packets round in a loop, called circle here for the language's sake.
+//! Routes that send packets round in a loop, called circle here for the language's sake, or through more
+//! routers than the datapath follows.
 //!
 //! All addresses that the same routes of all routers are for share one fate, so that it is enough to
 //! follow, for each destination that some route names, the addresses that no longer prefix takes
@@ -7,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
+use maps_schema::map::ROUTERS_MAX;
 
 use crate::problem::Problem;
 use crate::source::Origin;
@@ -29,8 +31,16 @@ pub(super) fn check(
             .collect(),
     };
     let mut seen = BTreeSet::new();
+    let mut told = BTreeSet::new();
     for (to, starts) in search.destinations() {
-        for circle in search.circles(to, &starts) {
+        let circles = search.circles(to, &starts);
+        if circles.is_empty()
+            && let Some(first) = search.too_far(to)
+            && told.insert(first.router)
+        {
+            problems.push(too_many(to, &first));
+        }
+        for circle in circles {
             let places = circle.iter().map(|step| merged.rank(&step.route.origin));
             let places: BTreeSet<(usize, usize)> = places.collect();
             // `default` may stand for two families, and a circle be met by several destinations.
@@ -159,6 +169,28 @@ impl<'s> Search<'s, '_> {
         circles
     }
 
+    /// The first router of a way to these addresses that passes more routers than the datapath follows,
+    /// if they are not sent round in a circle.
+    fn too_far(&self, to: IpNet) -> Option<Step<'s>> {
+        // Without a circle, no way has more routers than there are.
+        if self.tables.len() <= ROUTERS_MAX as usize {
+            return None;
+        }
+        // The routers that packets have come to after so many others, and where one of them began.
+        let mut reached: BTreeMap<&str, &str> =
+            self.tables.keys().map(|&name| (name, name)).collect();
+        for _ in 0..ROUTERS_MAX {
+            let mut further = BTreeMap::new();
+            for (router, start) in reached {
+                let next = self.step(router, to).map(|step| step.next);
+                further.extend(next.into_iter().flatten().map(|next| (next, start)));
+            }
+            reached = further;
+        }
+        let (_, start) = reached.pop_first()?;
+        self.step(start, to)
+    }
+
     /// Whether longer prefixes take all of the addresses away.
     fn is_covered(&self, to: IpNet, circle: &[Step<'_>]) -> bool {
         let mut within: Vec<IpNet> = Vec::new();
@@ -174,6 +206,16 @@ impl<'s> Search<'s, '_> {
         }
         IpNet::aggregate(&within).contains(&to)
     }
+}
+
+/// A way that is too long, told where it begins.
+fn too_many(to: IpNet, first: &Step<'_>) -> Problem {
+    let router = first.router;
+    Problem::new(format!(
+        "packets to {to} pass more than {ROUTERS_MAX} routers from router {router} on"
+    ))
+    .at(&first.route.origin, "the way begins here")
+    .help("join the networks by fewer routers: what passes more is dropped")
 }
 
 /// A circle, told from the route on that is written last.

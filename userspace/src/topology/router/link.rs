@@ -13,7 +13,7 @@ use crate::topology::family::Family;
 use crate::topology::merge::Merged;
 use crate::topology::network::DEFAULT_AGEING;
 use crate::topology::station::{Owner, Plug};
-use crate::topology::{Mtu, Network, UnknownUnicast, address, identity, mtu};
+use crate::topology::{Mtu, Network, NetworkKind, UnknownUnicast, address, identity, mtu};
 
 /// A port that leads to a router.
 pub(super) struct End<'a> {
@@ -118,6 +118,7 @@ fn add(links: BTreeMap<String, (Wire, Origin)>, networks: &mut BTreeMap<String, 
             mtu: *mtu,
             unknown_unicast: UnknownUnicast::Drop,
             ageing: DEFAULT_AGEING,
+            kind: NetworkKind::Link,
             origin: origin.clone(),
         };
         networks.insert(name.clone(), network);

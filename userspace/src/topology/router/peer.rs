@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::RouterPortName;
 use crate::document::{Located, Peer, Router, RouterPort};
 use crate::problem::Problem;
-use crate::suggestion::closest;
+use crate::similar::closest;
 use crate::topology::merge::Merged;
 
 /// A port that leads to a router.

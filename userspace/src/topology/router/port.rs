@@ -1,17 +1,18 @@
 //! The rules for the ports of routers.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use maps_schema::PortId;
+use maps_schema::{Mac, PortId};
 
 use super::link::{self, End};
 use super::{Plugged, RouterPortName, Site, Sites};
 use crate::document::{self, Located};
 use crate::problem::Problem;
 use crate::source::Origin;
-use crate::topology::identity::PortIds;
+use crate::topology::identity::{self, PortIds};
 use crate::topology::merge::Merged;
 use crate::topology::port::unknown_network;
 use crate::topology::station::{self, Owner, Plug, Station};
@@ -34,6 +35,7 @@ pub(in crate::topology) fn resolve<'a>(
         merged,
         networks,
         ends,
+        macs: identity::router_macs(gateways(merged)),
     };
     let mut sites = Sites {
         routers: Vec::new(),
@@ -68,6 +70,49 @@ struct Known<'k, 'a> {
     merged: &'k Merged<'a>,
     networks: &'k BTreeMap<String, Network>,
     ends: BTreeMap<RouterPortName<'a>, End<'a>>,
+    /// The MAC addresses of those ports that are not given one.
+    macs: BTreeMap<Gateway<'a>, Mac>,
+}
+
+/// What the MAC address of a router's port follows from: where it is plugged in, and its first address,
+/// the one that its errors come from. Stations remember the MAC address of their gateway for a long
+/// time; so it is the same whichever router has the address (compare RFC 9568 section 7.3).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Gateway<'a> {
+    network: &'a str,
+    address: Option<IpAddr>,
+    /// Two ports may claim the same address, which is reported as such and not as the same MAC address.
+    name: RouterPortName<'a>,
+}
+
+impl<'a> Gateway<'a> {
+    fn new(name: RouterPortName<'a>, given: &document::RouterPort) -> Self {
+        let addresses = given.addresses.iter().map(|address| address.ip);
+        let v4 = addresses.clone().find(IpAddr::is_ipv4);
+        Self {
+            network: name.port,
+            address: v4.or_else(|| addresses.clone().next()),
+            name,
+        }
+    }
+}
+
+impl fmt::Display for Gateway<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.network)?;
+        match self.address {
+            Some(address) => write!(f, " {address}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The ports of all routers that are not given a MAC address.
+fn gateways<'a>(merged: &Merged<'a>) -> impl Iterator<Item = Gateway<'a>> {
+    merged.routers.iter().flat_map(|(&router, &(given, _))| {
+        let ports = given.ports.iter().filter(|(_, given)| given.mac.is_none());
+        ports.map(move |(port, given)| Gateway::new(RouterPortName { router, port }, given))
+    })
 }
 
 /// One port, unless it is on no network or link.
@@ -90,7 +135,14 @@ fn resolve_one<'a>(
         name: name.to_string(),
         owner: Owner::Router(name.router),
     };
-    let mac = station::mac(&plug, (given.mac.as_ref(), &given.origin), id, problems);
+    let derived = known.macs.get(&Gateway::new(name, given));
+    let derived = derived.copied().unwrap_or(Mac::ZERO);
+    let mac = station::mac(
+        &plug,
+        (given.mac.as_ref(), &given.origin),
+        derived,
+        problems,
+    );
     let place = match known.ends.get(&name) {
         Some(end) => on_link(end, known)?,
         None => on_network(&plug, name.port, given, known, problems)?,

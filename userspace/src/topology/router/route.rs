@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use ipnet::IpNet;
+use maps_schema::map::BUCKETS_MAX;
 
 use super::Site;
 use super::hop::{self, Finder, Way};
@@ -14,8 +15,8 @@ use crate::topology::family::Family;
 use crate::topology::station::Stations;
 use crate::topology::{NextHop, RouteTarget, RouterRoute, range};
 
-/// Flows are spread over that many next hops at most: the datapath has a list of so many buckets.
-const MOST_NEXT_HOPS: usize = 256;
+/// Flows are spread over that many next hops at most: each needs a bucket of the datapath's list.
+const MOST_NEXT_HOPS: usize = BUCKETS_MAX as usize;
 
 /// The routes of one router that are in force, in the order of their destinations.
 pub(super) fn resolve<'a>(

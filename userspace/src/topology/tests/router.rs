@@ -23,7 +23,7 @@ fn what_is_left_out_is_derived() {
     assert_eq!(core.id, RouterId(0xdd5e_607e));
     let front = &core.ports["front"];
     assert_eq!(front.id, PortId(0xdf03_28d2));
-    assert_eq!(front.mac.to_string(), "02:62:df:03:28:d2");
+    assert_eq!(front.mac.to_string(), "02:72:62:69:b4:77");
     assert_eq!(
         (front.network.as_str(), front.mtu),
         ("front", Mtu::Bytes(1500))
@@ -36,6 +36,29 @@ fn what_is_left_out_is_derived() {
         ("02:00:00:00:00:01", Mtu::Bytes(1400))
     );
     assert_eq!(topology.warnings, []);
+}
+
+/// A gateway's MAC address stays when another router takes it over, or when it gets more addresses;
+/// several routers on one network have different ones.
+#[test]
+fn the_mac_of_a_gateway_follows_from_its_first_address() {
+    let mac = |router: &str, addresses: &str| {
+        let topology = compiled(&format!(
+            "{NETWORKS}routers: {{ {router}: {{ ports: {{ front: [{addresses}] }} }}, zz: {{ ports: {{ front: [10.1.0.9, 'fd00:1::9'] }} }} }}\n"
+        ));
+        let mac = topology.routers[router].ports["front"].mac;
+        assert_ne!(topology.routers["zz"].ports["front"].mac, mac);
+        mac
+    };
+    let first = mac("core", "10.1.0.1");
+    for addresses in ["10.1.0.1, 10.1.0.2", "'fd00:1::1', 10.1.0.1"] {
+        assert_eq!(mac("core", addresses), first);
+        assert_eq!(mac("other", addresses), first);
+    }
+    assert_ne!(mac("core", "10.1.0.2, 10.1.0.1"), first);
+    let v6 = mac("core", "'fd00:1::1'");
+    assert_ne!(v6, first);
+    assert_eq!(mac("other", "'fd00:1::1', 'fd00:1::2'"), v6);
 }
 
 #[test]

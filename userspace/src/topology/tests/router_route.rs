@@ -375,3 +375,42 @@ routers:
 ",
     );
 }
+
+/// Routers in a line, each with a route to the next one.
+fn line(routers: usize) -> String {
+    let mut text = "routers:\n".to_owned();
+    for n in 1..=routers {
+        let (left, right) = (n - 1, n + 1);
+        let mut ports = Vec::new();
+        if n > 1 {
+            ports.push(format!(
+                "left: {{ peer: r{left:02}, addresses: 192.168.{left}.1/31 }}"
+            ));
+        }
+        let mut via = "blackhole".to_owned();
+        if n < routers {
+            ports.push(format!(
+                "right: {{ peer: r{right:02}, addresses: 192.168.{n}.0/31 }}"
+            ));
+            via = format!("192.168.{n}.1");
+        }
+        let ports = ports.join(", ");
+        text += &format!(
+            "  r{n:02}: {{ ports: {{ {ports} }}, routes: [{{ to: 10.9.0.0/16, via: {via} }}] }}\n"
+        );
+    }
+    text
+}
+
+#[test]
+fn more_routers_than_a_packet_can_pass() {
+    compiled(&line(32));
+    check(
+        &line(33),
+        "\
+packets to 10.9.0.0/16 pass more than 32 routers from router r01 on
+  4:85 the way begins here
+  help: join the networks by fewer routers: what passes more is dropped
+",
+    );
+}

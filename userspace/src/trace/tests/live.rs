@@ -222,7 +222,7 @@ fn a_next_hop_that_was_asked_once() {
 enters at core/front from network front
 route: 10.2.0.0/24 at core/back
 mtu: core/back carries 1400 bytes at most, and senders of larger packets are told so
-next hop: 10.2.0.99 was asked for 1 time and has not answered
+next hop: 10.2.0.99 was asked for once and has not answered
 asks who has 10.2.0.99: db/eth0, nest/eth0
 verdict: dropped: neighbor_pending
       The next hop is not known yet; it is being asked for.
@@ -286,16 +286,16 @@ fn routes_in_a_circle() {
 enters at core/front from network front
 route: 10.3.0.0/24 by one of 2 equal next hops
 the flow is in bucket 3 of 256: via 192.0.2.2 at core/mid
-next hop: 192.0.2.2 is left/mid, 02:62:16:aa:3e:9d
+next hop: 192.0.2.2 is left/mid, 02:72:b3:82:83:37
 leaves by core/mid with TTL 63
 enters at left/mid from network mid
 route: 10.3.0.0/24 via 192.0.2.1 at left/mid
-next hop: 192.0.2.1 is core/mid, 02:62:6f:8e:a8:27
+next hop: 192.0.2.1 is core/mid, 02:72:b4:82:84:ca
 leaves by left/mid with TTL 62
 enters at core/mid from network mid
 route: 10.3.0.0/24 by one of 2 equal next hops
 the flow is in bucket 3 of 256: via 192.0.2.2 at core/mid
-next hop: 192.0.2.2 is left/mid, 02:62:16:aa:3e:9d
+next hop: 192.0.2.2 is left/mid, 02:72:b3:82:83:37
 leaves by core/mid with TTL 61
 comes to left/mid again: the routes lead in a circle
 verdict: dropped: too_many_routers

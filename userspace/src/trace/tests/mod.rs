@@ -4,8 +4,10 @@ mod delivered;
 mod flooded;
 mod live;
 mod nowhere;
+mod peer;
 mod property;
 mod routed;
+mod routed_property;
 mod unrouted;
 
 use std::net::IpAddr;

@@ -67,13 +67,13 @@ question
    4. asks all stations: who has 10.1.0.1? (ARP)
    5. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
    6. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb                       shop.yaml:17:18
-   7. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2               shop.yaml:10:7
-   8. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   7. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77               shop.yaml:10:7
+   8. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   9. sends a TCP SYN to port 5432 in a frame to 02:62:df:03:28:d2
+   9. sends a TCP SYN to port 5432 in a frame to 02:72:62:69:b4:77
   10. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
   11. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb                       shop.yaml:17:18
-  12. 02:62:df:03:28:d2 is router core, at core/front                                       shop.yaml:10:7
+  12. 02:72:62:69:b4:77 is router core, at core/front                                       shop.yaml:10:7
 router core
   13. enters at core/front from network front                                               shop.yaml:10:7
   14. route: 10.2.0.0/24 at core/back                                                       shop.yaml:11:14
@@ -101,13 +101,13 @@ question
    3. asks all stations: who has fd00:1::1? (neighbor discovery)
    4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
    5. anti-spoofing: fd00:1::10 belongs to web/eth0, 02:62:c7:84:ae:fb                      shop.yaml:17:18
-   6. fd00:1::1 is an address of router core, at core/front, 02:62:df:03:28:d2              shop.yaml:10:7
-   7. answered at once: fd00:1::1 is at 02:62:df:03:28:d2
+   6. fd00:1::1 is an address of router core, at core/front, 02:72:62:69:b4:77              shop.yaml:10:7
+   7. answered at once: fd00:1::1 is at 02:72:62:69:b4:77
 frame
-   8. sends an echo request in a frame to 02:62:df:03:28:d2
+   8. sends an echo request in a frame to 02:72:62:69:b4:77
    9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
   10. anti-spoofing: fd00:1::10 belongs to web/eth0, 02:62:c7:84:ae:fb                      shop.yaml:17:18
-  11. 02:62:df:03:28:d2 is router core, at core/front                                       shop.yaml:10:7
+  11. 02:72:62:69:b4:77 is router core, at core/front                                       shop.yaml:10:7
 router core
   12. enters at core/front from network front                                               shop.yaml:10:7
   13. route: fd00:2::/64 at core/back                                                       shop.yaml:11:24
@@ -136,23 +136,23 @@ question
    4. asks all stations: who has 10.1.0.1? (ARP)
    5. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:24:18
    6. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:24:18
-   7. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2     shop.yaml:9:14
-   8. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   7. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77     shop.yaml:9:14
+   8. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   9. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   9. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
   10. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:24:18
   11. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:24:18
-  12. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:9:14
+  12. 02:72:62:69:b4:77 is router core, at core/front                             shop.yaml:9:14
 router core
   13. enters at core/front from network front                                     shop.yaml:9:14
   14. route: 10.3.0.0/24 by one of 2 equal next hops                              shop.yaml:10:20
   15. the flow is in bucket 3 of 256: via 192.0.2.2 at core/mid                   shop.yaml:9:31
-  16. next hop: 192.0.2.2 is left/mid, 02:62:16:aa:3e:9d                          shop.yaml:12:14
+  16. next hop: 192.0.2.2 is left/mid, 02:72:b3:82:83:37                          shop.yaml:12:14
   17. leaves by core/mid with TTL 63                                              shop.yaml:9:31
 router left
   18. enters at left/mid from network mid                                         shop.yaml:12:14
   19. route: 10.3.0.0/24 via 198.51.100.1 at left/down                            shop.yaml:13:20
-  20. next hop: 198.51.100.1 is edge/up, 02:62:af:ba:42:ec                        shop.yaml:19:7
+  20. next hop: 198.51.100.1 is edge/up, 02:72:96:e4:7b:22                        shop.yaml:19:7
   21. leaves by left/down with TTL 62                                             shop.yaml:12:30
 router edge
   22. enters at edge/up by the direct link edge/up--left/down                     shop.yaml:19:7
@@ -181,23 +181,23 @@ question
    4. asks all stations: who has 10.3.0.1? (ARP)
    5. comes in at db/eth0, which is 02:62:2b:e8:84:25 on network back            shop.yaml:25:17
    6. anti-spoofing: 10.3.0.20 belongs to db/eth0, 02:62:2b:e8:84:25             shop.yaml:25:17
-   7. 10.3.0.1 is an address of router edge, at edge/back, 02:62:5a:52:79:46     shop.yaml:21:7
-   8. answered at once: 10.3.0.1 is at 02:62:5a:52:79:46
+   7. 10.3.0.1 is an address of router edge, at edge/back, 02:72:18:c8:12:53     shop.yaml:21:7
+   8. answered at once: 10.3.0.1 is at 02:72:18:c8:12:53
 frame
-   9. sends a UDP datagram to port 53 in a frame to 02:62:5a:52:79:46
+   9. sends a UDP datagram to port 53 in a frame to 02:72:18:c8:12:53
   10. comes in at db/eth0, which is 02:62:2b:e8:84:25 on network back            shop.yaml:25:17
   11. anti-spoofing: 10.3.0.20 belongs to db/eth0, 02:62:2b:e8:84:25             shop.yaml:25:17
-  12. 02:62:5a:52:79:46 is router edge, at edge/back                             shop.yaml:21:7
+  12. 02:72:18:c8:12:53 is router edge, at edge/back                             shop.yaml:21:7
 router edge
   13. enters at edge/back from network back                                      shop.yaml:21:7
   14. route: 10.1.0.0/24 by one of 2 equal next hops                             shop.yaml:22:20
   15. the flow is in bucket 235 of 256: via 198.51.100.2 at edge/up2             shop.yaml:20:7
-  16. next hop: 198.51.100.2 is right/down, 02:62:b4:ca:01:a6                    shop.yaml:15:30
+  16. next hop: 198.51.100.2 is right/down, 02:72:28:fc:1e:28                    shop.yaml:15:30
   17. leaves by edge/up2 with TTL 63                                             shop.yaml:20:7
 router right
   18. enters at right/down by the direct link edge/up2--right/down               shop.yaml:15:30
   19. route: 10.1.0.0/24 via 192.0.2.1 at right/mid                              shop.yaml:16:60
-  20. next hop: 192.0.2.1 is core/mid, 02:62:6f:8e:a8:27                         shop.yaml:9:31
+  20. next hop: 192.0.2.1 is core/mid, 02:72:b4:82:84:ca                         shop.yaml:9:31
   21. leaves by right/mid with TTL 62                                            shop.yaml:15:14
 router core
   22. enters at core/mid from network mid                                        shop.yaml:9:31
@@ -225,13 +225,13 @@ question
    3. asks all stations: who has 10.1.0.1? (ARP)
    4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
    5. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb                       shop.yaml:17:18
-   6. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2               shop.yaml:10:7
-   7. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   6. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77               shop.yaml:10:7
+   7. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   8. sends a UDP datagram to port 80 in a frame to 02:62:df:03:28:d2
+   8. sends a UDP datagram to port 80 in a frame to 02:72:62:69:b4:77
    9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
   10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb                       shop.yaml:17:18
-  11. 02:62:df:03:28:d2 is router core, at core/front                                       shop.yaml:10:7
+  11. 02:72:62:69:b4:77 is router core, at core/front                                       shop.yaml:10:7
 router core
   12. enters at core/front from network front                                               shop.yaml:10:7
   13. route: 10.68.0.0/16 via 10.2.0.20 at core/back                                        shop.yaml:15:15
@@ -260,13 +260,13 @@ question
    4. asks all stations: who has 10.1.0.1? (ARP)
    5. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front        shop.yaml:17:18
    6. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb          shop.yaml:17:18
-   7. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2  shop.yaml:10:7
-   8. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   7. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77  shop.yaml:10:7
+   8. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   9. sends an echo request in a frame to 02:62:df:03:28:d2
+   9. sends an echo request in a frame to 02:72:62:69:b4:77
   10. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front        shop.yaml:17:18
   11. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb          shop.yaml:17:18
-  12. 02:62:df:03:28:d2 is router core, at core/front                          shop.yaml:10:7
+  12. 02:72:62:69:b4:77 is router core, at core/front                          shop.yaml:10:7
 router core
   13. enters at core/front from network front                                  shop.yaml:10:7
   14. 10.1.0.1 is the router's own address, at core/front                      shop.yaml:10:7
@@ -291,13 +291,13 @@ question
    4. asks all stations: who has 10.1.0.1? (ARP)
    5. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
    6. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-   7. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2     shop.yaml:10:7
-   8. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   7. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77     shop.yaml:10:7
+   8. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   9. sends an echo request in a frame to 02:62:df:03:28:d2
+   9. sends an echo request in a frame to 02:72:62:69:b4:77
   10. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
   11. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-  12. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:10:7
+  12. 02:72:62:69:b4:77 is router core, at core/front                             shop.yaml:10:7
 router core
   13. enters at core/front from network front                                     shop.yaml:10:7
   14. 10.2.0.1 is the router's own address, at core/back                          shop.yaml:11:7

@@ -19,19 +19,19 @@ question
    4. asks all stations: who has 10.1.0.1? (ARP)
    5. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front        shop.yaml:17:18
    6. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb          shop.yaml:17:18
-   7. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2  shop.yaml:10:7
-   8. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   7. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77  shop.yaml:10:7
+   8. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   9. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   9. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
   10. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front        shop.yaml:17:18
   11. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb          shop.yaml:17:18
-  12. 02:62:df:03:28:d2 is router core, at core/front                          shop.yaml:10:7
+  12. 02:72:62:69:b4:77 is router core, at core/front                          shop.yaml:10:7
 router core
   13. enters at core/front from network front                                  shop.yaml:10:7
   14. 10.1.0.1 is the router's own address, at core/front                      shop.yaml:10:7
 verdict: dropped: router_service
-      The packet is for the router itself, which offers nothing there. The sender is told.
-      the sender is told: port unreachable (ICMP type 3, code 3), from 10.1.0.1 at core/front
+      The packet is for the router itself, which offers nothing there. The sender is told, or its TCP connection is reset.
+      the sender is told: connection refused (TCP reset), from 10.1.0.1 at core/front
       hint: routers answer echo requests only: trace icmp
 ",
     );
@@ -52,18 +52,18 @@ question
    3. asks all stations: who has fd00:1::1? (neighbor discovery)
    4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front         shop.yaml:17:18
    5. anti-spoofing: fd00:1::10 belongs to web/eth0, 02:62:c7:84:ae:fb          shop.yaml:17:18
-   6. fd00:1::1 is an address of router core, at core/front, 02:62:df:03:28:d2  shop.yaml:10:7
-   7. answered at once: fd00:1::1 is at 02:62:df:03:28:d2
+   6. fd00:1::1 is an address of router core, at core/front, 02:72:62:69:b4:77  shop.yaml:10:7
+   7. answered at once: fd00:1::1 is at 02:72:62:69:b4:77
 frame
-   8. sends a UDP datagram to port 53 in a frame to 02:62:df:03:28:d2
+   8. sends a UDP datagram to port 53 in a frame to 02:72:62:69:b4:77
    9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front         shop.yaml:17:18
   10. anti-spoofing: fd00:1::10 belongs to web/eth0, 02:62:c7:84:ae:fb          shop.yaml:17:18
-  11. 02:62:df:03:28:d2 is router core, at core/front                           shop.yaml:10:7
+  11. 02:72:62:69:b4:77 is router core, at core/front                           shop.yaml:10:7
 router core
   12. enters at core/front from network front                                   shop.yaml:10:7
   13. fd00:2::1 is the router's own address, at core/back                       shop.yaml:11:7
 verdict: dropped: router_service
-      The packet is for the router itself, which offers nothing there. The sender is told.
+      The packet is for the router itself, which offers nothing there. The sender is told, or its TCP connection is reset.
       the sender is told: port unreachable (ICMPv6 type 1, code 4), from fd00:2::1 at core/back
       hint: routers answer echo requests only: trace icmp
 ",
@@ -85,19 +85,51 @@ question
    3. asks all stations: who has 10.1.0.1? (ARP)
    4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
    5. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-   6. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2     shop.yaml:10:7
-   7. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   6. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77     shop.yaml:10:7
+   7. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   8. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   8. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
    9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
   10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-  11. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:10:7
+  11. 02:72:62:69:b4:77 is router core, at core/front                             shop.yaml:10:7
 router core
   12. enters at core/front from network front                                     shop.yaml:10:7
   13. route: 10.66.0.0/16 is a blackhole                                          shop.yaml:13:15
 verdict: dropped: blackhole
       A route says to drop the packet and tell nobody.
       hint: the route of router core says so: take it out, or give the router one with a longer prefix that covers 10.66.0.1
+",
+    );
+}
+
+#[test]
+fn a_broadcast_from_outside() {
+    check(
+        SITE,
+        &[],
+        "web 10.2.0.255 udp 53",
+        false,
+        "\
+workload
+   1. sends from 10.1.0.10 at web/eth0: its route to 0.0.0.0/0 goes via 10.1.0.1  shop.yaml:17:18
+   2. mtu: its packets have 1500 bytes at most                                    shop.yaml:17:18
+question
+   3. asks all stations: who has 10.1.0.1? (ARP)
+   4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
+   5. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
+   6. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77     shop.yaml:10:7
+   7. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
+frame
+   8. sends a UDP datagram to port 53 in a frame to 02:72:62:69:b4:77
+   9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
+  10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
+  11. 02:72:62:69:b4:77 is router core, at core/front                             shop.yaml:10:7
+router core
+  12. enters at core/front from network front                                     shop.yaml:10:7
+  13. route: 10.2.0.255/32 is the broadcast address of a subnet                   shop.yaml:11:14
+verdict: dropped: directed_broadcast
+      The packet is for the broadcast address of a subnet that the router is in. Sent on, it would make one packet many (RFC 2644).
+      hint: send to the stations one by one, or from within the subnet: routers do not spread what is for all of it
 ",
     );
 }
@@ -117,13 +149,13 @@ question
    3. asks all stations: who has 10.1.0.1? (ARP)
    4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
    5. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-   6. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2     shop.yaml:10:7
-   7. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   6. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77     shop.yaml:10:7
+   7. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   8. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   8. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
    9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
   10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-  11. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:10:7
+  11. 02:72:62:69:b4:77 is router core, at core/front                             shop.yaml:10:7
 router core
   12. enters at core/front from network front                                     shop.yaml:10:7
   13. route: 10.67.0.0/16 is rejected                                             shop.yaml:14:15
@@ -150,13 +182,13 @@ question
    3. asks all stations: who has 10.1.0.1? (ARP)
    4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
    5. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-   6. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2     shop.yaml:10:7
-   7. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   6. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77     shop.yaml:10:7
+   7. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   8. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   8. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
    9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
   10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-  11. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:10:7
+  11. 02:72:62:69:b4:77 is router core, at core/front                             shop.yaml:10:7
 router core
   12. enters at core/front from network front                                     shop.yaml:10:7
   13. no route leads to 192.0.2.1
@@ -184,13 +216,13 @@ question
    4. asks all stations: who has 10.1.0.1? (ARP)
    5. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
    6. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-   7. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2     shop.yaml:10:7
-   8. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   7. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77     shop.yaml:10:7
+   8. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   9. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   9. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
   10. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
   11. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-  12. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:10:7
+  12. 02:72:62:69:b4:77 is router core, at core/front                             shop.yaml:10:7
 router core
   13. enters at core/front from network front                                     shop.yaml:10:7
   14. no route leads to 10.3.0.30
@@ -235,13 +267,13 @@ question
    3. asks all stations: who has 10.1.0.1? (ARP)
    4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
    5. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb                       shop.yaml:17:18
-   6. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2               shop.yaml:10:7
-   7. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   6. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77               shop.yaml:10:7
+   7. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   8. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   8. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
    9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
   10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb                       shop.yaml:17:18
-  11. 02:62:df:03:28:d2 is router core, at core/front                                       shop.yaml:10:7
+  11. 02:72:62:69:b4:77 is router core, at core/front                                       shop.yaml:10:7
 router core
   12. enters at core/front from network front                                               shop.yaml:10:7
   13. route: 10.2.0.0/24 at core/back                                                       shop.yaml:11:14
@@ -271,13 +303,13 @@ question
    4. asks all stations: who has 10.1.0.1? (ARP)
    5. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
    6. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb                       shop.yaml:17:18
-   7. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2               shop.yaml:10:7
-   8. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   7. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77               shop.yaml:10:7
+   8. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   9. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   9. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
   10. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front                     shop.yaml:17:18
   11. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb                       shop.yaml:17:18
-  12. 02:62:df:03:28:d2 is router core, at core/front                                       shop.yaml:10:7
+  12. 02:72:62:69:b4:77 is router core, at core/front                                       shop.yaml:10:7
 router core
   13. enters at core/front from network front                                               shop.yaml:10:7
   14. route: 10.2.0.0/24 at core/back                                                       shop.yaml:11:14
@@ -306,15 +338,15 @@ question
    3. asks all stations: who has 10.1.0.1? (ARP)
    4. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
    5. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-   6. 10.1.0.1 is an address of router core, at core/front, 02:62:df:03:28:d2     shop.yaml:10:7
-   7. answered at once: 10.1.0.1 is at 02:62:df:03:28:d2
+   6. 10.1.0.1 is an address of router core, at core/front, 02:72:62:69:b4:77     shop.yaml:10:7
+   7. answered at once: 10.1.0.1 is at 02:72:62:69:b4:77
 frame
-   8. sends a TCP SYN to port 80 in a frame to 02:62:df:03:28:d2
+   8. sends a TCP SYN to port 80 in a frame to 02:72:62:69:b4:77
    9. comes in at web/eth0, which is 02:62:c7:84:ae:fb on network front           shop.yaml:17:18
   10. anti-spoofing: 10.1.0.10 belongs to web/eth0, 02:62:c7:84:ae:fb             shop.yaml:17:18
-  11. 02:62:df:03:28:d2 is router core, at core/front                             shop.yaml:10:7
+  11. 02:72:62:69:b4:77 is router core, at core/front                             shop.yaml:10:7
 verdict: dropped: martian
-      The source or destination address must not be routed (RFC 1812 section 5.3.7, RFC 4291 section 2.5): loopback, link-local, multicast or unspecified.
+      The source or destination address must not be routed (RFC 1812 section 5.3.7, RFC 4291 section 2.5): loopback, link-local, multicast or unspecified, or the router's own as the source.
       hint: such an address holds within one network only: no router forwards it
 ",
     );

@@ -1,13 +1,16 @@
 //! What senders are told, as their own kernels report it.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use integration::lab::{Complaint, Probe, eventually};
 
 use super::super::{Site, drops};
 use super::{ip, line};
+
+/// How long a refusal may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A line of two routers, of which the first one has routes that lead nowhere.
 fn topology() -> String {
@@ -108,11 +111,13 @@ fn a_connection_to_a_router_is_refused() {
         let socket = site.workload("web").run(|| UdpSocket::bind((any, 0)));
         let socket = socket.unwrap();
         socket.connect((ip(router), 53)).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.send(b"who are you?").unwrap();
         let error = socket.recv(&mut [0; 16]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+        // Over TCP too, at once and not after a time of silence.
+        let connect = || TcpStream::connect_timeout(&(ip(router), 179).into(), PATIENCE);
+        let error = site.workload("web").run(connect).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
     }
 }

@@ -96,3 +96,49 @@ fn a_route_that_moves_loses_nothing() {
         assert!(sent - received <= 1, "{received} of {sent}");
     }
 }
+
+/// A gateway moves to another router. Workloads remember its MAC address, and nobody tells them of
+/// another one.
+#[test]
+fn a_gateway_that_moves_loses_nothing() {
+    let Some(site) = Site::new(["web", "db"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let text = line(1);
+    let moved = text.replace("  r1:\n", "  other:\n");
+    assert_ne!(text, moved);
+    let [text, moved] = [&text, &moved].map(|text| site.topology(text));
+    bowline.load(&text);
+    site.assert_reaches("web", "10.2.0.20");
+    site.assert_reaches("web", "fd00:2::20");
+    let pings = ["10.2.0.20", "fd00:2::20"].map(|to| Pings::start(site.workload("web"), ip(to)));
+    for _ in 0..10 {
+        bowline.load(&moved);
+        bowline.load(&text);
+    }
+    for pings in pings {
+        let (sent, received) = pings.finish();
+        assert!(sent > 200, "{sent} is too few to tell");
+        assert!(sent - received <= 1, "{received} of {sent}");
+    }
+}
+
+/// One of two gateways moves to a router behind the first one, and back.
+#[test]
+fn a_gateway_that_moves_alone_is_found_at_once() {
+    let Some(site) = Site::new(["web", "db"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    bowline.load(&site.topology(&line(1)));
+    site.assert_reaches("web", "10.2.0.20");
+    site.assert_reaches("web", "fd00:2::20");
+    for routers in [2, 1, 3, 1, 2] {
+        bowline.load(&site.topology(&line(routers)));
+        for (from, to) in [("web", "10.2.0.20"), ("db", "fd00:1::10")] {
+            let space = site.workload(from);
+            assert!(ping(space, ip(to)), "{to} over {routers} routers");
+        }
+    }
+}

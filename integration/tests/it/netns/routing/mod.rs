@@ -4,15 +4,16 @@ mod complaining;
 mod living;
 mod neighboring;
 mod reaching;
+mod reloading;
+mod showing;
 mod sizing;
 mod spreading;
 
 use std::fmt::Write;
 use std::net::IpAddr;
 
-/// The last router's port. Its MAC address is given, so that `db` has the same gateway whichever router
-/// is the last one: workloads remember it, and are not told of another one.
-const BACK: &str = "      back: { addresses: [10.2.0.1, \"fd00:2::1\"], mac: 02:00:00:00:02:01 }\n";
+/// The last router's port: the gateway of `db`, whichever router is the last one.
+const BACK: &str = "      back: [10.2.0.1, \"fd00:2::1\"]\n";
 
 /// `web` and `db` with a line of routers between them, which all know the way to both. Each is a line
 /// of the file, so that tests can change it.
