@@ -10,7 +10,7 @@ use maps_schema::map::{
     Uplink,
 };
 use maps_schema::plain::from_bytes;
-use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
+use maps_schema::{IfIndex, Ip, Mac, PortId, RouterId, Vni};
 
 use super::routers::{broadcasts, route_key};
 use crate::counted::counted;
@@ -52,6 +52,14 @@ impl Names {
             names
                 .ports
                 .insert(port.id, named(name.to_string(), &port.origin));
+        }
+        for (name, host) in &topology.hosts {
+            let peer = named(format!("peer {name}"), &host.origin);
+            names.ports.insert(host.id, peer);
+        }
+        for (name, vtep) in &topology.vteps {
+            let peer = named(format!("peer {name}"), &vtep.origin);
+            names.ports.insert(vtep.id, peer);
         }
         for (name, network) in &topology.networks {
             names
@@ -147,12 +155,20 @@ impl Names {
         Some(match map {
             MapName::Counters => self.port(from_bytes(key)?),
             MapName::Ports => {
-                let EgressPort { ifindex, .. } = from_bytes(value)?;
-                format!(
-                    "{} leads to interface {}",
-                    self.port(from_bytes(key)?),
-                    ifindex.0
-                )
+                let name = self.port(from_bytes(key)?);
+                let port: EgressPort = from_bytes(value)?;
+                if port.kind == EgressPort::WORKLOAD {
+                    format!("{name} leads to interface {}", port.ifindex.0)
+                } else {
+                    format!(
+                        "{name} is reached {} from {} to {} by interface {}, mtu {}",
+                        way(port.kind),
+                        port.local,
+                        port.remote,
+                        port.ifindex.0,
+                        port.mtu
+                    )
+                }
             }
             MapName::RouterPorts => {
                 let port: RouterPort = from_bytes(value)?;
@@ -223,8 +239,13 @@ impl Names {
             MapName::Direct => {
                 let ip: Ip = from_bytes(key)?;
                 let direct: Direct = from_bytes(value)?;
+                let gateway = if direct.gateway == Mac::ZERO {
+                    String::new()
+                } else {
+                    format!(", from other networks by {}", direct.gateway)
+                };
                 format!(
-                    "{ip} is {} in {} at {}, without a tunnel",
+                    "{ip} is {} in {} at {}{gateway}",
                     direct.mac,
                     self.network(direct.vni),
                     self.port(direct.port)
@@ -233,7 +254,19 @@ impl Names {
             MapName::Peers => {
                 let ip: Ip = from_bytes(key)?;
                 let peer: Peer = from_bytes(value)?;
-                format!("{ip} is {}", self.port(peer.port))
+                let flag = |flag: u8| peer.flags & u32::from(flag) != 0;
+                let served = if flag(IngressPort::SERVED) {
+                    ", an ordinary VTEP"
+                } else {
+                    ""
+                };
+                let learning = if flag(IngressPort::LEARNING) {
+                    ", learning"
+                } else {
+                    ""
+                };
+                let (name, way) = (self.port(peer.port), way(peer.kind));
+                format!("{ip} is {name}, {way}{served}{learning}")
             }
             MapName::Uplinks => {
                 let IfIndex(ifindex) = from_bytes(key)?;
@@ -261,6 +294,17 @@ impl Names {
             network.flood.0,
             Duration::from_nanos(network.ageing_ns),
         )
+    }
+}
+
+/// How frames travel to a peer.
+pub(crate) const fn way(kind: u32) -> &'static str {
+    match kind {
+        EgressPort::VXLAN => "through vxlan",
+        EgressPort::GENEVE => "through geneve",
+        EgressPort::GRE => "through gre",
+        EgressPort::DIRECT => "without a tunnel",
+        _ => "in an unknown way",
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod datapath;
 mod link;
+mod uplink;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
