@@ -397,6 +397,9 @@ fn load_and_pin(pins: &Pins, object: &Object, drop_events: bool, fingerprint: &s
     let maps_dir = pins.maps();
     let drop_events = u32::from(drop_events);
     let mut loader = EbpfLoader::new();
+    // The programs ask for no type of the kernel's, so the many thousands that there are need not be
+    // read.
+    loader.btf(None);
     loader.override_global(DROP_EVENTS, &drop_events, true);
     for symbol in maps::symbols() {
         loader.map_pin_path(symbol, maps_dir.join(symbol));
