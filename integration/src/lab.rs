@@ -8,6 +8,7 @@
 
 mod bowline;
 mod complaint;
+mod feature;
 mod namespace;
 mod packet;
 mod ping;
@@ -21,12 +22,13 @@ use std::thread;
 
 pub use self::bowline::{Bowline, Run};
 pub use complaint::{Complaint, Probe};
+pub use feature::Feature;
 pub use namespace::{Namespace, veth};
 pub use packet::{Capture, PacketSocket};
 pub use ping::{Pings, ping};
 pub use snapshot::Snapshot;
 pub use stream::{Transfer, receive_all, send_all};
-pub use wait::{eventually, eventually_some};
+pub use wait::{eventually, eventually_some, patience};
 
 /// The variable that names the file where skipped tests are written down for whoever counts them.
 const SKIPPED: &str = "BOWLINE_SKIPPED";
