@@ -68,6 +68,9 @@ impl Programs {
         let fingerprint = object.fingerprint(drop_events);
         let drop_events = u32::from(drop_events);
         let mut loader = EbpfLoader::new();
+        // The programs ask for no type of the kernel's, so the many thousands that there are need not be
+        // read.
+        loader.btf(None);
         loader.override_global(DROP_EVENTS, &drop_events, true);
         for symbol in maps::symbols() {
             loader.map_pin_path(symbol, maps_dir.join(symbol));

@@ -13,11 +13,12 @@ use bowline::kernel::link::Links;
 use bowline::kernel::object::Object;
 use bowline::link::Link;
 use bowline::program::Program;
+use integration::lab::{Feature, eventually, is_usable};
 use maps_schema::map::{FdbEntry, FdbKey, IngressPort, MapName, PortCounters};
 use maps_schema::plain::bytes_of;
 use maps_schema::{IfIndex, Mac, PortId, RouterId, Vni};
 
-use super::{Owned, Space, block_on, create, eventually, is_root, wanted};
+use super::{Owned, Space, block_on, create, wanted};
 
 /// A host with one link to a workload, and the instance whose it is.
 struct Plugged {
@@ -190,21 +191,21 @@ fn write_rows(datapath: &mut Datapath, ifindex: IfIndex) {
 
 #[test]
 fn a_program_runs_is_replaced_and_goes_tcx() {
-    if is_root() {
+    if is_usable() && Feature::Tcx.is_there() {
         attached_mode(Mode::Tcx);
     }
 }
 
 #[test]
 fn a_program_runs_is_replaced_and_goes_clsact() {
-    if is_root() {
+    if is_usable() {
         attached_mode(Mode::Clsact);
     }
 }
 
 #[test]
 fn rows_are_written_read_and_removed() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let instance = Owned::new("rows");
@@ -277,7 +278,7 @@ fn rows_are_written_read_and_removed() {
 
 #[test]
 fn an_attachment_whose_pin_is_lost_is_adopted_and_not_doubled() {
-    if !is_root() {
+    if !is_usable() || !Feature::Tcx.is_there() {
         return;
     }
     let plugged = Plugged::new("orphan");
@@ -336,7 +337,7 @@ fn an_attachment_whose_pin_is_lost_is_adopted_and_not_doubled() {
 
 #[test]
 fn what_a_crash_left_is_completed() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let instance = Owned::new("crash");

@@ -12,7 +12,9 @@ use bowline::kernel::object::Object;
 use bowline::program::Program;
 use maps_schema::IfIndex;
 
-use super::{Owned, Space, is_root};
+use integration::lab::is_usable;
+
+use super::{Owned, Space};
 
 /// A dot, which no pin's name may have: what VLAN interfaces are called.
 const UPLINK: &str = "up.100";
@@ -140,14 +142,14 @@ fn attached_mode(mode: Mode, what: &str) {
 
 #[test]
 fn a_program_comes_to_the_uplink_and_goes_tcx() {
-    if is_root() {
+    if is_usable() {
         attached_mode(Mode::Tcx, "up-tcx");
     }
 }
 
 #[test]
 fn a_program_comes_to_the_uplink_and_goes_clsact() {
-    if is_root() {
+    if is_usable() {
         attached_mode(Mode::Clsact, "up-clsact");
     }
 }
@@ -158,7 +160,7 @@ const FILTER: &[&str] = &["pref", "98", "bpf", "bytecode", "1,6 0 0 4294967295"]
 /// A qdisc and filters that were there before, or came while we were.
 #[test]
 fn what_others_have_at_the_uplink_stays() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let qdisc = ["qdisc", "add", "dev", UPLINK, "clsact"];
@@ -188,7 +190,7 @@ fn what_others_have_at_the_uplink_stays() {
 /// In a `clsact` that we added somebody else has put a filter: it is his now.
 #[test]
 fn a_qdisc_that_others_came_to_use_stays() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let wired = Wired::new();
@@ -213,7 +215,7 @@ fn a_qdisc_that_others_came_to_use_stays() {
 /// Two instances at one uplink do not take one another's programs for their own.
 #[test]
 fn instances_share_an_uplink() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     for mode in [Mode::Tcx, Mode::Clsact] {
@@ -245,7 +247,7 @@ fn instances_share_an_uplink() {
 /// A program that lets every packet pass ends the chain at the hook: ours is asked before.
 #[test]
 fn ours_is_asked_first() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let wired = Wired::new();
@@ -264,7 +266,7 @@ fn ours_is_asked_first() {
 /// The way out when the rest of the datapath is in ruins.
 #[test]
 fn what_cannot_be_opened_can_be_detached() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let wired = Wired::new();
