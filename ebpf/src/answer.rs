@@ -22,7 +22,7 @@ const PLAIN: Span = Span {
 #[inline(always)]
 pub fn answer<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) -> Option<Reply> {
     // Another host has answered already what could be answered.
-    if port.flags & (IngressPort::PEER | IngressPort::SERVED) == IngressPort::PEER {
+    if port.is_host() {
         return None;
     }
     let protocol = match packet.resolution.message {

@@ -136,6 +136,7 @@ fn leave<F: Frame, T: Tables>(
         edit::forward::write(frame, packet, way.target, way.source, way.hops)
             .map_err(|_refused| DropReason::KernelRefused)?;
     }
+    // Without what it is wrapped in.
     let len = frame.len();
     match exit.kind {
         EgressPort::WORKLOAD => {
@@ -143,8 +144,13 @@ fn leave<F: Frame, T: Tables>(
             Ok(Action::Deliver(exit.ifindex))
         }
         EgressPort::DIRECT => {
-            let is_ip = matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6);
-            if !is_ip || packet.destination.is_group() {
+            // The kernel finds the neighbor for packets of its own family only.
+            let fits = match packet.kind {
+                Kind::Ipv4 => exit.remote.is_v4(),
+                Kind::Ipv6 => !exit.remote.is_v4(),
+                Kind::Arp | Kind::Opaque => false,
+            };
+            if !fits || packet.destination.is_group() {
                 return Err(DropReason::NeedsTunnel);
             }
             tables.count(way.destination, Count::Egress(len));

@@ -62,15 +62,10 @@ fn station<T: Tables>(tables: &T, port: &IngressPort, mac: Mac) -> Station {
     }
     match tables.fdb(&FdbKey::new(port.vni, mac)) {
         Some(entry) if entry.port == port.port => Station::Own,
-        Some(entry) if entry.router != RouterId::NONE && is_host(port) => Station::Router,
+        Some(entry) if entry.router != RouterId::NONE && port.is_host() => Station::Router,
         None if port.flags & IngressPort::LEARNING != 0 => Station::Own,
         Some(_) | None => Station::Foreign,
     }
-}
-
-/// Whether the port leads to another host, and not to an ordinary VTEP.
-const fn is_host(port: &IngressPort) -> bool {
-    port.flags & (IngressPort::PEER | IngressPort::SERVED) == IngressPort::PEER
 }
 
 #[inline(always)]

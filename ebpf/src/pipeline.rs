@@ -164,6 +164,11 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     let way = &mut scratch.way;
     match walk(tables, port, packet)? {
         Verdict::Deliver(destination) => *way = Way::to(origin, destination, port.vni),
+        Verdict::Route(router_port)
+            if resolver::is_answer(packet) && share(frame, tables, &origin) =>
+        {
+            return Ok(Progress::Done(Action::Consume(router_port)));
+        }
         Verdict::Route(router_port) => {
             let routed = scratch.routed.write(Routed::new(router_port));
             router::route(frame, tables, port, packet, routed);
@@ -176,7 +181,10 @@ pub(crate) fn forward<F: Frame, T: Tables>(
             resolution::write_reply(frame, &reply).map_err(|_refused| DropReason::KernelRefused)?;
             *way = Way::back(origin);
         }
-        Verdict::Consume(router_port) => return Ok(Progress::Done(Action::Consume(router_port))),
+        Verdict::Consume(router_port) => {
+            let _reached = share(frame, tables, &origin);
+            return Ok(Progress::Done(Action::Consume(router_port)));
+        }
         Verdict::Drop(reason) => return Err(reason),
     }
     Ok(Progress::Depart)
@@ -199,6 +207,8 @@ pub fn walk<T: Tables>(
         Some(reply) => Verdict::Reply(reply),
         None => match bridge::decide(tables, port, packet.destination) {
             Verdict::Route(router_port) if is_noted => Verdict::Consume(router_port),
+            // Another host has routed already what had to be.
+            Verdict::Route(_) if port.is_host() => Verdict::Drop(DropReason::NotRoutable),
             verdict => verdict,
         },
     })
@@ -319,6 +329,19 @@ fn flood<F: Frame, T: Tables>(
         None if reached_peers => Ok(Action::Copied),
         None => Err(DropReason::NoOtherPort),
     }
+}
+
+/// Sends an answer to a router's question on to the network's other hosts: the router is there too, and
+/// it may have asked from there. Says whether there are any.
+#[inline(always)]
+fn share<F: Frame, T: Tables>(frame: &mut F, tables: &T, origin: &Origin) -> bool {
+    if origin.is_peer() {
+        return false;
+    }
+    let (from, interface) = (origin.port, origin.interface);
+    tables.network(origin.vni).is_some_and(|network| {
+        Flood::run(frame, tables, &network, Audience::Peers, from, interface).reached_peers()
+    })
 }
 
 /// Who gets what is flooded.

@@ -46,7 +46,8 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     }
     match admit(tables, &outer) {
         Ok(peer) => {
-            tables.count(peer.port, Count::Ingress(frame.len()));
+            // What the peer sent, without what it was wrapped in.
+            tables.count(peer.port, Count::Ingress(frame.len() - outer.len));
             note_heard(tables, peer.port);
             match receive(frame, tables, scratch, interface, &outer, &peer) {
                 Ok(progress) => progress,

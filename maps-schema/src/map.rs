@@ -143,6 +143,13 @@ impl IngressPort {
     /// Flag: the peer is an ordinary VTEP, which neither answers for stations nor routes for its own:
     /// that is done for it here. It comes with [`IngressPort::PEER`].
     pub const SERVED: u8 = 8;
+
+    /// Whether the port leads to another host, and not to a workload or an ordinary VTEP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_host(&self) -> bool {
+        self.flags & (Self::PEER | Self::SERVED) == Self::PEER
+    }
 }
 
 /// Where a port leads: to a workload on this host, or through a tunnel to a peer.

@@ -126,7 +126,8 @@ reasons! {
     Congestion = 45, "congestion";
     /// What came through a tunnel never goes back into one.
     SplitHorizon = 46, "split_horizon";
-    /// The frame cannot go to a peer without a tunnel: it is not an IP packet to one station.
+    /// The frame cannot go to a peer without a tunnel: it is not an IP packet to one station, of the
+    /// underlay's family.
     NeedsTunnel = 47, "needs_tunnel";
     /// A copy of a flooded frame is for a member that its list does not have any more.
     UnknownMember = 48, "unknown_member";
