@@ -84,6 +84,11 @@ impl Way {
         Self::to(origin, origin.port, origin.vni)
     }
 
+    /// Whether the frame is an answer: a bridge never sends one back, and a router changes it.
+    const fn is_back(&self) -> bool {
+        self.destination.0 == self.origin.port.0 && self.hops == 0
+    }
+
     /// To where routers send it.
     #[inline(always)]
     #[must_use]
@@ -120,6 +125,11 @@ fn leave<F: Frame, T: Tables>(
     packet: &Packet,
     way: &Way,
 ) -> Result<Action, DropReason> {
+    if way.is_back() && !way.origin.is_peer() {
+        // An answer: the way back needs no row, which may just have been removed.
+        tables.count(way.destination, Count::Egress(frame.len()));
+        return Ok(Action::Deliver(way.origin.interface));
+    }
     let exit = tables
         .egress_port(way.destination)
         .ok_or(DropReason::PortUnplugged)?;
