@@ -21,6 +21,10 @@ const PLAIN: Span = Span {
 /// The answer to a frame, if it is a question that can be answered.
 #[inline(always)]
 pub fn answer<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) -> Option<Reply> {
+    // Another host has answered already what could be answered.
+    if port.is_host() {
+        return None;
+    }
     let protocol = match packet.resolution.message {
         Message::ArpRequest => Protocol::Arp,
         Message::NeighborSolicitation if packet.ttl == u8::MAX => Protocol::NeighborDiscovery,

@@ -2,7 +2,7 @@
 
 use maps_schema::Ip;
 
-use crate::parse::{Fragment, Packet};
+use crate::parse::{Fragment, Kind, Packet};
 
 /// A hash of the packet's flow. Both directions of a conversation have the same one, so that they take
 /// the same way where the topology offers it to both; and so have all fragments of a packet, because
@@ -20,6 +20,20 @@ pub fn flow_hash(packet: &Packet) -> u32 {
     mix((source ^ destination)
         .wrapping_add(ports)
         .wrapping_add(u32::from(packet.protocol)))
+}
+
+/// What tells the packet's flow from others between the same two hosts; for frames that are no IP
+/// packets, their stations.
+#[inline(always)]
+pub fn entropy(packet: &Packet) -> u32 {
+    match packet.kind {
+        Kind::Ipv4 | Kind::Ipv6 => flow_hash(packet),
+        Kind::Arp | Kind::Opaque => {
+            let ([a, b, c], [d, e, f]) = (packet.source.words(), packet.destination.words());
+            let word = |upper: u16, lower: u16| u32::from(upper) << 16 | u32::from(lower);
+            mix(mix(mix(word(a, b)) ^ word(c, d)) ^ word(e, f))
+        }
+    }
 }
 
 #[inline(always)]

@@ -6,7 +6,7 @@
 
 use core::ops::ControlFlow;
 
-use maps_schema::{IfIndex, Plain};
+use maps_schema::{FloodList, IfIndex, Plain};
 
 /// The frame ends before the bytes that were asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +15,39 @@ pub struct Short;
 /// The kernel refused to change or to copy the frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Refused;
+
+/// An outer header, as far as segmentation offload must know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outer {
+    /// Its length with the outer Ethernet header, in bytes.
+    pub len: u32,
+    /// Whether it is IPv6, and not IPv4.
+    pub is_v6: bool,
+    /// Whether the tunnel is in UDP, and not in GRE.
+    pub is_udp: bool,
+}
+
+/// What a program tells the one that meets a resubmitted frame: whom the copy is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Note {
+    /// A list, and in it the member that the copy is for.
+    pub list: FloodList,
+    /// As above; 16 bits go with a frame.
+    pub idx: u32,
+}
+
+impl Note {
+    /// The frame came in by itself.
+    pub const NONE: Self = Self {
+        list: FloodList(0),
+        idx: 0,
+    };
+    /// The frame has its outer header already. No list has this number.
+    pub const WRAPPED: Self = Self {
+        list: FloodList(u32::MAX),
+        idx: 0,
+    };
+}
 
 /// The body of a loop, with the values that it works on.
 pub trait Step {
@@ -83,6 +116,38 @@ pub trait Frame {
     /// # Errors
     /// [`Refused`] if the frame is neither IPv4 nor IPv6, or the kernel has no memory for it.
     fn insert(&mut self, len: u32) -> Result<(), Refused>;
+
+    /// Makes room for an outer header before the frame, which is an IP packet; what the room holds is
+    /// not defined. Segmentation offload is told, so that it cuts the frame behind that header.
+    ///
+    /// # Errors
+    /// [`Refused`] if the kernel has no memory for it, or the frame was in a tunnel before.
+    fn push(&mut self, outer: Outer) -> Result<(), Refused>;
+
+    /// Makes room for `len` bytes before a frame of whatever kind; what the room holds is not defined.
+    /// A VLAN tag becomes one of the frame's bytes. Where the kernel thinks the headers are is not
+    /// right any more, so that the frame can only be resubmitted.
+    ///
+    /// # Errors
+    /// [`Refused`] if the kernel has no memory for it, or segmentation offload left the frame whole.
+    fn push_opaque(&mut self, len: u32) -> Result<(), Refused>;
+
+    /// Takes the first `len` bytes off an IP packet in a tunnel: what is behind them is an Ethernet
+    /// frame.
+    ///
+    /// # Errors
+    /// [`Refused`] if the kernel cannot do it.
+    fn pop(&mut self, len: u32) -> Result<(), Refused>;
+
+    /// Lets a copy of the frame, as it is now, come in once more on an interface of this host, with a
+    /// note for the program that meets it there.
+    ///
+    /// # Errors
+    /// [`Refused`] if the kernel has no memory for it.
+    fn resubmit(&mut self, interface: IfIndex, note: Note) -> Result<(), Refused>;
+
+    /// The note that the frame was resubmitted with.
+    fn note(&self) -> Note;
 
     /// Sends a copy of the frame, as it is now, out of an interface of this host.
     ///

@@ -2,10 +2,10 @@
 //!
 //! A workload speaks for the addresses that it was given and for no others; otherwise it could take
 //! over its neighbors' traffic. A port that learns may also speak for addresses that nobody was
-//! given. The checks are switched off as a whole by [`IngressPort::MAY_SPOOF`].
+//! given, and the same holds for a port that leads to a peer. The checks are switched off as a whole by [`IngressPort::MAY_SPOOF`].
 
 use maps_schema::map::{FdbKey, IngressPort, NeighborKey};
-use maps_schema::{DropReason, Ip, Mac};
+use maps_schema::{DropReason, Ip, Mac, RouterId};
 
 use crate::parse::{Claim, Kind, Message, Packet};
 use crate::tables::Tables;
@@ -22,8 +22,11 @@ pub fn check<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) -> Resu
     if port.flags & IngressPort::MAY_SPOOF != 0 {
         return Ok(());
     }
-    if !may_use_mac(tables, port, packet.source) {
-        return Err(DropReason::SpoofedMac);
+    match station(tables, port, packet.source) {
+        Station::Own => {}
+        // What a router sends has the addresses of whoever it was sent by.
+        Station::Router => return Ok(()),
+        Station::Foreign => return Err(DropReason::SpoofedMac),
     }
     // An unspecified source impersonates nobody; it has its place before an address is known
     // (RFC 1122 section 3.2.1.3, RFC 5227 section 2.1.1, RFC 4862 section 5.4.2).
@@ -39,13 +42,30 @@ pub fn check<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) -> Resu
     check_resolution(tables, port, packet)
 }
 
+/// Who a MAC address belongs to, as seen from a port.
+enum Station {
+    /// The port speaks for it.
+    Own,
+    /// It is a virtual router's, and the port leads to another host, where that router is too.
+    Router,
+    /// Somebody else's.
+    Foreign,
+}
+
 #[inline(always)]
-fn may_use_mac<T: Tables>(tables: &T, port: &IngressPort, mac: Mac) -> bool {
-    mac == port.mac
-        || port.flags & IngressPort::LEARNING != 0
-            && tables
-                .fdb(&FdbKey::new(port.vni, mac))
-                .is_none_or(|entry| entry.port == port.port)
+fn station<T: Tables>(tables: &T, port: &IngressPort, mac: Mac) -> Station {
+    if mac == port.mac {
+        return Station::Own;
+    }
+    if port.flags & (IngressPort::LEARNING | IngressPort::PEER) == 0 {
+        return Station::Foreign;
+    }
+    match tables.fdb(&FdbKey::new(port.vni, mac)) {
+        Some(entry) if entry.port == port.port => Station::Own,
+        Some(entry) if entry.router != RouterId::NONE && port.is_host() => Station::Router,
+        None if port.flags & IngressPort::LEARNING != 0 => Station::Own,
+        Some(_) | None => Station::Foreign,
+    }
 }
 
 #[inline(always)]

@@ -18,8 +18,13 @@
 pub mod answer;
 pub mod bridge;
 pub mod checksum;
+pub mod departure;
+pub mod direct;
+pub mod echo;
 pub mod ecmp;
+pub mod ecn;
 pub mod edit;
+pub mod flood;
 pub mod frame;
 pub mod guard;
 pub mod icmp;
@@ -34,9 +39,12 @@ pub mod router;
 mod scene;
 pub mod tables;
 pub mod tcp;
+pub mod uplink;
 pub mod verdict;
 
+pub use departure::depart;
 pub use frame::{Frame, Refused, Short, Step};
-pub use pipeline::{Action, Scratch, port_ingress};
+pub use pipeline::{Action, Progress, Scratch, port_ingress};
 pub use tables::{Count, Tables};
+pub use uplink::uplink_ingress;
 pub use verdict::Verdict;

@@ -10,10 +10,10 @@ mod kernel;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT};
+    use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
     use aya_ebpf::macros::classifier;
     use aya_ebpf::programs::TcContext;
-    use datapath::Action;
+    use datapath::{Action, Progress, Scratch};
     use maps_schema::IfIndex;
 
     use crate::kernel::{self, Maps, Skb, event};
@@ -27,17 +27,88 @@ mod programs {
         let Some(scratch) = kernel::scratch() else {
             return TC_ACT_SHOT;
         };
-        match datapath::port_ingress(&mut skb, &Maps, scratch, interface) {
+        match enter_port(&mut skb, scratch, interface) {
+            DEPART => depart(&mut skb, scratch),
+            code => code,
+        }
+    }
+
+    /// Frames from the underlay: attached at ingress of the uplink, as above.
+    #[classifier]
+    pub(crate) fn uplink_ingress(ctx: TcContext) -> i32 {
+        let mut skb = Skb::new(&ctx);
+        let interface = skb.interface();
+        let Some(scratch) = kernel::scratch() else {
+            return TC_ACT_UNSPEC;
+        };
+        match enter_uplink(&mut skb, scratch, interface) {
+            DEPART => depart(&mut skb, scratch),
+            code => code,
+        }
+    }
+
+    // The halves of a journey are functions of their own: each has the stack to itself, and the
+    // verifier forgets what it knew of the first half before it follows the second.
+
+    // What they return is a number, because LLVM leaves parts of an enum undefined.
+
+    /// No action code of TC: the journey's second half is to come.
+    const DEPART: i32 = i32::MAX;
+
+    #[inline(never)]
+    fn enter_port(skb: &mut Skb, scratch: &mut Scratch, interface: IfIndex) -> i32 {
+        let progress = datapath::port_ingress(skb, &Maps, scratch, interface);
+        proceed(skb, progress)
+    }
+
+    #[inline(never)]
+    fn enter_uplink(skb: &mut Skb, scratch: &mut Scratch, interface: IfIndex) -> i32 {
+        let progress = datapath::uplink_ingress(skb, &Maps, scratch, interface);
+        proceed(skb, progress)
+    }
+
+    #[inline(always)]
+    fn proceed(skb: &Skb, progress: Progress) -> i32 {
+        match progress {
+            Progress::Depart => DEPART,
+            Progress::Done(action) => carry_out(skb, action),
+        }
+    }
+
+    #[inline(never)]
+    fn depart(skb: &mut Skb, scratch: &mut Scratch) -> i32 {
+        let action = datapath::depart(skb, &Maps, scratch);
+        carry_out(skb, action)
+    }
+
+    /// A frame that the kernel cannot redirect after all is dropped and counted by it.
+    #[inline(always)]
+    fn carry_out(skb: &Skb, action: Action) -> i32 {
+        match action {
             Action::Deliver(IfIndex(ifindex)) => {
-                // A frame that the kernel cannot redirect after all is dropped and counted by it.
-                let _always = skb.redirect_peer(ifindex);
+                let _always = if skb.is_understood() {
+                    skb.redirect_peer(ifindex)
+                } else {
+                    skb.redirect(ifindex)
+                };
                 TC_ACT_REDIRECT
             }
+            Action::Underlay { uplink, next_hop } => {
+                let _always = skb.redirect_neigh(uplink.0, next_hop);
+                TC_ACT_REDIRECT
+            }
+            Action::Return(IfIndex(ifindex)) => {
+                let _always = skb.redirect(ifindex);
+                TC_ACT_REDIRECT
+            }
+            // Programs behind this one, and the host, may see it.
+            Action::Pass => TC_ACT_UNSPEC,
+            Action::Copied => TC_ACT_SHOT,
             // It was used up. TC has a code for that too, but TCX (`tcx_action_code`) takes every code
             // besides pass, drop and redirect for "go on".
             Action::Consume(_router_port) => TC_ACT_SHOT,
             Action::Drop { port, reason } => {
-                event::report(&skb, port, reason);
+                event::report(skb, port, reason);
                 TC_ACT_SHOT
             }
         }

@@ -3,25 +3,73 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::mem::MaybeUninit;
+use std::mem;
 
 use maps_schema::map::{
-    Budget, BudgetKey, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop, NextHopKey, PortCounters,
-    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
+    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
+    LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, PortCounters,
+    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
+use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
-use crate::frame::{Frame, Refused, Short, Step};
+use crate::departure::depart;
+use crate::frame::{Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
-use crate::pipeline::{self, Action, Scratch};
+use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::{Count, Tables};
 
-/// [`crate::port_ingress`] with working memory of its own.
-pub fn port_ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: IfIndex) -> Action {
-    pipeline::port_ingress(frame, tables, &mut Scratch::new(), interface)
+/// A frame's whole journey from the workload behind `interface`. Copies that come in once more are
+/// followed to where they leave.
+pub fn port_ingress<T: Tables>(frame: &mut MemoryFrame, tables: &T, interface: IfIndex) -> Action {
+    travel(frame, tables, |frame, scratch| {
+        pipeline::port_ingress(frame, tables, scratch, interface)
+    })
+}
+
+/// Its whole journey from the underlay.
+pub fn uplink_ingress<T: Tables>(
+    frame: &mut MemoryFrame,
+    tables: &T,
+    interface: IfIndex,
+) -> Action {
+    travel(frame, tables, |frame, scratch| {
+        crate::uplink_ingress(frame, tables, scratch, interface)
+    })
+}
+
+fn travel<T: Tables>(
+    frame: &mut MemoryFrame,
+    tables: &T,
+    enter: impl Fn(&mut MemoryFrame, &mut Scratch) -> Progress,
+) -> Action {
+    let program = |frame: &mut MemoryFrame| whole(frame, tables, &enter);
+    let action = program(frame);
+    let mut resubmitted = mem::take(&mut frame.resubmitted);
+    while !resubmitted.is_empty() {
+        for mut copy in mem::take(&mut resubmitted) {
+            if let Action::Underlay { uplink, .. } = program(&mut copy) {
+                frame.copies.push((uplink, copy.to_wire()));
+            }
+            resubmitted.append(&mut copy.resubmitted);
+        }
+    }
+    action
+}
+
+/// Both halves of a frame's journey.
+pub(crate) fn whole<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    enter: impl Fn(&mut F, &mut Scratch) -> Progress,
+) -> Action {
+    let mut scratch = Scratch::new();
+    match enter(frame, &mut scratch) {
+        Progress::Depart => depart(frame, tables, &mut scratch),
+        Progress::Done(action) => action,
+    }
 }
 
 /// [`parse::parse`] with memory of its own.
@@ -29,7 +77,7 @@ pub fn port_ingress<F: Frame, T: Tables>(frame: &mut F, tables: &T, interface: I
 /// # Errors
 /// The reason why the frame must be dropped.
 pub fn parse(frame: &MemoryFrame) -> Result<Packet, DropReason> {
-    parse::parse(frame, &mut MaybeUninit::uninit()).map(|packet| *packet)
+    parse::parse(frame, &mut { Packet::NONE }).map(|packet| *packet)
 }
 
 /// A frame in memory.
@@ -40,8 +88,13 @@ pub struct MemoryFrame {
     outer_tag: Option<(u16, u16)>,
     /// What [`Frame::segment_len`] says.
     pub segment_len: u32,
-    /// Copies that were sent, in order: where to, and their bytes as on the wire.
+    /// Copies that were sent, in order: where to, and their bytes as on the wire. The Ethernet addresses
+    /// of one to the underlay are zero: the kernel would write them.
     pub copies: Vec<(IfIndex, Vec<u8>)>,
+    /// Copies that come in once more.
+    resubmitted: Vec<Self>,
+    /// The note that this one was resubmitted with.
+    note: Option<Note>,
 }
 
 impl MemoryFrame {
@@ -86,6 +139,13 @@ impl MemoryFrame {
             }
             _ => self.bytes.clone(),
         }
+    }
+}
+
+impl MemoryFrame {
+    fn prepend(&mut self, len: u32) {
+        // What the room holds is not defined: nobody may rely on zeros.
+        self.bytes.splice(..0, vec![0xa5; len as usize]);
     }
 }
 
@@ -149,6 +209,44 @@ impl Frame for MemoryFrame {
         Ok(())
     }
 
+    fn push(&mut self, outer: Outer) -> Result<(), Refused> {
+        self.prepend(outer.len);
+        Ok(())
+    }
+
+    fn push_opaque(&mut self, len: u32) -> Result<(), Refused> {
+        if self.segment_len != 0 {
+            return Err(Refused);
+        }
+        self.bytes = self.to_wire();
+        self.outer_tag = None;
+        self.prepend(len);
+        Ok(())
+    }
+
+    fn pop(&mut self, len: u32) -> Result<(), Refused> {
+        if self.bytes.len() < len as usize {
+            return Err(Refused);
+        }
+        self.bytes.drain(..len as usize);
+        Ok(())
+    }
+
+    fn resubmit(&mut self, _interface: IfIndex, note: Note) -> Result<(), Refused> {
+        let copy = Self {
+            note: Some(note),
+            copies: Vec::new(),
+            resubmitted: Vec::new(),
+            ..self.clone()
+        };
+        self.resubmitted.push(copy);
+        Ok(())
+    }
+
+    fn note(&self) -> Note {
+        self.note.unwrap_or(Note::NONE)
+    }
+
     fn copy_to(&mut self, interface: IfIndex) -> Result<(), Refused> {
         self.copies.push((interface, self.to_wire()));
         Ok(())
@@ -162,6 +260,12 @@ pub struct MemoryTables {
     pub interfaces: BTreeMap<IfIndex, IngressPort>,
     /// `PORTS`.
     pub ports: BTreeMap<PortId, EgressPort>,
+    /// `UPLINKS`.
+    pub uplinks: BTreeMap<IfIndex, Uplink>,
+    /// `PEERS`.
+    pub peers: BTreeMap<Ip, Peer>,
+    /// `DIRECT`.
+    pub direct: BTreeMap<Ip, Direct>,
     /// `NETWORKS`.
     pub networks: BTreeMap<Vni, Network>,
     /// `FDB`.
@@ -184,6 +288,8 @@ pub struct MemoryTables {
     pub budgets: RefCell<BTreeMap<BudgetKey, Budget>>,
     /// `LEARNED`.
     pub learned: RefCell<BTreeMap<FdbKey, LearnedEntry>>,
+    /// `PEER_STATES`.
+    pub peer_states: RefCell<BTreeMap<PortId, PeerState>>,
     /// `COUNTERS`, summed over CPUs.
     pub counters: RefCell<BTreeMap<PortId, PortCounters>>,
     /// The time.
@@ -232,6 +338,15 @@ impl MemoryTables {
             MapName::Interfaces => {
                 self.interfaces.insert(from_bytes(key)?, from_bytes(value)?);
             }
+            MapName::Direct => {
+                self.direct.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Peers => {
+                self.peers.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Uplinks => {
+                self.uplinks.insert(from_bytes(key)?, from_bytes(value)?);
+            }
         }
         Some(())
     }
@@ -244,6 +359,26 @@ impl Tables for MemoryTables {
 
     fn egress_port(&self, port: PortId) -> Option<EgressPort> {
         self.ports.get(&port).copied()
+    }
+
+    fn uplink(&self, interface: IfIndex) -> Option<Uplink> {
+        self.uplinks.get(&interface).copied()
+    }
+
+    fn peer(&self, address: Ip) -> Option<Peer> {
+        self.peers.get(&address).copied()
+    }
+
+    fn direct(&self, address: Ip) -> Option<Direct> {
+        self.direct.get(&address).copied()
+    }
+
+    fn peer_state(&self, port: PortId) -> Option<PeerState> {
+        self.peer_states.borrow().get(&port).copied()
+    }
+
+    fn set_peer_state(&self, port: PortId, state: &PeerState) {
+        self.peer_states.borrow_mut().insert(port, *state);
     }
 
     fn network(&self, vni: Vni) -> Option<Network> {
@@ -319,6 +454,10 @@ impl Tables for MemoryTables {
         self.now_ns.get()
     }
 
+    fn precise_ns(&self) -> u64 {
+        self.now_ns.get()
+    }
+
     fn count(&self, port: PortId, count: Count) {
         if let Some(counters) = self.counters.borrow_mut().get_mut(&port) {
             count.add_to(counters);
@@ -372,7 +511,7 @@ mod tests {
         for &map in MapName::ALL {
             assert_eq!(tables.insert(map, &[0; 3], &[0; 3]), None, "{map:?}");
         }
-        let inserted = tables.insert(MapName::Ports, &[1, 0, 0, 0], &[2, 0, 0, 0]);
+        let inserted = tables.insert(MapName::Ports, &[1, 0, 0, 0], &[0; 48]);
         assert_eq!(inserted, Some(()));
         let port = PortId(u32::from_ne_bytes([1, 0, 0, 0]));
         assert!(tables.egress_port(port).is_some());

@@ -1,13 +1,15 @@
 //! The journey of a frame, from the interface that it came in on to where it leaves.
 
-use core::mem::{self, MaybeUninit};
-use core::ops::ControlFlow;
+use core::mem::MaybeUninit;
 
-use maps_schema::map::{FLOOD_MAX, FloodKey, IngressPort, Network, RouterPort};
-use maps_schema::{DropReason, FloodList, IfIndex, Ip, PortId};
+use maps_schema::map::{FloodKey, IngressPort, Network, RouterPort};
+use maps_schema::{DropReason, IfIndex, Ip, PortId, Vni};
 
+use crate::departure::{self, Origin, Way};
 use crate::edit::{self, resolution};
-use crate::frame::{Frame, Refused, Step};
+use crate::flood::{Audience, Flood};
+use crate::frame::{Frame, Note};
+use crate::parse::outer::Outer;
 use crate::parse::{self, Kind, Packet};
 use crate::router::{self, Outcome, Routed};
 use crate::tables::{Count, Tables};
@@ -19,6 +21,19 @@ use crate::{answer, bridge, guard, icmp, learning, resolver, tcp};
 pub enum Action {
     /// Hands it to the workload behind this interface.
     Deliver(IfIndex),
+    /// Sends it to the underlay; the kernel finds the neighbor.
+    Underlay {
+        /// By this interface.
+        uplink: IfIndex,
+        /// To this router or station; unspecified if the packet's own destination says where to.
+        next_hop: Ip,
+    },
+    /// Sends it out of the interface that it came in on.
+    Return(IfIndex),
+    /// Leaves it to the host: it is none of ours.
+    Pass,
+    /// Nothing is left to be done with it: whoever it was for has got a copy.
+    Copied,
     /// Ends it: it was for this port of a virtual router, which has learned from it what it wanted.
     Consume(PortId),
     /// Drops it.
@@ -30,10 +45,21 @@ pub enum Action {
     },
 }
 
+/// How far the first half of a frame's journey has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Progress {
+    /// The frame leaves: [`depart`](crate::departure::depart) is the second half.
+    Depart,
+    /// The journey is over.
+    Done(Action),
+}
+
 /// Working memory for one frame. It is the caller's, because the kernel gives programs 512 bytes of
-/// stack for everything; what it holds beforehand does not matter.
+/// stack for everything. Memory of zeros is a valid value of it.
 pub struct Scratch {
-    packet: MaybeUninit<Packet>,
+    pub(crate) packet: Packet,
+    pub(crate) outer: Outer,
+    pub(crate) way: Way,
     routed: MaybeUninit<Routed>,
 }
 
@@ -41,8 +67,16 @@ impl Scratch {
     /// Memory that nothing was worked on in yet.
     #[must_use]
     pub const fn new() -> Self {
+        let origin = Origin {
+            interface: IfIndex(0),
+            port: PortId::NONE,
+            vni: Vni::NONE,
+            flags: 0,
+        };
         Self {
-            packet: MaybeUninit::uninit(),
+            packet: Packet::NONE,
+            outer: Outer::NONE,
+            way: Way::back(origin),
             routed: MaybeUninit::uninit(),
         }
     }
@@ -61,49 +95,99 @@ pub fn port_ingress<F: Frame, T: Tables>(
     tables: &T,
     scratch: &mut Scratch,
     interface: IfIndex,
-) -> Action {
+) -> Progress {
     let (id, result) = match tables.ingress_port(interface) {
         None => (PortId::NONE, Err(DropReason::UnknownInterface)),
-        Some(port) => {
-            tables.count(port.port, Count::Ingress(frame.len()));
-            (port.port, forward(frame, tables, scratch, interface, &port))
-        }
+        Some(port) => (port.port, enter(frame, tables, scratch, interface, &port)),
     };
     match result {
-        Ok(action) => action,
+        Ok(progress) => progress,
         Err(reason) => {
             tables.count(id, Count::Drop(reason));
-            Action::Drop { port: id, reason }
+            Progress::Done(Action::Drop { port: id, reason })
         }
     }
 }
 
-/// Decides, and carries the decision out up to the interface that the frame itself leaves by.
+/// The frame came in at this port, or it is a copy that came in again.
 #[inline(always)]
-fn forward<F: Frame, T: Tables>(
+fn enter<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     scratch: &mut Scratch,
     interface: IfIndex,
     port: &IngressPort,
-) -> Result<Action, DropReason> {
-    let packet = parse::parse(frame, &mut scratch.packet)?;
-    let exit = match walk(tables, port, packet)? {
-        Verdict::Deliver(destination) => leave(tables, destination, frame.len()),
+) -> Result<Progress, DropReason> {
+    let note = frame.note();
+    if note == Note::WRAPPED {
+        return departure::resume(frame, tables).map(Progress::Done);
+    }
+    if note == Note::NONE {
+        tables.count(port.port, Count::Ingress(frame.len()));
+    }
+    parse::parse(frame, &mut scratch.packet)?;
+    if note == Note::NONE {
+        return forward(frame, tables, scratch, interface, port);
+    }
+    let Note { list, idx } = note;
+    let member = tables
+        .flood_member(&FloodKey { list, idx })
+        .ok_or(DropReason::UnknownMember)?;
+    scratch.way = Way::to(origin(interface, port), member.port, member.vni);
+    Ok(Progress::Depart)
+}
+
+#[inline(always)]
+const fn origin(interface: IfIndex, port: &IngressPort) -> Origin {
+    Origin {
+        interface,
+        port: port.port,
+        vni: port.vni,
+        flags: port.flags,
+    }
+}
+
+/// Decides about a parsed frame, and carries the decision out up to where the frame itself leaves.
+///
+/// # Errors
+/// The reason why it is dropped.
+#[inline(always)]
+pub(crate) fn forward<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    scratch: &mut Scratch,
+    interface: IfIndex,
+    port: &IngressPort,
+) -> Result<Progress, DropReason> {
+    let origin = origin(interface, port);
+    let packet = &scratch.packet;
+    let way = &mut scratch.way;
+    match walk(tables, port, packet)? {
+        Verdict::Deliver(destination) => *way = Way::to(origin, destination, port.vni),
+        Verdict::Route(router_port)
+            if resolver::is_answer(packet) && share(frame, tables, &origin) =>
+        {
+            return Ok(Progress::Done(Action::Consume(router_port)));
+        }
         Verdict::Route(router_port) => {
             let routed = scratch.routed.write(Routed::new(router_port));
             router::route(frame, tables, port, packet, routed);
-            carry_out(frame, tables, interface, port, packet, routed)
+            carry_out(frame, tables, &origin, packet, routed, way)?;
         }
-        Verdict::Flood(network) => flood(frame, tables, port, &network),
+        Verdict::Flood(network) => {
+            return flood(frame, tables, &origin, &network).map(Progress::Done);
+        }
         Verdict::Reply(reply) => {
-            let written = resolution::write_reply(frame, &reply);
-            send_back(frame, tables, interface, port, written)
+            resolution::write_reply(frame, &reply).map_err(|_refused| DropReason::KernelRefused)?;
+            *way = Way::back(origin);
         }
-        Verdict::Consume(router_port) => return Ok(Action::Consume(router_port)),
-        Verdict::Drop(reason) => Err(reason),
-    };
-    exit.map(Action::Deliver)
+        Verdict::Consume(router_port) => {
+            let _reached = share(frame, tables, &origin);
+            return Ok(Progress::Done(Action::Consume(router_port)));
+        }
+        Verdict::Drop(reason) => return Err(reason),
+    }
+    Ok(Progress::Depart)
 }
 
 /// Walks the packet through its network, up to a router if it is for one. Nothing is written here.
@@ -123,6 +207,8 @@ pub fn walk<T: Tables>(
         Some(reply) => Verdict::Reply(reply),
         None => match bridge::decide(tables, port, packet.destination) {
             Verdict::Route(router_port) if is_noted => Verdict::Consume(router_port),
+            // Another host has routed already what had to be.
+            Verdict::Route(_) if port.is_host() => Verdict::Drop(DropReason::NotRoutable),
             verdict => verdict,
         },
     })
@@ -133,44 +219,33 @@ pub fn walk<T: Tables>(
 fn carry_out<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    interface: IfIndex,
-    port: &IngressPort,
+    origin: &Origin,
     packet: &Packet,
     routed: &Routed,
-) -> Result<IfIndex, DropReason> {
+    way: &mut Way,
+) -> Result<(), DropReason> {
+    let refused = |_refused| DropReason::KernelRefused;
     match routed.outcome {
-        Outcome::Deliver => {
-            let Routed {
-                source,
-                destination,
-                hops,
-                ..
-            } = *routed;
-            // The frame stays as it is if it cannot leave after all.
-            let exit = leave(tables, routed.port, frame.len())?;
-            edit::forward::write(frame, packet, destination, source, hops)
-                .map_err(|_refused| DropReason::KernelRefused)?;
-            Ok(exit)
-        }
+        Outcome::Deliver => *way = Way::routed(*origin, routed),
         Outcome::Echo => {
-            let written = edit::icmp::write_echo_reply(frame, packet);
-            send_back(frame, tables, interface, port, written)
+            edit::icmp::write_echo_reply(frame, packet).map_err(refused)?;
+            *way = Way::back(*origin);
         }
         Outcome::Ask => {
             if let Some(asker) = tables.router_port(routed.port) {
-                ask(frame, tables, &asker, routed);
+                ask(frame, tables, origin, &asker, routed);
             }
-            Err(routed.reason)
+            return Err(routed.reason);
         }
         Outcome::Error => {
             let Some(source) = complaint_source(tables, packet, routed) else {
                 return Err(routed.reason);
             };
             // The packet is dropped, and what goes back is another one.
-            tables.count(port.port, Count::Drop(routed.reason));
-            let written =
-                edit::icmp::write_error(frame, packet, source, routed.message, routed.detail);
-            send_back(frame, tables, interface, port, written)
+            tables.count(origin.port, Count::Drop(routed.reason));
+            edit::icmp::write_error(frame, packet, source, routed.message, routed.detail)
+                .map_err(refused)?;
+            *way = Way::back(*origin);
         }
         Outcome::Reset => {
             let Some(reset) = tcp::reset(frame, packet) else {
@@ -179,12 +254,13 @@ fn carry_out<F: Frame, T: Tables>(
             let Some(source) = complaint_source(tables, packet, routed) else {
                 return Err(routed.reason);
             };
-            tables.count(port.port, Count::Drop(routed.reason));
-            let written = edit::tcp::write_reset(frame, packet, source, &reset);
-            send_back(frame, tables, interface, port, written)
+            tables.count(origin.port, Count::Drop(routed.reason));
+            edit::tcp::write_reset(frame, packet, source, &reset).map_err(refused)?;
+            *way = Way::back(*origin);
         }
-        Outcome::Drop => Err(routed.reason),
+        Outcome::Drop => return Err(routed.reason),
     }
+    Ok(())
 }
 
 /// The address that an error or a reset about a packet comes from; nothing if none may be sent.
@@ -204,322 +280,79 @@ fn complaint_source<T: Tables>(tables: &T, packet: &Packet, routed: &Routed) -> 
     may_send.then_some(source)
 }
 
-/// Sends the frame, which is an answer now, back to where it came from.
-#[inline(always)]
-fn send_back<F: Frame, T: Tables>(
-    frame: &F,
-    tables: &T,
-    interface: IfIndex,
-    port: &IngressPort,
-    written: Result<(), Refused>,
-) -> Result<IfIndex, DropReason> {
-    written.map_err(|_refused| DropReason::KernelRefused)?;
-    tables.count(port.port, Count::Egress(frame.len()));
-    Ok(interface)
-}
-
 /// Turns the frame into the question for its next hop, and asks all stations of that network. All of
 /// them get copies: the kernel would hand the frame itself over as the protocol that it was.
 #[inline(always)]
-fn ask<F: Frame, T: Tables>(frame: &mut F, tables: &T, asker: &RouterPort, routed: &Routed) {
+fn ask<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    origin: &Origin,
+    asker: &RouterPort,
+    routed: &Routed,
+) {
     let Some(network) = tables.network(asker.vni) else {
         return;
     };
     if resolution::write_question(frame, routed.neighbor.ip, asker).is_err() {
         return;
     }
-    let mut flood = Flood::new(frame, tables, &network, PortId::NONE);
-    F::repeat(network.flood_len.min(FLOOD_MAX), &mut flood);
-    if let Some((id, interface)) = flood.last() {
-        flood.copy(id, interface);
-    }
+    let interface = origin.interface;
+    Flood::run(
+        frame,
+        tables,
+        &network,
+        audience(origin),
+        PortId::NONE,
+        interface,
+    )
+    .finish();
 }
 
-/// The interface behind the destination port.
-#[inline(always)]
-fn leave<T: Tables>(tables: &T, destination: PortId, len: u32) -> Result<IfIndex, DropReason> {
-    let port = tables
-        .egress_port(destination)
-        .ok_or(DropReason::PortUnplugged)?;
-    tables.count(destination, Count::Egress(len));
-    Ok(port.ifindex)
-}
-
-/// Sends a copy to every member of the network's list but the ingress port and the last other one,
-/// which gets the frame itself.
+/// Sends a copy to every member of the network's list but the ingress port and the last other one on
+/// this host, which gets the frame itself.
 #[inline(always)]
 fn flood<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    port: &IngressPort,
+    origin: &Origin,
     network: &Network,
-) -> Result<IfIndex, DropReason> {
-    let mut flood = Flood::new(frame, tables, network, port.port);
-    F::repeat(network.flood_len.min(FLOOD_MAX), &mut flood);
-    let (id, interface) = flood.last().ok_or(DropReason::NoOtherPort)?;
-    tables.count(id, Count::Egress(frame.len()));
-    Ok(interface)
-}
-
-/// A frame on its way to the members of a list.
-struct Flood<'a, F, T> {
-    frame: &'a mut F,
-    tables: &'a T,
-    list: FloodList,
-    /// Where the frame came in.
-    from: PortId,
-    /// Who gets the next copy, or in the end the frame itself.
-    to: (PortId, IfIndex),
-    /// What `to` begins as.
-    nowhere: IfIndex,
-}
-
-impl<F: Frame, T: Tables> Step for Flood<'_, F, T> {
-    #[inline(always)]
-    fn step(&mut self, idx: u32) -> ControlFlow<()> {
-        let key = FloodKey {
-            list: self.list,
-            idx,
-        };
-        if let Some(member) = self.tables.flood_member(&key)
-            && member.port != self.from
-            && let Some(next) = self.tables.egress_port(member.port)
-        {
-            let (id, interface) = mem::replace(&mut self.to, (member.port, next.ifindex));
-            if interface != self.nowhere {
-                self.copy(id, interface);
-            }
+) -> Result<Action, DropReason> {
+    let (from, interface) = (origin.port, origin.interface);
+    let flood = Flood::run(frame, tables, network, audience(origin), from, interface);
+    let reached_peers = flood.reached_peers();
+    let last = flood.last();
+    match last {
+        Some((id, interface)) => {
+            tables.count(id, Count::Egress(frame.len()));
+            Ok(Action::Deliver(interface))
         }
-        ControlFlow::Continue(())
+        None if reached_peers => Ok(Action::Copied),
+        None => Err(DropReason::NoOtherPort),
     }
 }
 
-impl<'a, F: Frame, T: Tables> Flood<'a, F, T> {
-    #[inline(always)]
-    fn new(frame: &'a mut F, tables: &'a T, network: &Network, from: PortId) -> Self {
-        // No interface has the index 0, and no frame is so long that this is another number. But the
-        // verifier does not know that: for the reason that `Frame::repeat` gives, older kernels would
-        // take the sending of copies for dead code if it began as a constant.
-        let nowhere = IfIndex(frame.len() >> 31);
-        let to = (PortId::NONE, nowhere);
-        Self {
-            frame,
-            tables,
-            list: network.flood,
-            from,
-            to,
-            nowhere,
-        }
+/// Sends an answer to a router's question on to the network's other hosts: the router is there too, and
+/// it may have asked from there. Says whether there are any.
+#[inline(always)]
+fn share<F: Frame, T: Tables>(frame: &mut F, tables: &T, origin: &Origin) -> bool {
+    if origin.is_peer() {
+        return false;
     }
+    let (from, interface) = (origin.port, origin.interface);
+    tables.network(origin.vni).is_some_and(|network| {
+        Flood::run(frame, tables, &network, Audience::Peers, from, interface).reached_peers()
+    })
+}
 
-    /// Who was found last, if anybody was.
-    #[inline(always)]
-    fn last(&self) -> Option<(PortId, IfIndex)> {
-        (self.to.1 != self.nowhere).then_some(self.to)
-    }
-
-    /// Sends one copy; one that the kernel refuses is counted at the port that the frame came from.
-    #[inline(always)]
-    fn copy(&mut self, id: PortId, interface: IfIndex) {
-        match self.frame.copy_to(interface) {
-            Ok(()) => self.tables.count(id, Count::Egress(self.frame.len())),
-            Err(Refused) => self
-                .tables
-                .count(self.from, Count::Drop(DropReason::KernelRefused)),
-        }
+/// Who gets what is flooded.
+#[inline(always)]
+fn audience(origin: &Origin) -> Audience {
+    if origin.is_peer() {
+        Audience::Workloads
+    } else {
+        Audience::All
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use maps_schema::map::{FloodMember, PortCounters};
-
-    use super::*;
-    use crate::memory::{MemoryFrame, MemoryTables, port_ingress};
-    use crate::scene::{
-        CACHE, DB, Station, TWIN, WEB, assert_dropped, assert_flooded, counters, send, tables,
-    };
-
-    /// Gives the first network another flood list.
-    fn set_members(tables: &mut MemoryTables, members: &[PortId]) {
-        let list = FloodList(99);
-        for (idx, &port) in (0..).zip(members) {
-            tables
-                .flood
-                .insert(FloodKey { list, idx }, FloodMember { port });
-        }
-        let network = tables.networks.get_mut(&WEB.vni).unwrap();
-        (network.flood, network.flood_len) = (list, members.len() as u32);
-    }
-
-    fn broadcast() -> Vec<u8> {
-        WEB.asks_arp(WEB.v4)
-    }
-
-    #[test]
-    fn a_frame_of_no_port_is_counted_under_none() {
-        let tables = tables();
-        let mut frame = MemoryFrame::from_wire(&WEB.udp_to(&DB));
-        let reason = DropReason::UnknownInterface;
-        let port = PortId::NONE;
-        let action = port_ingress(&mut frame, &tables, IfIndex(9999));
-        assert_eq!(action, Action::Drop { port, reason });
-        let mut expected = PortCounters::ZERO;
-        expected.drops[reason as usize] = 1;
-        assert_eq!(counters(&tables, port), expected);
-    }
-
-    #[test]
-    fn a_frame_to_a_port_without_a_workload_is_dropped() {
-        let mut tables = tables();
-        tables.ports.remove(&DB.port);
-        assert_dropped(&tables, &WEB, &WEB.udp_to(&DB), DropReason::PortUnplugged);
-    }
-
-    #[test]
-    fn a_flooded_frame_reaches_all_others_wherever_the_sender_is_in_the_list() {
-        let [a, b, c] = [WEB.port, DB.port, CACHE.port];
-        for members in [
-            [a, b, c],
-            [b, a, c],
-            [b, c, a],
-            [c, b, a],
-            [a, c, b],
-            [c, a, b],
-        ] {
-            let mut tables = tables();
-            set_members(&mut tables, &members);
-            assert_flooded(&tables, &WEB, &broadcast(), &[DB, CACHE]);
-            for to in [DB, CACHE] {
-                let counted = counters(&tables, to.port);
-                assert_eq!(counted.egress_packets, 1, "{members:?}");
-                assert_eq!(counted.egress_bytes, broadcast().len() as u64);
-            }
-        }
-    }
-
-    #[test]
-    fn members_without_a_workload_are_skipped() {
-        for gone in [DB, CACHE] {
-            let left = if gone.port == DB.port { CACHE } else { DB };
-            let mut tables = tables();
-            tables.ports.remove(&gone.port);
-            assert_flooded(&tables, &WEB, &broadcast(), &[left]);
-            assert_eq!(counters(&tables, gone.port), PortCounters::ZERO);
-        }
-    }
-
-    #[test]
-    fn a_list_without_others_is_a_reason_to_drop() {
-        let lists: [&[PortId]; 3] = [&[], &[WEB.port], &[PortId(12345)]];
-        for members in lists {
-            let mut tables = tables();
-            set_members(&mut tables, members);
-            assert_dropped(&tables, &WEB, &broadcast(), DropReason::NoOtherPort);
-        }
-        let frame = TWIN.asks_arp(TWIN.v4);
-        assert_dropped(&tables(), &TWIN, &frame, DropReason::NoOtherPort);
-    }
-
-    #[test]
-    fn a_list_is_followed_to_its_length_and_not_beyond_the_bound() {
-        let mut tables = tables();
-        let members = vec![DB.port; FLOOD_MAX as usize + 5];
-        set_members(&mut tables, &members);
-        send(&tables, &WEB, &broadcast());
-        let counted = counters(&tables, DB.port).egress_packets;
-        assert_eq!(counted, u64::from(FLOOD_MAX));
-        tables.networks.get_mut(&WEB.vni).unwrap().flood_len = 2;
-        send(&tables, &WEB, &broadcast());
-        assert_eq!(counters(&tables, DB.port).egress_packets, counted + 2);
-    }
-
-    #[test]
-    fn counters_are_exact() {
-        let tables = tables();
-        let (data, question) = (WEB.udp_to(&DB), WEB.asks_arp(DB.v4));
-        let spoofed = DB.udp_to(&CACHE);
-        for wire in [&data, &data, &question, &spoofed] {
-            send(&tables, &WEB, wire);
-        }
-        let mut web = PortCounters {
-            ingress_packets: 4,
-            ingress_bytes: (2 * data.len() + question.len() + spoofed.len()) as u64,
-            egress_packets: 1,
-            egress_bytes: question.len() as u64,
-            ..PortCounters::ZERO
-        };
-        web.drops[DropReason::SpoofedMac as usize] = 1;
-        let db = PortCounters {
-            egress_packets: 2,
-            egress_bytes: 2 * data.len() as u64,
-            ..PortCounters::ZERO
-        };
-        let expected = [(WEB, web), (DB, db), (CACHE, PortCounters::ZERO)];
-        for (Station { port, .. }, expected) in expected {
-            assert_eq!(counters(&tables, port), expected);
-        }
-    }
-
-    /// A frame of which the kernel refuses copies or changes.
-    struct Stubborn(MemoryFrame);
-
-    impl Frame for Stubborn {
-        fn len(&self) -> u32 {
-            self.0.len()
-        }
-        fn outer_tag(&self) -> Option<u16> {
-            self.0.outer_tag()
-        }
-        fn fixed<const OFFSET: usize, T: maps_schema::Plain>(
-            &self,
-        ) -> Result<T, crate::frame::Short> {
-            self.0.fixed::<OFFSET, T>()
-        }
-        fn load<T: maps_schema::Plain>(&self, offset: u32) -> Result<T, crate::frame::Short> {
-            self.0.load(offset)
-        }
-        fn store<T: maps_schema::Plain>(&mut self, _: u32, _: &T) -> Result<(), Refused> {
-            Err(Refused)
-        }
-        fn repeat<S: Step>(count: u32, step: &mut S) {
-            MemoryFrame::repeat(count, step);
-        }
-        fn segment_len(&self) -> u32 {
-            0
-        }
-        fn resize(&mut self, _: u32) -> Result<(), Refused> {
-            Err(Refused)
-        }
-        fn insert(&mut self, _: u32) -> Result<(), Refused> {
-            Err(Refused)
-        }
-        fn copy_to(&mut self, _: IfIndex) -> Result<(), Refused> {
-            Err(Refused)
-        }
-    }
-
-    #[test]
-    fn an_answer_that_cannot_be_written_is_a_drop() {
-        let tables = tables();
-        let mut frame = Stubborn(MemoryFrame::from_wire(&WEB.asks_arp(DB.v4)));
-        let reason = DropReason::KernelRefused;
-        let port = WEB.port;
-        let action = port_ingress(&mut frame, &tables, WEB.interface);
-        assert_eq!(action, Action::Drop { port, reason });
-        assert_eq!(counters(&tables, port).drops[reason as usize], 1);
-        assert_eq!(counters(&tables, port).egress_packets, 0);
-    }
-
-    #[test]
-    fn a_copy_that_cannot_be_sent_is_counted_and_the_others_go_on() {
-        let tables = tables();
-        let mut frame = Stubborn(MemoryFrame::from_wire(&broadcast()));
-        let action = port_ingress(&mut frame, &tables, WEB.interface);
-        assert_eq!(action, Action::Deliver(CACHE.interface));
-        let refused = DropReason::KernelRefused as usize;
-        assert_eq!(counters(&tables, WEB.port).drops[refused], 1);
-        assert_eq!(counters(&tables, DB.port).egress_packets, 0);
-        assert_eq!(counters(&tables, CACHE.port).egress_packets, 1);
-    }
-}
+mod tests;

@@ -91,6 +91,15 @@ pub fn note_answer<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) -
     true
 }
 
+/// Whether a message answers a question, or would: nobody forwards it.
+#[inline(always)]
+pub fn is_answer(packet: &Packet) -> bool {
+    matches!(
+        packet.resolution.message,
+        Message::ArpOther | Message::NeighborAdvertisement
+    )
+}
+
 #[inline(always)]
 fn age<T: Tables>(tables: &T, resolved: &Resolved) -> u64 {
     tables.now_ns().saturating_sub(resolved.time_ns)

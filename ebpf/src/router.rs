@@ -18,7 +18,7 @@ use crate::parse::ethernet::HEADER_LEN;
 use crate::parse::{self, Kind, Packet, transport};
 use crate::resolver::{self, Search};
 use crate::tables::Tables;
-use crate::{ecmp, icmp};
+use crate::{departure, ecmp, icmp};
 
 /// What the routers make of a packet. Every field always has a value; see [`crate::parse`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,7 +82,7 @@ pub fn route<F: Frame, T: Tables>(
     let mut walk = Walk {
         tables,
         packet,
-        size: size(frame, packet),
+        size: departure::size(frame, packet),
         routed,
     };
     F::repeat(ROUTERS_MAX, &mut walk);
@@ -149,26 +149,6 @@ fn is_impostor<T: Tables>(
         ip: packet.ip_source,
     };
     tables.router_address(&key).is_some()
-}
-
-/// The size of the largest packet that the frame is, or will be cut into, from the IP header on.
-#[inline(always)]
-fn size<F: Frame>(frame: &F, packet: &Packet) -> u32 {
-    let segment_len = frame.segment_len();
-    let headers = packet.payload.start - HEADER_LEN as u32;
-    if segment_len == 0 {
-        // Not the frame's length: what pads a short frame is no part of the packet.
-        return headers + packet.payload.len;
-    }
-    let transport = match packet.protocol {
-        // The data offset counts words in the upper half of its byte (RFC 9293 section 3.1).
-        transport::TCP => match frame.load::<[u8; 1]>(packet.payload.start + 12) {
-            Ok([offset]) => u32::from(offset >> 4) * 4,
-            Err(_short) => 20,
-        },
-        _ => 8,
-    };
-    headers + transport + segment_len
 }
 
 /// A packet on its way from router to router.

@@ -67,7 +67,7 @@ pub(crate) fn tables() -> MemoryTables {
         for (idx, member) in (0..).zip(members) {
             let key = FloodKey { list: flood, idx };
             let port = member.port;
-            tables.flood.insert(key, FloodMember { port });
+            tables.flood.insert(key, FloodMember { port, vni });
         }
     }
     for station in [WEB, DB, CACHE, TWIN] {
@@ -87,7 +87,7 @@ fn plug(tables: &mut MemoryTables, station: &Station) {
         ..
     } = station;
     tables.interfaces.insert(interface, station.ingress(0));
-    tables.ports.insert(port, EgressPort { ifindex: interface });
+    tables.ports.insert(port, EgressPort::workload(interface));
     tables.fdb.insert(
         FdbKey::new(vni, mac),
         FdbEntry {

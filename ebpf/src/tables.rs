@@ -3,12 +3,13 @@
 use core::hint::black_box;
 
 use maps_schema::map::{
-    Budget, BudgetKey, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, PortCounters, Resolved,
-    Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
+    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
+    LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, PortCounters,
+    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::reason::REASON_SLOTS;
-use maps_schema::{DropReason, IfIndex, PortId, Vni};
+use maps_schema::record::PeerState;
+use maps_schema::{DropReason, IfIndex, Ip, PortId, Vni};
 
 /// Something to be counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +54,16 @@ pub trait Tables {
     fn ingress_port(&self, interface: IfIndex) -> Option<IngressPort>;
     /// Where a port leads.
     fn egress_port(&self, port: PortId) -> Option<EgressPort>;
+    /// Whether an interface leads to the underlay.
+    fn uplink(&self, interface: IfIndex) -> Option<Uplink>;
+    /// The peer with an underlay address.
+    fn peer(&self, address: Ip) -> Option<Peer>;
+    /// Where an address is whose packets come without a tunnel.
+    fn direct(&self, address: Ip) -> Option<Direct>;
+    /// What was heard from a peer.
+    fn peer_state(&self, port: PortId) -> Option<PeerState>;
+    /// Notes what was heard from a peer.
+    fn set_peer_state(&self, port: PortId, state: &PeerState);
     /// A network.
     fn network(&self, vni: Vni) -> Option<Network>;
     /// Where a declared MAC address is.
@@ -83,6 +94,8 @@ pub trait Tables {
     fn learn(&self, key: &FdbKey, entry: &LearnedEntry);
     /// The time that learned addresses age by, in nanoseconds; a few milliseconds coarse.
     fn now_ns(&self) -> u64;
+    /// The time to a microsecond, in nanoseconds of the same clock; it costs ten times as much.
+    fn precise_ns(&self) -> u64;
     /// Counts at a port; [`PortId::NONE`] counts what belongs to no port.
     fn count(&self, port: PortId, count: Count);
 }

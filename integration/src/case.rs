@@ -42,7 +42,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bowline::document;
 use bowline::instance::Instance;
-use bowline::plan::Plan;
+use bowline::plan::{Plan, Situation};
 use bowline::topology::{self, PortName, Topology};
 use maps_schema::{DropReason, IfIndex};
 use serde::Deserialize;
@@ -169,7 +169,7 @@ impl Case {
     #[must_use]
     pub fn plan(&self) -> Plan {
         let instance = Instance::new(Some("case")).expect("a short name");
-        Plan::new(&self.topology, &instance, &Default::default())
+        Plan::new(&self.topology, &instance, &Situation::default())
     }
 
     /// Which name each port's interface has on the host, in a plan.

@@ -8,6 +8,7 @@
 
 mod bowline;
 mod complaint;
+mod feature;
 mod namespace;
 mod numbered;
 mod packet;
@@ -23,6 +24,7 @@ use std::thread;
 
 pub use self::bowline::{Bowline, Run};
 pub use complaint::{Complaint, Probe};
+pub use feature::Feature;
 pub use namespace::{Namespace, veth};
 pub use numbered::{Flow, Numbered};
 pub use packet::{Capture, PacketSocket};
@@ -30,7 +32,7 @@ pub use ping::{Pings, ping};
 pub use snapshot::Snapshot;
 pub use stream::{Transfer, receive_all, send_all};
 pub use talk::Talk;
-pub use wait::{eventually, eventually_some};
+pub use wait::{eventually, eventually_some, patience};
 
 /// The variable that names the file where skipped tests are written down for whoever counts them.
 const SKIPPED: &str = "BOWLINE_SKIPPED";

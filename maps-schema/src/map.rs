@@ -3,7 +3,10 @@
 //! | map | kind | key | value | rows | written by | read by |
 //! | --- | --- | --- | --- | --- | --- | --- |
 //! | `INTERFACES` | hash | [`IfIndex`] | [`IngressPort`] | 4,096 | user space | datapath: whose frame is this |
-//! | `PORTS` | hash | [`PortId`] | [`EgressPort`] | 4,096 | user space | datapath: where does this port lead |
+//! | `PORTS` | hash | [`PortId`] | [`EgressPort`] | 12,288 | user space | datapath: where does this port lead |
+//! | `UPLINKS` | hash | [`IfIndex`] | [`Uplink`] | 64 | user space | datapath: which frames from the underlay are for this host |
+//! | `PEERS` | hash | [`Ip`] | [`Peer`] | 8,192 | user space | datapath: who may send through a tunnel |
+//! | `DIRECT` | hash | [`Ip`] | [`Direct`] | 131,072 | user space | datapath: whose packets come without a tunnel |
 //! | `NETWORKS` | hash | [`Vni`] | [`Network`] | 4,096 | user space | datapath |
 //! | `FDB` | hash | [`FdbKey`] | [`FdbEntry`] | 131,072 | user space | datapath: known MAC addresses |
 //! | `NEIGHBORS` | hash | [`NeighborKey`] | [`Neighbor`] | 262,144 | user space | datapath: known IP addresses (ARP, ND, anti-spoofing) |
@@ -15,7 +18,8 @@
 //! | `RESOLVED` | LRU hash | [`NeighborKey`] | [`Resolved`] | 16,384 | datapath | datapath, user space (show): neighbors that were asked for |
 //! | `ERROR_BUDGETS` | LRU hash | [`BudgetKey`] | [`Budget`] | 4,096 | datapath | datapath: how many ICMP errors may still be sent |
 //! | `LEARNED` | LRU hash | [`FdbKey`] | [`LearnedEntry`] | 16,384 | datapath; user space forgets the stations of ports that left | datapath, user space (show) |
-//! | `COUNTERS` | per-CPU hash | [`PortId`] | [`PortCounters`] | 4,097 | user space makes and removes rows, the datapath counts in them | user space |
+//! | `PEER_STATES` | hash | [`PortId`] | [`PeerState`](crate::record::PeerState) | 8,192 | datapath; user space forgets peers that left | user space |
+//! | `COUNTERS` | per-CPU hash | [`PortId`] | [`PortCounters`] | 12,289 | user space makes and removes rows, the datapath counts in them | user space |
 //! | `EVENTS` | ring buffer | | [`DropEvent`](crate::record::DropEvent) | 256 KiB | datapath | user space |
 //!
 //! Maps that user space writes carry `BPF_F_RDONLY_PROG` (since Linux 5.2): a fault in the datapath
@@ -61,9 +65,9 @@ macro_rules! maps {
 
 maps! {
     /// Counters per port.
-    Counters = "COUNTERS", 4097;
+    Counters = "COUNTERS", 12_289;
     /// Where a port leads.
-    Ports = "PORTS", 4096;
+    Ports = "PORTS", 12_288;
     /// Ports of virtual routers.
     RouterPorts = "ROUTER_PORTS", 65_536;
     /// Addresses of virtual routers.
@@ -82,6 +86,12 @@ maps! {
     Networks = "NETWORKS", 4096;
     /// Which port is behind an interface.
     Interfaces = "INTERFACES", 4096;
+    /// Whose packets come from the underlay without a tunnel.
+    Direct = "DIRECT", 131_072;
+    /// Who may send through a tunnel.
+    Peers = "PEERS", 8192;
+    /// Which frames from the underlay are for this host.
+    Uplinks = "UPLINKS", 64;
 }
 
 /// Symbol and pin name of the map of learned MAC addresses, in which only the datapath writes rows.
@@ -96,6 +106,10 @@ pub const RESOLVED_ROWS: u32 = 16_384;
 pub const ERROR_BUDGETS: &str = "ERROR_BUDGETS";
 /// How many receivers of ICMP errors a host keeps a budget for.
 pub const ERROR_BUDGET_ROWS: u32 = 4096;
+/// Symbol and pin name of the map of what was heard from peers.
+pub const PEER_STATES: &str = "PEER_STATES";
+/// How many peers a host keeps that for.
+pub const PEER_STATE_ROWS: u32 = 8192;
 /// Symbol and pin name of the ring buffer of events.
 pub const EVENTS: &str = "EVENTS";
 /// Size of the ring buffer of events, in bytes.
@@ -113,7 +127,7 @@ pub struct IngressPort {
     pub vni: Vni,
     /// The workload's MAC address.
     pub mac: Mac,
-    /// [`IngressPort::LEARNING`], [`IngressPort::MAY_SPOOF`].
+    /// [`IngressPort::LEARNING`], [`IngressPort::MAY_SPOOF`], [`IngressPort::PEER`].
     pub flags: u8,
     /// Always 0.
     pub reserved: u8,
@@ -124,21 +138,118 @@ impl IngressPort {
     pub const LEARNING: u8 = 1;
     /// Flag: anti-spoofing is off for this port.
     pub const MAY_SPOOF: u8 = 2;
+    /// Flag: the port leads to a peer. No row of `INTERFACES` has it, but every one of `PEERS`.
+    pub const PEER: u8 = 4;
+    /// Flag: the peer is an ordinary VTEP, which neither answers for stations nor routes for its own:
+    /// that is done for it here. It comes with [`IngressPort::PEER`].
+    pub const SERVED: u8 = 8;
+
+    /// Whether the port leads to another host, and not to a workload or an ordinary VTEP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_host(&self) -> bool {
+        self.flags & (Self::PEER | Self::SERVED) == Self::PEER
+    }
 }
 
-/// Where a port leads on this host.
+/// Where a port leads: to a workload on this host, or through a tunnel to a peer.
+///
+/// A peer is a port like any other: all that is behind it is known, or learned, as being at that
+/// port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct EgressPort {
-    /// The host's end of the veth pair whose other end is in the workload's namespace.
+    /// The host's end of the veth pair whose other end is in the workload's namespace; the uplink
+    /// if the port leads to a peer.
     pub ifindex: IfIndex,
+    /// [`EgressPort::WORKLOAD`], or how frames travel to the peer: [`EgressPort::VXLAN`],
+    /// [`EgressPort::GENEVE`], [`EgressPort::GRE`], [`EgressPort::DIRECT`].
+    pub kind: u32,
+    /// The largest IP packet that goes through the tunnel, in bytes; 0 for a workload.
+    pub mtu: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// This host's underlay address, which the outer header comes from.
+    pub local: Ip,
+    /// The peer's underlay address; with [`EgressPort::DIRECT`], the next hop on the way to it.
+    pub remote: Ip,
+}
+
+impl EgressPort {
+    /// A workload on this host.
+    pub const WORKLOAD: u32 = 0;
+    /// A peer, through VXLAN (RFC 7348).
+    pub const VXLAN: u32 = 1;
+    /// A peer, through Geneve without options (RFC 8926).
+    pub const GENEVE: u32 = 2;
+    /// A peer, through GRE with a key that is the VNI, carrying Ethernet (RFC 2784, RFC 2890).
+    pub const GRE: u32 = 3;
+    /// A peer, without a tunnel: the underlay routes the workloads' addresses.
+    pub const DIRECT: u32 = 4;
+
+    /// The port of a workload behind an interface of this host.
+    #[must_use]
+    pub const fn workload(ifindex: IfIndex) -> Self {
+        Self {
+            ifindex,
+            kind: Self::WORKLOAD,
+            mtu: 0,
+            reserved: 0,
+            local: Ip::UNSPECIFIED_V6,
+            remote: Ip::UNSPECIFIED_V6,
+        }
+    }
+}
+
+/// An interface to the underlay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Uplink {
+    /// This host's underlay address: what comes through a tunnel for any other is none of ours.
+    pub address: Ip,
+    /// [`Uplink::DIRECT`].
+    pub flags: u32,
+}
+
+impl Uplink {
+    /// Flag: there are rows in `DIRECT`.
+    pub const DIRECT: u32 = 1;
+}
+
+/// Who may send through a tunnel, by its underlay address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Peer {
+    /// The port that leads to it.
+    pub port: PortId,
+    /// How its frames travel, as [`EgressPort::kind`].
+    pub kind: u32,
+    /// The flags that [`IngressPort`] has for what comes from it: [`IngressPort::PEER`] at least.
+    pub flags: u32,
+}
+
+/// Where a workload's address is, for packets that come from the underlay without a tunnel
+/// ([`EgressPort::DIRECT`]). Their destination is a workload on this host, their source one behind
+/// such a peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Direct {
+    /// The workload's network.
+    pub vni: Vni,
+    /// The workload's port, or the port that leads to the peer that it is behind.
+    pub port: PortId,
+    /// The workload's MAC address.
+    pub mac: Mac,
+    /// The MAC address that packets from other networks reach it from; zero if there is no router.
+    pub gateway: Mac,
 }
 
 /// A virtual L2 segment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Network {
-    /// The ports on this host that a flooded frame goes to.
+    /// The ports that a flooded frame goes to: those on this host, and one for every peer that has
+    /// any.
     pub flood: FloodList,
     /// How many members that list has.
     pub flood_len: u32,
@@ -428,11 +539,16 @@ pub struct FloodKey {
 pub struct FloodMember {
     /// The port that gets a copy.
     pub port: PortId,
+    /// The network that the list is of.
+    pub vni: Vni,
 }
 
 plain! {
     IngressPort = 4 + 4 + 6 + 1 + 1;
-    EgressPort = 4;
+    EgressPort = 4 + 4 + 4 + 4 + 16 + 16;
+    Uplink = 16 + 4;
+    Peer = 4 + 4 + 4;
+    Direct = 4 + 4 + 6 + 6;
     Network = 4 + 4 + 8 + 4 + 4;
     FdbKey = 4 + 6 + 2;
     FdbEntry = 4 + 4;
@@ -450,5 +566,5 @@ plain! {
     BudgetKey = 4 + 16;
     Budget = 8 + 4 + 4;
     FloodKey = 4 + 4;
-    FloodMember = 4;
+    FloodMember = 4 + 4;
 }

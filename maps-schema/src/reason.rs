@@ -111,6 +111,33 @@ reasons! {
     /// The packet is for the broadcast address of a subnet that the router is in. Sent on, it would
     /// make one packet many (RFC 2644).
     DirectedBroadcast = 32, "directed_broadcast";
+    /// The frame came through a tunnel from an underlay address that is no peer's.
+    UnknownPeer = 40, "unknown_peer";
+    /// The outer header is cut short, or contradicts itself or the frame's length.
+    MalformedOuter = 41, "malformed_outer";
+    /// The frame came through another kind of tunnel than the one to that peer.
+    WrongTunnel = 42, "wrong_tunnel";
+    /// The frame came through a tunnel for a network that this host has nothing to do with.
+    UnknownVni = 43, "unknown_vni";
+    /// The underlay cut the outer packet into fragments, which a datapath cannot put together.
+    OuterFragment = 44, "outer_fragment";
+    /// The outer packet was marked for congestion and the inner one cannot carry the mark, so that
+    /// dropping it is the only way to tell (RFC 6040 section 4.2).
+    Congestion = 45, "congestion";
+    /// What came through a tunnel never goes back into one.
+    SplitHorizon = 46, "split_horizon";
+    /// The frame cannot go to a peer without a tunnel: it is not an IP packet to one station, of the
+    /// underlay's family.
+    NeedsTunnel = 47, "needs_tunnel";
+    /// A copy of a flooded frame is for a member that its list does not have any more.
+    UnknownMember = 48, "unknown_member";
+    /// The Geneve header has an option that a receiver must understand, and we understand none
+    /// (RFC 8926 section 3.4).
+    CriticalOption = 49, "critical_option";
+    /// An echo between hosts that is none.
+    MalformedEcho = 50, "malformed_echo";
+    /// The frame is larger than what the tunnel carries, and is no packet whose sender can be told.
+    TunnelTooSmall = 51, "tunnel_too_small";
 }
 
 /// One more than the highest code point that fits the counters.

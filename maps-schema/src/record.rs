@@ -34,6 +34,40 @@ impl PortCounters {
     };
 }
 
+/// What was heard from a peer. Times are in nanoseconds of `CLOCK_MONOTONIC_COARSE`, and 0 is never.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct PeerState {
+    /// When any frame came from it last; accurate to a tenth of a second.
+    pub heard_ns: u64,
+    /// When it answered an echo last.
+    pub answered_ns: u64,
+    /// How long that answer took, in nanoseconds.
+    pub rtt_ns: u64,
+    /// How many answers came.
+    pub answers: u32,
+    /// The sequence number of the echo that was answered last.
+    pub sequence: u32,
+    /// The length of the largest IP packet of the underlay that was answered since the state was
+    /// made, in bytes.
+    pub answered_len: u32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
+impl PeerState {
+    /// Nothing was heard yet.
+    pub const ZERO: Self = Self {
+        heard_ns: 0,
+        answered_ns: 0,
+        rtt_ns: 0,
+        answers: 0,
+        sequence: 0,
+        answered_len: 0,
+        reserved: 0,
+    };
+}
+
 /// How much of a dropped frame goes into a [`DropEvent`], in bytes: Ethernet, two VLAN tags, IPv6
 /// and the beginning of TCP fit.
 pub const EVENT_HEAD_LEN: usize = 96;
@@ -62,5 +96,6 @@ pub struct DropEvent {
 
 plain! {
     PortCounters = 32 + 8 * REASON_SLOTS;
+    PeerState = 8 + 8 + 8 + 4 + 4 + 4 + 4;
     DropEvent = 24 + EVENT_HEAD_LEN;
 }

@@ -15,9 +15,12 @@ pub struct Holdings {
     pub links: BTreeMap<String, Observed>,
     /// The rows of the maps; no map at all if no datapath is loaded.
     pub tables: Tables,
-    /// Where programs run.
+    /// What runs at the host's ends of links.
     pub attached: BTreeMap<IfIndex, Attachment>,
-    /// What the loaded program was made from.
+    /// What runs at interfaces that are not ours, those to the underlay: it is to be removed wherever
+    /// it should not run any more, which is told by no link that goes away.
+    pub uplinks: BTreeMap<IfIndex, HeldUplink>,
+    /// What the loaded programs were made from.
     pub fingerprint: Option<String>,
 }
 
@@ -67,6 +70,15 @@ impl Observed {
             Peer::Elsewhere | Peer::Unasked => None,
         }
     }
+}
+
+/// What of ours runs at an interface to the underlay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldUplink {
+    /// The interface's name.
+    pub interface: String,
+    /// The program [`Program::UplinkIngress`](crate::program::Program::UplinkIngress).
+    pub ingress: Attachment,
 }
 
 /// What of ours runs at the ingress of one interface.

@@ -4,8 +4,9 @@
 //!
 //! A source is `sources/<name>.yaml`, the text as it was loaded, with `sources/<name>.json` beside it
 //! that says where the text came from. The text decides: a source exists if and only if its text
-//! does. Each file is written whole under another name, flushed and renamed, so that a crash at any
-//! point leaves the old state or the new one.
+//! does. `host` holds the name that this host was given among those of the topology. Each file is
+//! written whole under another name, flushed and renamed, so that a crash at any point leaves the old
+//! state or the new one.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -136,6 +137,22 @@ impl Ledger {
         }))
     }
 
+    /// The name that this host was given among those of the topology, if it was given one.
+    ///
+    /// # Errors
+    ///
+    /// It is recorded but cannot be read.
+    pub fn host(&self) -> Result<Option<String>> {
+        let path = self.host_path();
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            text => {
+                let text = text.with_context(|| format!("read {}", path.display()))?;
+                Ok(Some(text.trim().to_owned()).filter(|name| !name.is_empty()))
+            }
+        }
+    }
+
     /// Takes the right to change the instance, waiting for another process for at most `patience`.
     ///
     /// # Errors
@@ -211,6 +228,10 @@ impl Ledger {
         self.instance.state_dir().join("sources")
     }
 
+    fn host_path(&self) -> PathBuf {
+        self.instance.state_dir().join("host")
+    }
+
     fn text_path(&self, name: &str) -> PathBuf {
         self.sources_dir().join(format!("{name}.yaml"))
     }
@@ -248,6 +269,24 @@ impl Locked {
         // The note goes first: the text is what makes the source exist.
         write_whole(&self.ledger.note_path(name), &serde_json::to_vec(&note)?)?;
         write_whole(&self.ledger.text_path(name), source.text.as_bytes())
+    }
+
+    /// Records which of the topology's hosts this one is; with `None`, that nobody said so.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses; the former record is then still there.
+    pub fn put_host(&self, name: Option<&str>) -> Result<()> {
+        let path = self.ledger.host_path();
+        match name {
+            Some(name) => write_whole(&path, format!("{name}\n").as_bytes()),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("remove {}", path.display()))
+                }
+                _ => Ok(()),
+            },
+        }
     }
 
     /// Removes a source from the record; one that is not there is no error.
@@ -358,6 +397,26 @@ mod tests {
         locked.remove("shop").unwrap();
         locked.remove_if_empty().unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_name_that_the_host_was_given_is_kept_as_long_as_a_source() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = ledger(root.path());
+        assert_eq!(ledger.host().unwrap(), None);
+        let locked = ledger.lock(NOW).unwrap();
+        locked.put("shop", &source("one")).unwrap();
+        for name in ["alpha", "beta"] {
+            locked.put_host(Some(name)).unwrap();
+            assert_eq!(ledger.host().unwrap().as_deref(), Some(name));
+        }
+        locked.put_host(None).unwrap();
+        locked.put_host(None).unwrap();
+        assert_eq!(ledger.host().unwrap(), None);
+        locked.put_host(Some("alpha")).unwrap();
+        locked.remove("shop").unwrap();
+        locked.remove_if_empty().unwrap();
+        assert_eq!(ledger.host().unwrap(), None);
     }
 
     #[test]

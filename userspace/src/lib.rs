@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod link;
 pub mod plan;
 pub mod problem;
+pub mod program;
 pub mod similar;
 pub mod source;
 pub mod topology;

@@ -27,6 +27,22 @@ impl Counts {
     pub(crate) fn total(&self) -> usize {
         self.passed + self.failed + self.skipped
     }
+
+    /// What they mean, in a word.
+    pub(crate) fn verdict(&self) -> &'static str {
+        match self {
+            Self { failed: 1.., .. } => "FAILED",
+            counts if counts.total() == 0 => "NO TESTS",
+            Self { passed: 0, .. } => "skipped",
+            _ => "passed",
+        }
+    }
+
+    /// Counts a test that libtest took for passed as skipped.
+    pub(crate) fn skip(&mut self) {
+        self.passed = self.passed.saturating_sub(1);
+        self.skipped += 1;
+    }
 }
 
 impl AddAssign for Counts {
@@ -70,15 +86,14 @@ pub(crate) fn run(command: &mut Command, skip_file: &Path) -> Result<Counts> {
     }
     for reason in fs::read_to_string(skip_file).unwrap_or_default().lines() {
         terminal::say(format!("skipped: {reason}"));
-        counts.passed = counts.passed.saturating_sub(1);
-        counts.skipped += 1;
+        counts.skip();
     }
     let _ = fs::remove_file(skip_file);
     Ok(counts)
 }
 
 /// Reads `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`, coloured or not.
-fn result_line(line: &str) -> Option<Counts> {
+pub(crate) fn result_line(line: &str) -> Option<Counts> {
     let rest = line.strip_prefix("test result: ")?;
     let count = |word: &str| {
         let before = rest

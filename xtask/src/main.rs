@@ -19,6 +19,7 @@ mod setup;
 mod terminal;
 mod test;
 mod toolchain;
+mod vm;
 mod workspace;
 
 use failure::{Failure, Result};
@@ -35,7 +36,7 @@ struct Subcommand {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 9] = [
+const SUBCOMMANDS: [Subcommand; 10] = [
     Subcommand {
         name: "setup",
         summary: "make sure that everything needed is there",
@@ -81,6 +82,12 @@ const SUBCOMMANDS: [Subcommand; 9] = [
         summary: "run the tests, from cheap to dear",
         help: test::HELP,
         run: test::test,
+    },
+    Subcommand {
+        name: "vm",
+        summary: "run the tests on other kernels, in virtual machines",
+        help: vm::HELP,
+        run: vm::vm,
     },
     Subcommand {
         name: "bench",

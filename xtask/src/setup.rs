@@ -16,6 +16,7 @@ pub(crate) enum Purpose {
     Demo,
     Engine,
     Bench,
+    Vm,
 }
 
 /// A program that comes from the system's packages.
@@ -31,25 +32,25 @@ const NEEDS: &[Need] = &[
         program: "ip",
         package: "iproute2",
         reason: "namespaces, links and filters of tests and demo",
-        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Bench],
+        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Bench, Purpose::Vm],
     },
     Need {
         program: "nsenter",
         package: "util-linux",
         reason: "running programs inside those namespaces",
-        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Bench],
+        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Bench, Purpose::Vm],
     },
     Need {
         program: "ping",
         package: "iputils-ping",
         reason: "first sign of life between two workloads",
-        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Bench],
+        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Bench, Purpose::Vm],
     },
     Need {
         program: "busybox",
         package: "busybox-static",
         reason: "a container image made on the spot, without a registry",
-        purposes: &[Purpose::Test, Purpose::Demo],
+        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Vm],
     },
     Need {
         program: "tcpdump",
@@ -67,13 +68,13 @@ const NEEDS: &[Need] = &[
         program: "bpftool",
         package: "bpftool",
         reason: "tests compare what the kernel holds before and after",
-        purposes: &[Purpose::Test],
+        purposes: &[Purpose::Test, Purpose::Vm],
     },
     Need {
         program: "ethtool",
         package: "ethtool",
         reason: "tests and benchmarks switch offloads",
-        purposes: &[Purpose::Test, Purpose::Bench],
+        purposes: &[Purpose::Test, Purpose::Bench, Purpose::Vm],
     },
     Need {
         program: "iperf3",
@@ -86,6 +87,18 @@ const NEEDS: &[Need] = &[
         package: "docker.io",
         reason: "a real engine (Debian starts it as a service, too)",
         purposes: &[Purpose::Test, Purpose::Engine],
+    },
+    Need {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        reason: "tests run on other kernels, too",
+        purposes: &[Purpose::Vm],
+    },
+    Need {
+        program: "modprobe",
+        package: "kmod",
+        reason: "the modules of those kernels",
+        purposes: &[Purpose::Vm],
     },
     Need {
         program: "git",
@@ -133,11 +146,11 @@ Examples:
 
 /// Meets every need at once.
 pub(crate) fn setup() -> Result<()> {
-    use Purpose::{Bench, Check, Demo, Engine, Test};
+    use Purpose::{Bench, Check, Demo, Engine, Test, Vm};
     let toolchain = Toolchain::ensure()?;
     terminal::step(&format!("BPF toolchain: {}", toolchain.describe()));
     toolchain.ensure_clippy()?;
-    ensure(&[Check, Test, Demo, Engine, Bench])?;
+    ensure(&[Check, Test, Demo, Engine, Bench, Vm])?;
     terminal::step("packages: all present");
     for tool in [CARGO_DENY, CARGO_FUZZ] {
         let folder = tool.ensure()?;

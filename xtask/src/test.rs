@@ -8,7 +8,7 @@ use crate::failure::{Failure, Result};
 use crate::libtest::{self, Counts};
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
-use crate::{bpf, process, terminal};
+use crate::{bpf, process, terminal, vm};
 use std::ffi::OsString;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -25,8 +25,9 @@ Levels (default: all of them, in this order):
   kernel    case files through the loaded programs; the kernel must agree with the host
   netns     namespaces as hosts and workloads: real frames
   docker    a real Docker engine in a namespace of its own
+  vm        the quick half of `cargo xtask vm`: edge, some of kernel and netns on other kernels
 
-The last four run as root (sudo when not root). The last line is always of the form
+Levels edge to docker run as root (sudo when not root). The last line is always of the form
 `N passed, N failed, N skipped`. A failed test, or a level without any, gives exit code 1.
 
 Examples:
@@ -37,42 +38,50 @@ Examples:
 /// One level: what it is called, and what it runs.
 struct Level {
     name: &'static str,
-    /// The module of the integration test binary; none stands for every other test there is.
-    module: Option<&'static str>,
-    /// Whether it loads programs, and so needs root and the BPF object.
-    privileged: bool,
+    tests: Tests,
 }
 
-const LEVELS: [Level; 6] = [
+/// The tests of a level.
+#[derive(PartialEq, Eq)]
+enum Tests {
+    /// All that are not of the integration test binary.
+    Others,
+    /// A module of the integration test binary that needs nothing but a processor.
+    OnHost(&'static str),
+    /// A module of it that loads programs, and so needs root and the BPF object.
+    InKernel(&'static str),
+    /// Some of the former on other kernels.
+    InMachines,
+}
+
+const LEVELS: [Level; 7] = [
     Level {
         name: "unit",
-        module: None,
-        privileged: false,
+        tests: Tests::Others,
     },
     Level {
         name: "cases",
-        module: Some("host_cases"),
-        privileged: false,
+        tests: Tests::OnHost("host_cases"),
     },
     Level {
         name: "edge",
-        module: Some("kernel_edge"),
-        privileged: true,
+        tests: Tests::InKernel("kernel_edge"),
     },
     Level {
         name: "kernel",
-        module: Some("kernel_cases"),
-        privileged: true,
+        tests: Tests::InKernel("kernel_cases"),
     },
     Level {
         name: "netns",
-        module: Some("netns"),
-        privileged: true,
+        tests: Tests::InKernel("netns"),
     },
     Level {
         name: "docker",
-        module: Some("docker"),
-        privileged: true,
+        tests: Tests::InKernel("docker"),
+    },
+    Level {
+        name: "vm",
+        tests: Tests::InMachines,
     },
 ];
 
@@ -85,7 +94,8 @@ struct Outcome {
 /// Runs the chosen levels and judges them.
 pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     let levels = choose(arguments)?;
-    if levels.iter().any(|level| level.privileged) {
+    let in_kernel = |level: &&Level| matches!(level.tests, Tests::InKernel(_) | Tests::InMachines);
+    if levels.iter().any(in_kernel) {
         setup::ensure(&[Purpose::Test])?;
         bpf::build(workspace)?;
     }
@@ -126,34 +136,45 @@ fn choose(arguments: &[OsString]) -> Result<Vec<&'static Level>> {
 fn run(workspace: &Workspace, level: &Level, executables: &[Executable]) -> Result<Counts> {
     let is_lab = |e: &&Executable| e.package == "integration" && e.target == "it";
     let skip_file = workspace.target.join(format!("skipped-{}", level.name));
-    let mut counts = Counts::default();
-    let Some(module) = level.module else {
-        for executable in executables.iter().filter(|executable| !is_lab(executable)) {
-            terminal::step(&format!(
-                "{}: {} {}",
-                level.name, executable.package, executable.target
-            ));
-            counts += libtest::run(
-                &mut prepare(executable, Command::new(&executable.path)),
-                &skip_file,
-            )?;
-        }
-        terminal::step(&format!("{}: documentation", level.name));
-        let mut doc = workspace.cargo();
-        doc.args(["test", "--workspace", "--doc", "--quiet"]);
-        counts += libtest::run(&mut doc, &skip_file)?;
-        return Ok(counts);
-    };
-    terminal::step(&format!("{}: integration {module}", level.name));
     let Some(lab) = executables.iter().find(is_lab) else {
         terminal::error("the integration crate has no test binary `it`");
-        return Ok(counts);
+        return Ok(Counts::default());
     };
-    let mut command = if level.privileged {
-        process::as_root("env")?
-    } else {
-        Command::new("env")
+    let (module, env) = match level.tests {
+        Tests::InMachines => {
+            terminal::step("vm: the quick half on other kernels");
+            // What the other levels found is worth its table, even if there is no kernel to be had.
+            return vm::quick(workspace, lab).or_else(|failure| {
+                terminal::error(&failure.to_string());
+                Ok(Counts {
+                    failed: 1,
+                    ..Counts::default()
+                })
+            });
+        }
+        Tests::OnHost(module) => (module, Command::new("env")),
+        Tests::InKernel(module) => (module, process::as_root("env")?),
+        Tests::Others => {
+            let mut counts = Counts::default();
+            for executable in executables.iter().filter(|executable| !is_lab(executable)) {
+                terminal::step(&format!(
+                    "{}: {} {}",
+                    level.name, executable.package, executable.target
+                ));
+                counts += libtest::run(
+                    &mut prepare(executable, Command::new(&executable.path)),
+                    &skip_file,
+                )?;
+            }
+            terminal::step(&format!("{}: documentation", level.name));
+            let mut doc = workspace.cargo();
+            doc.args(["test", "--workspace", "--doc", "--quiet"]);
+            counts += libtest::run(&mut doc, &skip_file)?;
+            return Ok(counts);
+        }
     };
+    terminal::step(&format!("{}: integration {module}", level.name));
+    let mut command = env;
     // sudo may drop variables; as arguments of env they arrive.
     command
         .arg(format!("{}={}", libtest::SKIPPED, skip_file.display()))
@@ -182,12 +203,7 @@ fn report(outcomes: &[Outcome]) -> Result<()> {
     let mut sum = Counts::default();
     let mut good = true;
     for Outcome { name, counts, took } in outcomes {
-        let verdict = match counts {
-            Counts { failed: 1.., .. } => "FAILED",
-            counts if counts.total() == 0 => "NO TESTS",
-            Counts { passed: 0, .. } => "skipped",
-            _ => "passed",
-        };
+        let verdict = counts.verdict();
         good &= matches!(verdict, "passed" | "skipped");
         terminal::say(format!(
             "{name:<8}  {}  {:>7}  {:>7}  {:>7}  {:>10}",

@@ -1,14 +1,13 @@
 //! Packets that routers make of those they got: echo replies and errors.
 
-use core::ops::ControlFlow;
-
 use maps_schema::Ip;
 
 use super::forward::write_ttl;
 use super::ip::Header;
+use super::sum::{PIECE, sum};
 use super::{L3, TTL, write_macs};
 use crate::checksum;
-use crate::frame::{Frame, Refused, Step};
+use crate::frame::{Frame, Refused};
 use crate::icmp::{ECHO_REPLY, ECHO_REPLY_V6, Message};
 use crate::parse::{Kind, Packet, ipv4, ipv6, transport};
 
@@ -22,8 +21,6 @@ const INSERTED_V6: u32 = ipv6::HEADER_LEN as u32 + ICMP_LEN;
 const QUOTED_V4: u32 = 576 - INSERTED_V4;
 /// How much is quoted: an ICMPv6 error has 1280 bytes at most (RFC 4443 section 3).
 const QUOTED_V6: u32 = 1280 - INSERTED_V6;
-/// The quoted packet is summed in pieces of this many bytes.
-const PIECE: u32 = 16;
 /// Type of service of ICMP errors: precedence "internetwork control" (RFC 1812 section 4.3.2.5).
 const TOS: u8 = 0xc0;
 
@@ -116,35 +113,4 @@ pub fn write_error<F: Frame>(
     let start = L3 + inserted - ICMP_LEN;
     frame.store(start, &[kind, checksum])?;
     frame.store(start + 4, &detail)
-}
-
-/// The sum of the words of some pieces of the frame.
-#[inline(always)]
-fn sum<F: Frame>(frame: &F, start: u32, pieces: u32) -> u64 {
-    let mut sum = Sum {
-        frame,
-        start,
-        sum: 0,
-    };
-    F::repeat(pieces, &mut sum);
-    sum.sum
-}
-
-struct Sum<'a, F> {
-    frame: &'a F,
-    start: u32,
-    sum: u64,
-}
-
-impl<F: Frame> Step for Sum<'_, F> {
-    #[inline(always)]
-    fn step(&mut self, idx: u32) -> ControlFlow<()> {
-        match self.frame.load::<[u32; 4]>(self.start + idx * PIECE) {
-            Ok(words) => {
-                self.sum += checksum::sum32(&words);
-                ControlFlow::Continue(())
-            }
-            Err(_short) => ControlFlow::Break(()),
-        }
-    }
 }

@@ -4,7 +4,9 @@
 pub mod forward;
 pub mod icmp;
 mod ip;
+pub mod outer;
 pub mod resolution;
+mod sum;
 pub mod tcp;
 
 use maps_schema::Mac;
@@ -18,8 +20,11 @@ const L3: u32 = ethernet::HEADER_LEN as u32;
 const TTL: u8 = 64;
 
 /// Writes the two MAC addresses of the Ethernet header.
+///
+/// # Errors
+/// [`Refused`] if the kernel cannot make the frame's bytes writable.
 #[inline(always)]
-fn write_macs<F: Frame>(frame: &mut F, destination: Mac, source: Mac) -> Result<(), Refused> {
+pub fn write_macs<F: Frame>(frame: &mut F, destination: Mac, source: Mac) -> Result<(), Refused> {
     let ([d0, d1, d2], [s0, s1, s2]) = (destination.words(), source.words());
     frame.store(0, &[d0, d1, d2, s0, s1, s2])
 }

@@ -1,17 +1,18 @@
 //! The maps, and the datapath's lookups in them.
 
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG};
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use datapath::{Count, Scratch, Tables};
 use maps_schema::map::{
-    Budget, BudgetKey, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort, FdbEntry, FdbKey, FloodKey,
-    FloodMember, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, Neighbor, NeighborKey, Network,
-    NextHop, NextHopKey, PortCounters, RESOLVED_ROWS, Resolved, Route, RouteKey, RouterAddress,
-    RouterAddressKey, RouterPort,
+    Budget, BudgetKey, Direct, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort, FdbEntry, FdbKey,
+    FloodKey, FloodMember, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, Neighbor, NeighborKey,
+    Network, NextHop, NextHopKey, PEER_STATE_ROWS, Peer, PortCounters, RESOLVED_ROWS, Resolved,
+    Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
+use maps_schema::record::PeerState;
 use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
 
 /// Flags of the maps that user space writes: memory follows use, and programs only read.
@@ -49,6 +50,16 @@ static FDB: HashMap<FdbKey, FdbEntry> = HashMap::with_max_entries(MapName::Fdb.r
 static FLOOD: HashMap<FloodKey, FloodMember> =
     HashMap::with_max_entries(MapName::Flood.rows(), PLANNED);
 #[map]
+static UPLINKS: HashMap<IfIndex, Uplink> =
+    HashMap::with_max_entries(MapName::Uplinks.rows(), PLANNED);
+#[map]
+static PEERS: HashMap<Ip, Peer> = HashMap::with_max_entries(MapName::Peers.rows(), PLANNED);
+#[map]
+static DIRECT: HashMap<Ip, Direct> = HashMap::with_max_entries(MapName::Direct.rows(), PLANNED);
+#[map]
+static PEER_STATES: HashMap<PortId, PeerState> =
+    HashMap::with_max_entries(PEER_STATE_ROWS, BPF_F_NO_PREALLOC);
+#[map]
 static NETWORKS: HashMap<Vni, Network> =
     HashMap::with_max_entries(MapName::Networks.rows(), PLANNED);
 #[map]
@@ -67,8 +78,8 @@ static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: a program runs to its end on the CPU on which it began, and no other one that uses this
-    // memory runs there meanwhile: TC programs run with bottom halves switched off. Any bytes are a
-    // valid value of it, because nothing in it counts as initialized.
+    // memory runs there meanwhile: TC programs run with bottom halves switched off. The kernel gave it
+    // to us as zeros, which are a valid value, and only values were written to it since.
     Some(unsafe { &mut *scratch })
 }
 
@@ -101,6 +112,33 @@ impl Tables for Maps {
     #[inline(always)]
     fn egress_port(&self, port: PortId) -> Option<EgressPort> {
         row(&PORTS, &port)
+    }
+
+    #[inline(always)]
+    fn uplink(&self, interface: IfIndex) -> Option<Uplink> {
+        row(&UPLINKS, &interface)
+    }
+
+    #[inline(always)]
+    fn peer(&self, address: Ip) -> Option<Peer> {
+        row(&PEERS, &address)
+    }
+
+    #[inline(always)]
+    fn direct(&self, address: Ip) -> Option<Direct> {
+        row(&DIRECT, &address)
+    }
+
+    #[inline(always)]
+    fn peer_state(&self, port: PortId) -> Option<PeerState> {
+        // SAFETY: as in `row`.
+        unsafe { PEER_STATES.get(port) }.copied()
+    }
+
+    #[inline(always)]
+    fn set_peer_state(&self, port: PortId, state: &PeerState) {
+        // What cannot be noted now is noted with the peer's next frame.
+        let _not_noted = PEER_STATES.insert(port, state, 0);
     }
 
     #[inline(always)]
@@ -191,6 +229,12 @@ impl Tables for Maps {
     fn now_ns(&self) -> u64 {
         // SAFETY: the helper takes nothing (since Linux 5.11).
         unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn precise_ns(&self) -> u64 {
+        // SAFETY: the helper takes nothing.
+        unsafe { bpf_ktime_get_ns() }
     }
 
     #[inline(always)]

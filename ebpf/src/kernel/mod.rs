@@ -3,6 +3,7 @@
 pub(crate) mod event;
 mod maps;
 mod skb;
+mod tunnel;
 
 pub(crate) use maps::{Maps, scratch};
 pub(crate) use skb::Skb;

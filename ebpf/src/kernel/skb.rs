@@ -2,18 +2,22 @@
 
 use core::arch::asm;
 use core::ffi::c_void;
+use core::hint::black_box;
 use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 
-use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
+use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
 use aya_ebpf::helpers::generated::{
     bpf_clone_redirect, bpf_loop, bpf_redirect_peer, bpf_skb_adjust_room, bpf_skb_change_tail,
     bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
+use datapath::frame::{Note, Outer};
 use datapath::{Frame, Refused, Short, Step};
-use maps_schema::{IfIndex, Plain};
+use maps_schema::{FloodList, IfIndex, Plain};
+
+use super::tunnel;
 
 /// "To us" and "to someone else" (`linux/if_packet.h`), as the kernel told by the MAC address of the
 /// interface that the frame came in on.
@@ -29,6 +33,42 @@ impl Skb {
     #[inline(always)]
     pub(crate) fn new(ctx: &TcContext) -> Self {
         Self { skb: ctx.skb.skb }
+    }
+
+    /// The kernel's context.
+    #[inline(always)]
+    pub(super) fn context(&self) -> *mut __sk_buff {
+        self.skb
+    }
+
+    /// What the kernel takes the frame for: an EtherType in network byte order.
+    #[inline(always)]
+    pub(super) fn protocol(&self) -> u32 {
+        // SAFETY: the kernel's context is valid while the program runs.
+        unsafe { (*self.skb).protocol }
+    }
+
+    /// The EtherType of the outermost VLAN tag, in network byte order.
+    #[inline(always)]
+    pub(super) fn outer_tag_kind(&self) -> u16 {
+        // SAFETY: the kernel's context is valid while the program runs.
+        unsafe { (*self.skb).vlan_proto as u16 }
+    }
+
+    /// Takes the note of a resubmitted frame away: as a mark it would go on to mean something.
+    #[inline(always)]
+    pub(super) fn clear_note(&self) {
+        self.set_note(Note::NONE);
+    }
+
+    #[inline(always)]
+    fn set_note(&self, note: Note) {
+        // SAFETY: the kernel's context is valid while the program runs, and these fields of it may be
+        // written.
+        unsafe {
+            (*self.skb).mark = note.list.0;
+            (*self.skb).tc_index = note.idx;
+        }
     }
 
     /// The interface that the frame came in on.
@@ -60,7 +100,10 @@ impl Skb {
     /// the buffer is shorter.
     #[inline(always)]
     pub(crate) fn load_head<const N: usize>(&self, head: &mut [u8; N], len: u32) {
-        if len == 0 || len > N as u32 {
+        // The helper wants at least one byte. That a number is not zero is nothing that the verifier
+        // of Linux 6.1 remembers, so one is added to a number of which the highest value is known.
+        let last = black_box(len.wrapping_sub(1));
+        if last >= N as u32 {
             return;
         }
         // SAFETY: the helper writes at most N bytes to a buffer of N bytes. When it fails it writes
@@ -70,7 +113,7 @@ impl Skb {
                 self.skb.cast::<c_void>(),
                 0,
                 head.as_mut_ptr().cast::<c_void>(),
-                len,
+                last + 1,
             )
         };
     }
@@ -171,6 +214,45 @@ impl Frame for Skb {
         // SAFETY: the context is valid; the other arguments are plain integers.
         let result = unsafe { bpf_skb_adjust_room(self.skb, len as i32, BPF_ADJ_ROOM_MAC, 0) };
         if result == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, outer: Outer) -> Result<(), Refused> {
+        tunnel::push(self, outer)
+    }
+
+    #[inline(always)]
+    fn push_opaque(&mut self, len: u32) -> Result<(), Refused> {
+        tunnel::push_opaque(self, len)
+    }
+
+    #[inline(always)]
+    fn pop(&mut self, len: u32) -> Result<(), Refused> {
+        tunnel::pop(self, len)
+    }
+
+    /// The mark and the traffic control index of a frame stay with it on its way back in, and nobody
+    /// else sets them: what comes from another network namespace has none.
+    #[inline(always)]
+    fn resubmit(&mut self, IfIndex(ifindex): IfIndex, note: Note) -> Result<(), Refused> {
+        self.set_note(note);
+        // SAFETY: the context is valid; the other arguments are plain integers.
+        let result = unsafe { bpf_clone_redirect(self.skb, ifindex, u64::from(BPF_F_INGRESS)) };
+        self.clear_note();
+        if result == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    #[inline(always)]
+    fn note(&self) -> Note {
+        // SAFETY: the kernel's context is valid while the program runs.
+        let (mark, idx) = unsafe { ((*self.skb).mark, (*self.skb).tc_index) };
+        if mark == 0 {
+            return Note::NONE;
+        }
+        Note {
+            list: FloodList(mark),
+            idx,
+        }
     }
 
     #[inline(always)]

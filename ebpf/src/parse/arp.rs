@@ -1,7 +1,5 @@
 //! ARP for IPv4 over Ethernet (RFC 826).
 
-use core::mem::MaybeUninit;
-
 use maps_schema::{DropReason, Ip, Mac};
 
 use super::ethernet::{Ethernet, HEADER_LEN};
@@ -30,7 +28,7 @@ pub const REPLY: u16 = 2;
 pub(super) fn parse<'a, F: Frame>(
     frame: &F,
     ethernet: &Ethernet,
-    out: &'a mut MaybeUninit<Packet>,
+    out: &'a mut Packet,
 ) -> Result<&'a mut Packet, DropReason> {
     let malformed = DropReason::MalformedArp;
     let [hardware, protocol, lengths, operation] = frame
@@ -49,7 +47,7 @@ pub(super) fn parse<'a, F: Frame>(
         return Err(malformed);
     }
     let truthful = sender_mac == ethernet.source;
-    Ok(out.write(Packet {
+    *out = Packet {
         kind: Kind::Arp,
         ip_source: Ip::v4_from_word(sender_ip),
         ip_destination: Ip::v4_from_word(target_ip),
@@ -66,7 +64,8 @@ pub(super) fn parse<'a, F: Frame>(
             },
         },
         ..Packet::opaque(ethernet)
-    }))
+    };
+    Ok(out)
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! IPv4 (RFC 791) with options and fragments.
 
-use core::mem::MaybeUninit;
-
 use maps_schema::{DropReason, Ip};
 
 use super::ethernet::{Ethernet, HEADER_LEN};
@@ -26,13 +24,13 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 pub(super) fn parse<'a, F: Frame>(
     frame: &F,
     ethernet: &Ethernet,
-    out: &'a mut MaybeUninit<Packet>,
+    out: &'a mut Packet,
 ) -> Result<&'a mut Packet, DropReason> {
     let malformed = DropReason::MalformedIpv4;
     let [w0, w1, w2, source, destination] = frame
         .fixed::<HEADER_LEN, [u32; 5]>()
         .map_err(|_short| malformed)?;
-    let [first, _tos, l0, l1] = w0.to_ne_bytes();
+    let [first, traffic_class, l0, l1] = w0.to_ne_bytes();
     let [_, _, f0, f1] = w1.to_ne_bytes();
     let [ttl, protocol, _, _] = w2.to_ne_bytes();
     let header_len = u32::from(first & 0x0f) * 4;
@@ -51,11 +49,12 @@ pub(super) fn parse<'a, F: Frame>(
         return Err(malformed);
     }
     let field = u16::from_be_bytes([f0, f1]);
-    let packet = out.write(Packet {
+    *out = Packet {
         kind: Kind::Ipv4,
         ip_source: Ip::v4_from_word(source),
         ip_destination: Ip::v4_from_word(destination),
         ttl,
+        traffic_class,
         protocol,
         protocol_at: HEADER_LEN as u32 + 9,
         fragment: Fragment::new(field & FRAGMENT_OFFSET == 0, field & MORE_FRAGMENTS != 0),
@@ -64,7 +63,8 @@ pub(super) fn parse<'a, F: Frame>(
             len: total_len - header_len,
         },
         ..Packet::opaque(ethernet)
-    });
+    };
+    let packet = out;
     let head = match header_len as usize {
         MIN_HEADER_LEN => Head::from(frame.fixed::<{ HEADER_LEN + MIN_HEADER_LEN }, [u16; 2]>()),
         _with_options => Head::from(frame.load(packet.payload.start)),

@@ -1,6 +1,5 @@
 //! IPv6 and its extension headers (RFC 8200).
 
-use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 
 use maps_schema::{DropReason, Ip};
@@ -39,13 +38,13 @@ const MOBILITY: u8 = 135;
 pub(super) fn parse<'a, F: Frame>(
     frame: &F,
     ethernet: &Ethernet,
-    out: &'a mut MaybeUninit<Packet>,
+    out: &'a mut Packet,
 ) -> Result<&'a mut Packet, DropReason> {
     let malformed = DropReason::MalformedIpv6;
     let [w0, w1, s0, s1, s2, s3, d0, d1, d2, d3] = frame
         .fixed::<ETHERNET_LEN, [u32; 10]>()
         .map_err(|_short| malformed)?;
-    let [first, ..] = w0.to_ne_bytes();
+    let [first, second, ..] = w0.to_ne_bytes();
     let [l0, l1, next_header, hop_limit] = w1.to_ne_bytes();
     let available = frame
         .len()
@@ -58,11 +57,12 @@ pub(super) fn parse<'a, F: Frame>(
     if first >> 4 != 6 || len > available {
         return Err(malformed);
     }
-    let packet = out.write(Packet {
+    *out = Packet {
         kind: Kind::Ipv6,
         ip_source: Ip::from_words([s0, s1, s2, s3]),
         ip_destination: Ip::from_words([d0, d1, d2, d3]),
         ttl: hop_limit,
+        traffic_class: first << 4 | second >> 4,
         protocol: next_header,
         protocol_at: ETHERNET_LEN as u32 + 6,
         payload: Span {
@@ -70,7 +70,8 @@ pub(super) fn parse<'a, F: Frame>(
             len,
         },
         ..Packet::opaque(ethernet)
-    });
+    };
+    let packet = out;
     let head = if is_extension(next_header) {
         follow(frame, packet)?;
         Head::from(frame.load(packet.payload.start))

@@ -10,9 +10,8 @@ pub mod discovery;
 pub mod ethernet;
 pub mod ipv4;
 pub mod ipv6;
+pub mod outer;
 pub mod transport;
-
-use core::mem::MaybeUninit;
 
 use maps_schema::{DropReason, Ip, Mac};
 
@@ -37,6 +36,8 @@ pub struct Packet {
     pub ip_destination: Ip,
     /// Time to live or hop limit of the IP packet.
     pub ttl: u8,
+    /// Type of service or traffic class of the IP packet: DSCP (RFC 2474) and ECN (RFC 3168).
+    pub traffic_class: u8,
     /// What the IP packet carries behind all its headers, as IANA numbers protocols.
     pub protocol: u8,
     /// Where the header before says that, in bytes from the beginning of the frame; 0 if none does.
@@ -161,6 +162,14 @@ pub enum Claim {
 }
 
 impl Packet {
+    /// No frame at all.
+    pub const NONE: Self = Self::opaque(&Ethernet {
+        destination: Mac::ZERO,
+        source: Mac::ZERO,
+        vlan: 0,
+        ethertype: 0,
+    });
+
     /// A frame that the datapath does not look into.
     #[inline(always)]
     const fn opaque(ethernet: &Ethernet) -> Self {
@@ -172,6 +181,7 @@ impl Packet {
             ip_source: Ip::UNSPECIFIED_V6,
             ip_destination: Ip::UNSPECIFIED_V6,
             ttl: 0,
+            traffic_class: 0,
             protocol: 0,
             protocol_at: 0,
             fragment: Fragment::Whole,
@@ -196,16 +206,16 @@ impl Packet {
 /// # Errors
 /// The reason why it must be dropped.
 #[inline(always)]
-pub fn parse<'a, F: Frame>(
-    frame: &F,
-    out: &'a mut MaybeUninit<Packet>,
-) -> Result<&'a mut Packet, DropReason> {
+pub fn parse<'a, F: Frame>(frame: &F, out: &'a mut Packet) -> Result<&'a mut Packet, DropReason> {
     let ethernet = ethernet::parse(frame)?;
     match ethernet.ethertype {
         ethernet::ARP if ethernet.vlan == 0 => arp::parse(frame, &ethernet, out),
         ethernet::IPV4 if ethernet.vlan == 0 => ipv4::parse(frame, &ethernet, out),
         ethernet::IPV6 if ethernet.vlan == 0 => ipv6::parse(frame, &ethernet, out),
-        _ => Ok(out.write(Packet::opaque(&ethernet))),
+        _ => {
+            *out = Packet::opaque(&ethernet);
+            Ok(out)
+        }
     }
 }
 

@@ -64,12 +64,9 @@ fn equal_next_hops_share_flows_and_both_directions_agree() {
     let hops = [db_mac(), Mac::new([2, 0, 0, 0, 0, 3])];
     let other = PortId(3);
     line.know(1, hops[1], other, RouterId::NONE, &[ip("10.0.1.13")]);
-    line.tables.ports.insert(
-        other,
-        EgressPort {
-            ifindex: IfIndex(3),
-        },
-    );
+    line.tables
+        .ports
+        .insert(other, EgressPort::workload(IfIndex(3)));
     let list = NextHopList(9);
     for bucket in 0..64 {
         let via = if bucket % 2 == 0 {
@@ -154,6 +151,7 @@ proptest! {
                 prop_assert_eq!(interface, IfIndex(2));
                 prop_assert_eq!(frame.to_wire().len(), wire.len());
             }
+            other => prop_assert!(false, "{other:?}"),
         }
     }
 }

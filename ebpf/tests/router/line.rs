@@ -88,7 +88,9 @@ impl Line {
             reserved: 0,
         };
         self.tables.interfaces.insert(ifindex, row);
-        self.tables.ports.insert(port, EgressPort { ifindex });
+        self.tables
+            .ports
+            .insert(port, EgressPort::workload(ifindex));
         self.tables
             .counters
             .get_mut()
@@ -96,7 +98,7 @@ impl Line {
         let list = FloodList(network.into());
         self.tables
             .flood
-            .insert(FloodKey { list, idx: 0 }, FloodMember { port });
+            .insert(FloodKey { list, idx: 0 }, FloodMember { port, vni });
         let row = Network {
             flood: list,
             flood_len: 1,

@@ -72,7 +72,7 @@ impl World {
         };
         tables.interfaces.insert(interface, ingress);
         if seed & 0x08 == 0 {
-            tables.ports.insert(port, EgressPort { ifindex: interface });
+            tables.ports.insert(port, EgressPort::workload(interface));
         }
         tables.fdb.insert(
             FdbKey::new(vni, mac),
@@ -97,7 +97,7 @@ impl World {
             let (list, idx) = (network.flood, network.flood_len);
             tables
                 .flood
-                .insert(FloodKey { list, idx }, FloodMember { port });
+                .insert(FloodKey { list, idx }, FloodMember { port, vni });
             network.flood_len += 1;
         }
         if seed & 0x20 != 0 {
@@ -155,6 +155,7 @@ impl World {
                     counters.egress_bytes += u64::from(len);
                 }
             }
+            other => panic!("there are no other hosts here: {other:?}"),
         }
         self.check_counters(&expected);
         self.check_learned(&learned, sender);

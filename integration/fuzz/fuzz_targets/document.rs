@@ -3,10 +3,8 @@
 
 #![no_main]
 
-use std::collections::BTreeSet;
-
 use bowline::instance::Instance;
-use bowline::plan::Plan;
+use bowline::plan::{Plan, Situation};
 use bowline::{document, topology};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,7 +13,7 @@ fuzz_target!(|text: &str| {
     match compiled {
         Ok(topology) => {
             let instance = Instance::new(None).expect("the default name");
-            let plan = || Plan::new(&topology, &instance, &BTreeSet::new());
+            let plan = || Plan::new(&topology, &instance, &Situation::default());
             assert_eq!(plan(), plan());
         }
         Err(problems) => {

@@ -9,7 +9,7 @@ use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Namespace;
+use super::{Namespace, patience};
 
 /// An ICMP or ICMPv6 error, as the sender's kernel tells it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,7 +53,7 @@ impl Probe {
     #[track_caller]
     #[must_use]
     pub fn complaint(&self, space: &Namespace) -> Complaint {
-        let complaint = self.complaint_within(space, Duration::from_secs(20));
+        let complaint = self.complaint_within(space, patience());
         complaint.unwrap_or_else(|| panic!("nobody complains about {self:?}"))
     }
 

@@ -2,9 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
 
-use super::Namespace;
+use super::{Namespace, patience};
 
 /// What went over a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,8 +33,6 @@ impl Transfer {
 
 /// How much is read or written at once; a multiple of the hash's word.
 const CHUNK: usize = 64 * 1024;
-/// A connection that stands still for this long is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends `len` bytes, rounded up to whole chunks, from a namespace to an address; returns what was
 /// sent.
@@ -44,9 +41,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The connection breaks.
 pub fn send_all(from: &Namespace, to: SocketAddr, len: u64) -> Transfer {
     let mut stream = from
-        .run(|| TcpStream::connect_timeout(&to, PATIENCE))
+        .run(|| TcpStream::connect_timeout(&to, patience()))
         .unwrap_or_else(|error| panic!("connect to {to}: {error}"));
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+        .set_write_timeout(Some(patience()))
+        .expect("a timeout");
     let mut sent = Transfer::EMPTY;
     let mut chunk = vec![0_u8; CHUNK];
     let mut state = 1_u64;
@@ -71,7 +70,9 @@ pub fn send_all(from: &Namespace, to: SocketAddr, len: u64) -> Transfer {
 #[must_use]
 pub fn receive_all(listener: &TcpListener) -> Transfer {
     let (mut stream, _) = listener.accept().expect("accept a connection");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream
+        .set_read_timeout(Some(patience()))
+        .expect("a timeout");
     let mut received = Transfer::EMPTY;
     let mut chunk = vec![0_u8; CHUNK];
     loop {

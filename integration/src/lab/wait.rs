@@ -1,10 +1,30 @@
 //! Waiting for something to become so, with a deadline.
 
+use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than anything takes on a busy machine.
+/// The variable that says how many times longer than usual the lab waits: a whole number. A processor
+/// that is emulated needs it.
+const PATIENCE_VARIABLE: &str = "BOWLINE_LAB_PATIENCE";
+
+/// Longer than anything takes on a busy machine; a connection that stands still for this long is
+/// broken.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long to wait for what must come.
+///
+/// # Panics
+/// The variable is no number.
+#[must_use]
+pub fn patience() -> Duration {
+    static FACTOR: LazyLock<u32> = LazyLock::new(|| {
+        let text = std::env::var(PATIENCE_VARIABLE).unwrap_or_else(|_| "1".to_owned());
+        text.parse()
+            .unwrap_or_else(|_| panic!("{PATIENCE_VARIABLE}: `{text}` is no whole number"))
+    });
+    PATIENCE * *FACTOR
+}
 
 /// Waits until it is so.
 ///
@@ -21,7 +41,7 @@ pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 /// There is none in time.
 #[track_caller]
 pub fn eventually_some<T>(what: &str, mut value: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     loop {
         if let Some(value) = value() {
             return value;

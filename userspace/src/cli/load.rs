@@ -22,13 +22,18 @@ use crate::ledger::Ledger;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  sudo bowline load examples/two-containers.yaml\n  \
-    sudo bowline load        # after a container or the machine was restarted"
+    sudo bowline load        # after a container or the machine was restarted\n  \
+    sudo bowline load lab.yaml --host alpha"
 )]
 pub(super) struct Load {
     /// A topology file, `-` for the standard input; without one, everything that is recorded as
     /// loaded is put into force again
     #[arg(value_name = "FILE")]
     file: Option<String>,
+    /// Which of the file's hosts this one is; it is remembered. Without it, the one whose address an
+    /// interface here has
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
     /// Wait this many seconds for another bowline to finish changing the instance
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     wait: u64,
@@ -41,6 +46,8 @@ struct Loaded {
     links_created: usize,
     links_adjusted: usize,
     links_deleted: usize,
+    uplinks_attached: usize,
+    uplinks_detached: usize,
     rows_written: usize,
     rows_removed: usize,
 }
@@ -53,6 +60,8 @@ impl From<Summary> for Loaded {
             links_created: summary.created,
             links_adjusted: summary.adjusted,
             links_deleted: summary.deleted,
+            uplinks_attached: summary.attached,
+            uplinks_detached: summary.detached,
             rows_written: summary.written,
             rows_removed: summary.removed,
         }
@@ -63,11 +72,11 @@ impl Load {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
         let request = self.file.as_deref().map(read).transpose()?;
         let instance = global.instance()?;
-        let host = Host::new(&instance)?;
+        let host = Host::new(&instance)?.called(self.host);
         let lock = Ledger::new(&instance).lock(Duration::from_secs(self.wait))?;
         let result = async {
             let outlook = host.look(request.as_ref()).await?;
-            warn_of(&outlook.topology.warnings);
+            warn_of(&outlook.warnings);
             warn_of_missing(&outlook);
             host.load(&lock, &outlook).await
         };
@@ -99,6 +108,8 @@ pub(super) fn print(format: Format, done: &str, summary: Summary) -> Result<()> 
         created,
         adjusted,
         deleted,
+        attached,
+        detached,
         written,
         removed,
     } = summary;
@@ -107,6 +118,8 @@ pub(super) fn print(format: Format, done: &str, summary: Summary) -> Result<()> 
         (created, "link", " made"),
         (adjusted, "link", " changed"),
         (deleted, "link", " deleted"),
+        (attached, "uplink", " attached"),
+        (detached, "uplink", " detached"),
         (written, "row", " written"),
         (removed, "row", " removed"),
     ];

@@ -20,6 +20,9 @@ pub(super) struct Plan {
     /// A topology file; without one, everything that is recorded as loaded is compared
     #[arg(value_name = "FILE")]
     file: Option<String>,
+    /// Which of the file's hosts this one is, as for `load`
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -37,9 +40,9 @@ struct Change {
 impl Plan {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
         let request = self.file.as_deref().map(read).transpose()?;
-        let host = Host::new(&global.instance()?)?;
+        let host = Host::new(&global.instance()?)?.called(self.host);
         let outlook = host.look(request.as_ref()).await?;
-        warn_of(&outlook.topology.warnings);
+        warn_of(&outlook.warnings);
         warn_of_missing(&outlook);
         let lines = outlook.diff.lines(&outlook.plan, &outlook.holdings);
         print(global.output, &lines)?;

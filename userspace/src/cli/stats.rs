@@ -18,8 +18,8 @@ use crate::plan::Names;
 
 /// Show what every port carried and why frames were dropped
 ///
-/// In is from the workload into its network, out is to the workload. A frame that segmentation
-/// offload left whole counts once.
+/// In is from the workload, or the other host, into its network; out is to there. A frame that
+/// segmentation offload left whole counts once.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  sudo bowline stats\n  sudo bowline stats --watch 2")]
 pub(super) struct Stats {

@@ -33,12 +33,16 @@ pub(super) struct Trace {
     /// Over what is in the kernel, with the addresses that were learned or answered
     #[arg(long)]
     live: bool,
+    /// Which of the topology's hosts this one is, as for `load`
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
 }
 
 impl Trace {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
         let instance = global.instance()?;
-        let outlook = Host::new(&instance)?.look(None).await?;
+        let host = Host::new(&instance)?.called(self.host.clone());
+        let outlook = host.look(None).await?;
         let tables = if self.live {
             live_tables(&instance, &outlook)?
         } else {

@@ -7,9 +7,10 @@ use maps_schema::map::{IngressPort, MapName};
 use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::{IfIndex, PortId};
 
-use super::{Diff, Holdings, LinkChange, RowChange};
+use super::{Diff, Holdings, LinkChange, RowChange, UplinkChange};
 use crate::link::{Link, Route};
 use crate::plan::{Names, Plan};
+use crate::program::Program;
 
 /// One line of a listing of changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,7 +44,7 @@ impl Diff {
             lines.push(Line {
                 sign,
                 kind: "program",
-                text: "port_ingress".to_owned(),
+                text: Program::PortIngress.symbol().to_owned(),
             });
         }
         for (name, change) in &self.links {
@@ -52,12 +53,19 @@ impl Diff {
         for name in &self.attach {
             let changed = !matches!(self.links.get(name), Some(LinkChange::Create(_)));
             let sign = if changed { '~' } else { '+' };
-            let text = format!("port_ingress at {name} ({})", port_of(name, plan, holdings));
+            let text = format!(
+                "{} at {name} ({})",
+                Program::PortIngress.symbol(),
+                port_of(name, plan, holdings)
+            );
             lines.push(Line {
                 sign,
                 kind: "attachment",
                 text,
             });
+        }
+        for change in &self.uplinks {
+            lines.push(uplink_line(change, holdings));
         }
         let mut names = plan.names.clone();
         names.former = former_ports(holdings);
@@ -107,6 +115,21 @@ fn link_line(name: &str, change: &LinkChange, plan: &Plan, holdings: &Holdings) 
         sign,
         kind: "link",
         text,
+    }
+}
+
+fn uplink_line(change: &UplinkChange, holdings: &Holdings) -> Line {
+    let (sign, interface) = match change {
+        UplinkChange::Attach(uplink) if holdings.uplinks.contains_key(&uplink.ifindex) => {
+            ('~', &uplink.interface)
+        }
+        UplinkChange::Attach(uplink) => ('+', &uplink.interface),
+        UplinkChange::Detach { interface, .. } => ('-', interface),
+    };
+    Line {
+        sign,
+        kind: "attachment",
+        text: format!("{} at {interface}", Program::UplinkIngress.symbol()),
     }
 }
 
@@ -165,6 +188,9 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
         MapName::Flood => "flood",
         MapName::Networks => "network",
         MapName::Interfaces => "interface",
+        MapName::Direct => "direct",
+        MapName::Peers => "peer",
+        MapName::Uplinks => "uplink",
     };
     Line {
         sign,

@@ -7,13 +7,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use maps_schema::IfIndex;
 use maps_schema::map::MapName;
 
 pub use lines::Line;
 
-use crate::holdings::{Holdings, is_left_alone};
+use crate::holdings::{Attachment, Holdings, is_left_alone};
 use crate::link::Link;
-use crate::plan::{Plan, Tables};
+use crate::plan::{Plan, PlannedUplink, Tables};
 
 /// Everything that must change, in the order in which it is done.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Diff {
     pub links: BTreeMap<String, LinkChange>,
     /// Links, by the name of the host's end, at which the program is to be attached or replaced.
     pub attach: Vec<String>,
+    /// Interfaces to the underlay at which the program is to be attached, replaced or detached.
+    pub uplinks: Vec<UplinkChange>,
     /// Rows to be written and removed.
     pub rows: Vec<RowChange>,
 }
@@ -44,6 +47,20 @@ pub enum LinkChange {
     },
     /// It is deleted.
     Delete,
+}
+
+/// What becomes of the program at an interface to the underlay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum UplinkChange {
+    /// It is attached, or takes the place of another one.
+    Attach(PlannedUplink),
+    /// It is detached: the interface is not the uplink any more.
+    Detach {
+        /// The interface's index.
+        ifindex: IfIndex,
+        /// Its name.
+        interface: String,
+    },
 }
 
 /// What becomes of a row.
@@ -75,6 +92,7 @@ impl Diff {
             program: holdings.fingerprint.as_deref() != Some(fingerprint),
             links,
             attach,
+            uplinks: uplink_changes(plan.uplink.as_ref(), fingerprint, holdings),
             rows: row_changes(&holdings.tables, &plan.rows(&holdings.interfaces())),
         }
     }
@@ -87,6 +105,7 @@ impl Diff {
             links: links
                 .map(|name| (name.clone(), LinkChange::Delete))
                 .collect(),
+            uplinks: uplink_changes(None, "", holdings),
             rows: row_changes(&holdings.tables, &Tables::new()),
             ..Self::default()
         }
@@ -95,7 +114,11 @@ impl Diff {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.program && self.links.is_empty() && self.attach.is_empty() && self.rows.is_empty()
+        !self.program
+            && self.links.is_empty()
+            && self.attach.is_empty()
+            && self.uplinks.is_empty()
+            && self.rows.is_empty()
     }
 }
 
@@ -104,7 +127,33 @@ fn is_current(holdings: &Holdings, host_end: &str, fingerprint: &str) -> bool {
         .links
         .get(host_end)
         .and_then(|observed| holdings.attached.get(&observed.ifindex))
-        .is_some_and(|found| found.sound && found.fingerprint.as_deref() == Some(fingerprint))
+        .is_some_and(|found| is_made_from(found, fingerprint))
+}
+
+fn is_made_from(found: &Attachment, fingerprint: &str) -> bool {
+    found.sound && found.fingerprint.as_deref() == Some(fingerprint)
+}
+
+/// First the program is attached where frames are to be taken in, then it leaves all other
+/// interfaces.
+fn uplink_changes(
+    planned: Option<&PlannedUplink>,
+    fingerprint: &str,
+    holdings: &Holdings,
+) -> Vec<UplinkChange> {
+    let is_current = |uplink: &PlannedUplink| {
+        let held = holdings.uplinks.get(&uplink.ifindex);
+        held.is_some_and(|held| is_made_from(&held.ingress, fingerprint))
+    };
+    let attached = planned.filter(|uplink| !is_current(uplink));
+    let attached = attached.map(|uplink| UplinkChange::Attach(uplink.clone()));
+    let others = holdings.uplinks.iter();
+    let others = others.filter(|(ifindex, _)| planned.is_none_or(|it| it.ifindex != **ifindex));
+    let detached = others.map(|(&ifindex, held)| UplinkChange::Detach {
+        ifindex,
+        interface: held.interface.clone(),
+    });
+    attached.into_iter().chain(detached).collect()
 }
 
 fn link_changes(plan: &Plan, holdings: &Holdings) -> BTreeMap<String, LinkChange> {

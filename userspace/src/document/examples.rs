@@ -8,11 +8,15 @@ use super::*;
 use crate::problem::listing::listing;
 use crate::topology::{Place, compile};
 
-const EXAMPLES: [(&str, &str); 4] = [
+const EXAMPLES: [(&str, &str); 5] = [
     ("routed", include_str!("../../../examples/routed.yaml")),
     (
         "two-containers",
         include_str!("../../../examples/two-containers.yaml"),
+    ),
+    (
+        "two-hosts",
+        include_str!("../../../examples/two-hosts.yaml"),
     ),
     (
         "two-namespaces",
@@ -110,12 +114,16 @@ fn the_schema_has_exactly_the_accepted_keys() {
     let expected = [
         ("bowline topology file", model::DOCUMENT_KEYS),
         ("Defaults", model::DEFAULTS_KEYS),
+        ("Host", model::HOST_KEYS),
         ("Network", model::NETWORK_KEYS),
         ("Port", model::PORT_KEYS),
         ("Route", model::ROUTE_KEYS),
         ("Router", model::ROUTER_KEYS),
         ("RouterPort", model::ROUTER_PORT_KEYS),
         ("RouterRoute", model::ROUTER_ROUTE_KEYS),
+        ("TunnelPair", model::TUNNEL_KEYS),
+        ("Vtep", model::VTEP_KEYS),
+        ("VtepNetwork", model::VTEP_NETWORK_KEYS),
         ("Workload", model::WORKLOAD_KEYS),
     ];
     let expected = expected.map(|(name, keys)| {
@@ -164,6 +172,9 @@ fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
         "minItems" => value
             .as_array()
             .is_none_or(|items| items.len() as u64 >= said.as_u64().unwrap()),
+        "maxItems" => value
+            .as_array()
+            .is_none_or(|items| items.len() as u64 <= said.as_u64().unwrap()),
         "minimum" => value.as_u64() >= said.as_u64(),
         "maximum" => value.as_u64() <= said.as_u64(),
         "required" => {
@@ -253,7 +264,30 @@ workloads:
             false,
         ),
         ("workloads: { w: {} }", false),
-        ("hosts: {}", false),
+        ("hosts:\ntunnels:\nvteps:", true),
+        (
+            "defaults: { tunnel: gre, mtu: auto }
+hosts: { a: 192.0.2.1, b: { address: 192.0.2.2, uplink: eth0, mtu: 9000 } }
+tunnels: [{ between: [a, b], tunnel: geneve }]
+networks: { net: { subnets: 10.1.0.0/24, mtu: auto } }
+vteps:
+  x: { address: 192.0.2.3, tunnel: vxlan, networks: { net: learn } }
+  v: { address: 192.0.2.4, networks: { net: 02-00-00-00-00-01 } }
+  z: { address: 192.0.2.5, networks: { net: { macs: [02-00-00-00-00-02], learn: false } } }
+workloads: { w: { host: b, ports: [net] } }",
+            true,
+        ),
+        ("defaults: { tunnel: vxlam }", false),
+        ("defaults: { mtu: automatic }", false),
+        ("hosts: { a: }", false),
+        ("hosts: { a: [] }", false),
+        ("hosts: { a: { uplink: eth0 } }", false),
+        ("hosts: { a: { address: 192.0.2.1, mtu: auto } }", false),
+        ("hosts: { a: 192.0.2.1, b: 192.0.2.2 }\ntunnels: [{ between: [a, b] }]", false),
+        ("hosts: { a: 192.0.2.1, b: 192.0.2.2 }\ntunnels: [{ between: [a], tunnel: gre }]", false),
+        ("vteps: { x: 192.0.2.3 }", false),
+        ("vteps: { x: { address: 192.0.2.3 } }", false),
+        ("host: {}", false),
     ];
 
 #[test]

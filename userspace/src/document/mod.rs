@@ -9,6 +9,7 @@
 
 #[cfg(test)]
 mod examples;
+mod host;
 mod model;
 mod network;
 mod read;
@@ -23,10 +24,11 @@ mod yaml;
 use std::sync::Arc;
 
 pub use model::{
-    Defaults, Document, Network, Port, Route, Router, RouterPort, RouterRoute, Workload,
+    Defaults, Document, Host, Network, Port, Route, Router, RouterPort, RouterRoute, TunnelPair,
+    Vtep, VtepNetwork, Workload,
 };
 pub use read::Located;
-pub use scalar::{Address, Destination, Gateway, Hop, Peer};
+pub use scalar::{Address, Destination, Gateway, Hop, Mtu, Peer};
 pub use schema::schema;
 
 use self::read::{Fields, Reader};
@@ -136,6 +138,18 @@ fn sections(reader: &mut Reader, fields: &Fields<'_>, document: &mut Document) {
     if let Some(defaults) = fields.optional(reader, "defaults", defaults) {
         document.defaults = defaults;
     }
+    if fields.optional(reader, "hosts", |reader, node, what| {
+        host::read_all(reader, node, what, document)
+    }) == Some(false)
+    {
+        document.incomplete = true;
+    }
+    if let Some(tunnels) = fields.optional(reader, "tunnels", host::tunnels) {
+        document.tunnels = tunnels;
+    }
+    if let Some(vteps) = fields.optional(reader, "vteps", host::vteps) {
+        document.vteps = vteps;
+    }
     if fields.optional(reader, "networks", |reader, node, what| {
         network::read_all(reader, node, what, document)
     }) == Some(false)
@@ -185,7 +199,8 @@ fn defaults(reader: &mut Reader, node: &Node, what: &str) -> Option<Defaults> {
     }
     let fields = reader.fields(node, what, model::DEFAULTS_KEYS)?;
     Some(Defaults {
-        mtu: fields.optional(reader, "mtu", Reader::number),
+        tunnel: fields.optional(reader, "tunnel", scalar::tunnel),
+        mtu: fields.optional(reader, "mtu", scalar::mtu),
         drop_events: fields.optional(reader, "drop_events", Reader::switch),
     })
 }

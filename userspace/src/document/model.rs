@@ -11,10 +11,10 @@ use maps_schema::Mac;
 use schemars::JsonSchema;
 
 use super::read::Located;
-use super::scalar::{Address, Destination, Gateway, Hop, OBJECT_NAME, Peer, SOURCE_NAME};
+use super::scalar::{Address, Destination, Gateway, Hop, Mtu, OBJECT_NAME, Peer, SOURCE_NAME};
 use super::schema;
 use crate::source::{Origin, SourceFile};
-use crate::topology::{Spoofing, UnknownUnicast};
+use crate::topology::{Spoofing, Tunnel, UnknownUnicast};
 
 /// The version of the file format that this release reads.
 pub(super) const VERSION: u64 = 1;
@@ -23,6 +23,9 @@ pub(super) const DOCUMENT_KEYS: &[&str] = &[
     "version",
     "name",
     "defaults",
+    "hosts",
+    "tunnels",
+    "vteps",
     "networks",
     "routers",
     "workloads",
@@ -35,7 +38,7 @@ pub struct Document {
     /// The file.
     #[schemars(skip)]
     pub file: Arc<SourceFile>,
-    /// Whether networks or routers may be missing because a part of the file could not be read.
+    /// Whether hosts, networks or routers may be missing because a part of the file could not be read.
     #[schemars(skip)]
     pub(crate) incomplete: bool,
     /// The version of the file format.
@@ -47,6 +50,25 @@ pub struct Document {
     /// What holds for all objects of this file that do not say otherwise.
     #[schemars(default, transform = schema::or_empty)]
     pub defaults: Defaults,
+    /// The machines that run the workloads, by name. None needs to be named if all workloads are on
+    /// this one. All loaded files mean the same host by the same name.
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub hosts: BTreeMap<String, Host>,
+    /// How frames travel between two hosts, where it is not as `defaults` say.
+    #[schemars(default, transform = schema::or_empty)]
+    pub tunnels: Vec<TunnelPair>,
+    /// Tunnel endpoints that are no hosts of bowline, such as switches, by name. No host has the name
+    /// of a VTEP.
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub vteps: BTreeMap<String, Vtep>,
     /// Virtual L2 segments, by name. The names of all loaded sources are in one namespace.
     #[schemars(
         default,
@@ -82,6 +104,9 @@ impl Document {
             incomplete: true,
             version: VERSION,
             defaults: Defaults::default(),
+            hosts: BTreeMap::new(),
+            tunnels: Vec::new(),
+            vteps: BTreeMap::new(),
             networks: BTreeMap::new(),
             routers: BTreeMap::new(),
             workloads: BTreeMap::new(),
@@ -89,19 +114,108 @@ impl Document {
     }
 }
 
-pub(super) const DEFAULTS_KEYS: &[&str] = &["mtu", "drop_events"];
+pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "drop_events"];
 
 /// What holds for all objects of a file that do not say otherwise.
 #[derive(Clone, Default, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Defaults {
-    /// The largest IP packet of the file's networks, in bytes. 1500 unless given.
-    #[schemars(with = "Option<u16>", range(min = 68))]
-    pub mtu: Option<Located<u64>>,
+    /// How frames travel between hosts. All loaded files that say it say the same. `vxlan` unless
+    /// given.
+    #[schemars(with = "Option<Tunnel>")]
+    pub tunnel: Option<Located<Tunnel>>,
+    /// The largest IP packet of the file's networks: a number of bytes, or `auto` for what fits the
+    /// underlay through every tunnel. `auto` unless given, if there are several hosts or a VTEP; 1500
+    /// otherwise.
+    #[schemars(with = "Option<u16>", range(min = 68), transform = schema::or_auto)]
+    pub mtu: Option<Located<Mtu>>,
     /// Whether every dropped frame is reported as an event. Off unless given; on for the host as
     /// soon as one loaded source switches it on.
     #[schemars(with = "Option<bool>")]
     pub drop_events: Option<Located<bool>>,
+}
+
+pub(super) const HOST_KEYS: &[&str] = &["address", "uplink", "mtu"];
+
+/// A machine that runs workloads. Short form: its address.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = schema::or_its_address)]
+pub struct Host {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// Whether parts of it could not be read.
+    #[schemars(skip)]
+    pub(crate) incomplete: bool,
+    /// Its address in the underlay, from which its tunnels come. All hosts have addresses of one
+    /// family.
+    #[schemars(with = "String")]
+    pub address: Option<Located<IpAddr>>,
+    /// The interface to the underlay. The one that has the address unless given.
+    #[schemars(with = "Option<String>")]
+    pub uplink: Option<Located<String>>,
+    /// The largest IP packet that the underlay carries from and to the host, in bytes. That of the
+    /// interface unless given.
+    #[schemars(with = "Option<u16>", range(min = 68))]
+    pub mtu: Option<Located<u64>>,
+}
+
+pub(super) const TUNNEL_KEYS: &[&str] = &["between", "tunnel"];
+
+/// How frames travel between two hosts.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct TunnelPair {
+    /// Where it is said.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// The names of the two hosts.
+    #[schemars(with = "Vec<String>", length(min = 2, max = 2))]
+    pub between: [Located<String>; 2],
+    /// How frames travel from either of them to the other.
+    #[schemars(with = "Tunnel")]
+    pub tunnel: Located<Tunnel>,
+}
+
+pub(super) const VTEP_KEYS: &[&str] = &["address", "tunnel", "networks"];
+
+/// A tunnel endpoint that is no host of bowline: a switch, or a kernel's `vxlan` device. What it is
+/// sent it delivers by itself, and it takes part in the networks that it names.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Vtep {
+    /// Where it is declared.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// Whether parts of it could not be read.
+    #[schemars(skip)]
+    pub(crate) incomplete: bool,
+    /// Its address in the underlay.
+    #[schemars(with = "String")]
+    pub address: Option<Located<IpAddr>>,
+    /// How frames travel to it, which is never `none`. As `defaults` say unless given.
+    #[schemars(with = "Option<Tunnel>")]
+    pub tunnel: Option<Located<Tunnel>>,
+    /// The networks that it takes part in, by name, and which stations are behind it there.
+    pub networks: BTreeMap<String, VtepNetwork>,
+}
+
+pub(super) const VTEP_NETWORK_KEYS: &[&str] = &["macs", "learn"];
+
+/// The stations of one network that are behind a VTEP. Short forms: `learn`, or their MAC
+/// addresses.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(deny_unknown_fields, transform = schema::or_macs_or_learn)]
+pub struct VtepNetwork {
+    /// Where it is said.
+    #[schemars(skip)]
+    pub origin: Origin,
+    /// The MAC addresses of the stations that are known, one or a list.
+    #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
+    pub macs: Vec<Located<Mac>>,
+    /// Whether there are others, whose MAC addresses are learned. Off unless given.
+    #[schemars(with = "Option<bool>")]
+    pub learn: Option<Located<bool>>,
 }
 
 pub(super) const NETWORK_KEYS: &[&str] = &[
@@ -133,9 +247,10 @@ pub struct Network {
     /// The network's identifier, of 24 bits. Derived from the name unless given.
     #[schemars(with = "Option<u32>", range(min = 1, max = 16_777_215))]
     pub vni: Option<Located<u64>>,
-    /// The largest IP packet in bytes. That of `defaults` unless given.
-    #[schemars(with = "Option<u16>", range(min = 68))]
-    pub mtu: Option<Located<u64>>,
+    /// The largest IP packet: a number of bytes or `auto`, as in `defaults`, and as there unless
+    /// given.
+    #[schemars(with = "Option<u16>", range(min = 68), transform = schema::or_auto)]
+    pub mtu: Option<Located<Mtu>>,
     /// What becomes of a frame to a MAC address that nobody is known to have. `drop` unless given.
     #[schemars(with = "Option<UnknownUnicast>")]
     pub unknown_unicast: Option<Located<UnknownUnicast>>,
@@ -229,7 +344,7 @@ pub struct RouterRoute {
     pub metric: Option<Located<u64>>,
 }
 
-pub(super) const WORKLOAD_KEYS: &[&str] = &["container", "netns", "pid", "ports"];
+pub(super) const WORKLOAD_KEYS: &[&str] = &["host", "container", "netns", "pid", "ports"];
 
 /// What is plugged in: a container, a network namespace or a process. At most one of `container`,
 /// `netns` and `pid` is given; without any, it is the container of the workload's own name.
@@ -242,6 +357,10 @@ pub struct Workload {
     /// Whether parts of it could not be read.
     #[schemars(skip)]
     pub(crate) incomplete: bool,
+    /// The host that it is on. It must be said in a file that names several; one that names a single
+    /// host means that one, and one that names none the host that it is loaded on.
+    #[schemars(with = "Option<String>")]
+    pub host: Option<Located<String>>,
     /// The name or id of a Docker container.
     #[schemars(with = "Option<String>")]
     pub container: Option<Located<String>>,

@@ -83,13 +83,13 @@ fn long_form(reader: &mut Reader, node: &Node, what: &str, network: &mut Network
     network.subnets = subnets.unwrap_or_default();
     network.internal = fields.optional(reader, "internal", Reader::switch);
     network.vni = fields.optional(reader, "vni", Reader::number);
-    network.mtu = fields.optional(reader, "mtu", Reader::number);
+    network.mtu = fields.optional(reader, "mtu", scalar::mtu);
     network.unknown_unicast = fields.optional(reader, "unknown_unicast", |reader, node, what| {
         let words = [
             ("drop", UnknownUnicast::Drop),
             ("flood", UnknownUnicast::Flood),
         ];
-        reader.word(node, what, words)
+        reader.word(node, what, &words)
     });
     network.ageing = fields.optional(reader, "ageing", scalar::duration);
 }

@@ -250,17 +250,22 @@ impl Reader {
         &mut self,
         node: &Node,
         what: &str,
-        words: [(&'static str, T); 2],
+        words: &[(&'static str, T)],
     ) -> Option<Located<T>> {
-        let [(first, _), (second, _)] = words;
-        let expected = format!("`{first}` or `{second}`");
+        let quoted: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+        let expected = match quoted.split_last() {
+            Some((last, others)) if !others.is_empty() => {
+                format!("{} or {last}", others.join(", "))
+            }
+            _ => quoted.concat(),
+        };
         let Value::Scalar(_, text) = &node.value else {
             return self.wrong(node, what, &expected);
         };
         if let Some((_, value)) = words.iter().find(|(word, _)| word == text) {
             return Some(self.located(node, *value));
         }
-        match closest(text, [first, second]) {
+        match closest(text, words.iter().map(|(word, _)| *word)) {
             Some(close) => {
                 let help = format!("did you mean `{close}`?");
                 self.wrong_with_help(node, what, &expected, help)

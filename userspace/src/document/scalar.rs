@@ -12,6 +12,7 @@ use maps_schema::Mac;
 
 use super::read::{Located, Reader};
 use super::yaml::{Kind, Node, Value};
+use crate::topology::Tunnel;
 
 /// An address of a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +51,15 @@ pub enum Gateway {
     Chosen(Vec<Located<Hop>>),
 }
 
+/// How large packets may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mtu {
+    /// As large as what carries them allows.
+    Auto,
+    /// This many bytes.
+    Bytes(u64),
+}
+
 /// The other end of a direct link between two routers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Peer {
@@ -61,7 +71,7 @@ pub struct Peer {
 
 /// The pattern of a source's name.
 pub(super) const SOURCE_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
-/// The pattern of a network's, router's or workload's name: what Docker allows for a container's, because a
+/// The pattern of a host's, network's, router's, workload's or VTEP's name: what Docker allows for a container's, because a
 /// workload without a place means the container of its own name.
 pub(super) const OBJECT_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
 
@@ -71,7 +81,7 @@ pub(super) fn is_source_name(name: &str) -> bool {
     is_name(name, letter, |byte| letter(byte) || byte == b'-')
 }
 
-/// Whether a network, router or workload may be called this; see [`OBJECT_NAME`].
+/// Whether a host, network, router, workload or VTEP may be called this; see [`OBJECT_NAME`].
 pub(super) fn is_object_name(name: &str) -> bool {
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     is_name(name, |byte| byte.is_ascii_alphanumeric(), rest)
@@ -190,6 +200,44 @@ fn parse_peer(text: &str) -> Option<Peer> {
         router: router.to_owned(),
         port: port.map(str::to_owned),
     })
+}
+
+/// The largest IP packet of several objects: a number of bytes, or `auto`.
+pub(super) fn mtu(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Mtu>> {
+    let expected = "a number of bytes or `auto`";
+    match &node.value {
+        Value::Scalar(Kind::Number, text) => match text.parse() {
+            Ok(bytes) => Some(reader.located(node, Mtu::Bytes(bytes))),
+            Err(_) => reader.wrong(node, what, expected),
+        },
+        Value::Scalar(_, text) if text == "auto" => Some(reader.located(node, Mtu::Auto)),
+        Value::Scalar(_, text) if text.parse::<u64>().is_ok() => {
+            reader.wrong_with_help(node, what, expected, "write it without quotes")
+        }
+        _ => reader.wrong(node, what, expected),
+    }
+}
+
+/// How frames travel between hosts.
+pub(super) fn tunnel(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Tunnel>> {
+    let all = Tunnel::ALL.map(|tunnel| (tunnel.word(), tunnel));
+    reader.word(node, what, &all)
+}
+
+/// An underlay address.
+pub(super) fn underlay(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<IpAddr>> {
+    let expected = "an address such as 192.0.2.11 or 2001:db8::11";
+    let text = scalar(node).unwrap_or("");
+    if let Ok(ip) = text.parse() {
+        return Some(reader.located(node, ip));
+    }
+    match text.parse::<IpNet>() {
+        Ok(net) => {
+            let help = format!("write {}, without the prefix length", net.addr());
+            reader.wrong_with_help(node, what, expected, help)
+        }
+        Err(_) => reader.wrong(node, what, expected),
+    }
 }
 
 /// The destination of a route.

@@ -90,6 +90,21 @@ fn or_texts(schema: &mut Schema) {
     or(schema, [one, many]);
 }
 
+/// A host may be given as its address.
+pub(super) fn or_its_address(schema: &mut Schema) {
+    or(schema, [json!({ "type": "string" })]);
+}
+
+/// What is behind a VTEP may be given as one MAC address or `learn`, or as a list of MAC addresses.
+pub(super) fn or_macs_or_learn(schema: &mut Schema) {
+    or_texts(schema);
+}
+
+/// A number may be left to be found out.
+pub(super) fn or_auto(schema: &mut Schema) {
+    or(schema, [json!({ "const": "auto" })]);
+}
+
 /// A port may be given as its network's name.
 pub(super) fn or_its_network(schema: &mut Schema) {
     or(schema, [json!({ "type": "string" })]);

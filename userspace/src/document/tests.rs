@@ -46,13 +46,13 @@ workloads:
     let document = parse("shop.yaml", text).unwrap();
     assert_eq!(document.name.value, "shop");
     assert_eq!(document.file.name, "shop");
-    assert_eq!(document.defaults.mtu.unwrap().value, 9000);
+    assert_eq!(document.defaults.mtu.unwrap().value, Mtu::Bytes(9000));
     assert!(document.defaults.drop_events.unwrap().value);
 
     let front = &document.networks["front"];
     assert_eq!(front.subnets[1].to_string(), "fd00:1::/64");
     assert_eq!(front.vni.as_ref().unwrap().value, 100);
-    assert_eq!(front.mtu.as_ref().unwrap().value, 1450);
+    assert_eq!(front.mtu.as_ref().unwrap().value, Mtu::Bytes(1450));
     assert!(front.internal.as_ref().unwrap().value);
     let unknown = front.unknown_unicast.as_ref().unwrap();
     assert_eq!(unknown.value, UnknownUnicast::Flood);
@@ -219,7 +219,7 @@ fn what_is_no_topology_file_at_all() {
         ("just text", "1:1 this is the text \"just text\""),
         ("- a", "1:3 this is a list"),
     ] {
-        let expected = "the file must be a map with the keys version, name, defaults, networks, routers, workloads";
+        let expected = "the file must be a map with the keys version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads";
         check(text, &format!("{expected}\n  {is}\n"));
     }
 }
@@ -252,14 +252,14 @@ the file has no `name`
 #[test]
 fn unknown_keys() {
     check_below_head(
-        "network: {}\nhosts: {}\nnetworks: { a: { subnet: 10.1.0.0/24 } }\n",
+        "network: {}\nmachines: {}\nnetworks: { a: { subnet: 10.1.0.0/24 } }\n",
         "\
 unknown key `network`
   3:1 this key is not known
   help: did you mean `networks`?
-unknown key `hosts`
+unknown key `machines`
   4:1 this key is not known
-  help: known keys here: version, name, defaults, networks, routers, workloads
+  help: known keys here: version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads
 unknown key `subnet` in networks.a
   5:18 this key is not known
   help: did you mean `subnets`?
@@ -270,7 +270,7 @@ unknown key `subnet` in networks.a
         "\
 unknown key `<<`
   3:1 this key is not known
-  help: known keys here: version, name, defaults, networks, routers, workloads
+  help: known keys here: version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads
 a key in the file must be a single word
   4:3 this is a list
 ",
@@ -301,7 +301,7 @@ fn wrong_types_in_a_network() {
         "\
 networks.a.vni must be a whole number
   4:35 this is the text \"many\"
-networks.a.mtu must be a whole number
+networks.a.mtu must be a number of bytes or `auto`
   4:46 this is the text \"1400\"
   help: write it without quotes
 networks.a.unknown_unicast must be `drop` or `flood`
@@ -379,7 +379,7 @@ workloads.web.ports[2].routes[2] must be a map with the keys to, via
   15:60 this is the number 5
 workloads.db.ports must be a list of ports
   16:16 this is the text \"front\"
-workloads.idle must be a map with the keys container, netns, pid, ports
+workloads.idle must be a map with the keys host, container, netns, pid, ports
   17:3 this is empty
 ",
     );

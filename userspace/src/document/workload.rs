@@ -38,6 +38,7 @@ fn workload(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Option<Worklo
     });
     Some(Workload {
         origin: entry.origin.clone(),
+        host: fields.optional(reader, "host", Reader::text),
         container: fields.optional(reader, "container", Reader::text),
         netns: fields.optional(reader, "netns", Reader::text),
         pid: fields.optional(reader, "pid", Reader::number),
@@ -105,7 +106,7 @@ fn details(reader: &mut Reader, fields: &Fields<'_>, port: &mut Port) {
     port.learning = fields.optional(reader, "learning", Reader::switch);
     port.spoofing = fields.optional(reader, "spoofing", |reader, node, what| {
         let words = [("deny", Spoofing::Deny), ("allow", Spoofing::Allow)];
-        reader.word(node, what, words)
+        reader.word(node, what, &words)
     });
 }
 

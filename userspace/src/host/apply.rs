@@ -1,28 +1,32 @@
 //! The last stage of a document's journey: the difference is applied, make before break.
 //!
 //! What is new is made first: the program; links, still down; the rows, in the order in which they
-//! refer to one another; only then does the program run where another one did, so that it finds its
-//! rows. Then the links are completed, and only now does anything lead to them: frames to an interface
-//! that is down would be refused by the kernel. Last, the workloads announce themselves. If a step
-//! fails, those before it are undone. Only when all of it is there is the old taken away, and that goes
-//! on whatever fails.
+//! refer to one another; only then do programs run where others did, so that they find their rows.
+//! Then the links are completed, and only now does anything lead to them: frames to an interface that
+//! is down would be refused by the kernel. Last, the program comes to the uplink, and the workloads
+//! announce themselves. If a step fails, those before it are undone. Only when all of it is there is
+//! the old taken away, the program at a former uplink before the rows that it reads, and that goes on
+//! whatever fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Error, Result, anyhow};
 use ipnet::IpNet;
-use maps_schema::IfIndex;
-use maps_schema::map::{IngressPort, MapName};
+use maps_schema::map::{EgressPort, IngressPort, MapName, Network};
+use maps_schema::plain::{bytes_of, from_bytes};
+use maps_schema::{IfIndex, PortId, Vni};
 
 use super::Outlook;
 use super::undo::Undo;
-use crate::diff::{LinkChange, RowChange, row_changes};
+use crate::diff::{LinkChange, RowChange, UplinkChange, row_changes};
 use crate::holdings::Holdings;
 use crate::instance::Instance;
 use crate::kernel::datapath::{self, Datapath};
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::link::{Link, Route};
+use crate::plan::Tables;
+use crate::program::Program;
 
 /// What was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -35,6 +39,10 @@ pub struct Summary {
     pub adjusted: usize,
     /// How many links were deleted.
     pub deleted: usize,
+    /// How many uplinks were attached to, or given another program.
+    pub attached: usize,
+    /// How many former uplinks were left.
+    pub detached: usize,
     /// How many rows were written.
     pub written: usize,
     /// How many rows were removed.
@@ -154,12 +162,24 @@ impl<'a> Work<'a> {
                 // First the note: the step may fail half-way.
                 self.undo.push(Undo::Attach(ifindex, host_end.clone()));
             }
-            datapath.attach(ifindex, host_end)?;
+            datapath.attach(Program::PortIngress, ifindex, host_end)?;
         }
         self.complete_links().await?;
         self.write(&mut datapath, ways_out)?;
+        self.attach_uplink(&mut datapath)?;
         self.announce_links().await?;
         Ok((datapath, removals))
+    }
+
+    fn attach_uplink(&mut self, datapath: &mut Datapath) -> Result<()> {
+        for change in &self.outlook.diff.uplinks {
+            if let UplinkChange::Attach(uplink) = change {
+                self.undo.push(Undo::Uplink(uplink.clone()));
+                datapath.attach(Program::UplinkIngress, uplink.ifindex, &uplink.interface)?;
+                self.summary.attached += 1;
+            }
+        }
+        Ok(())
     }
 
     fn write(&mut self, datapath: &mut Datapath, changes: Vec<RowChange>) -> Result<()> {
@@ -283,6 +303,14 @@ impl<'a> Work<'a> {
     /// Takes the old away.
     async fn clear(mut self, mut datapath: Datapath, removals: Vec<RowChange>) -> Applied {
         let mut errors = Vec::new();
+        for change in &self.outlook.diff.uplinks {
+            if let UplinkChange::Detach { ifindex, interface } = change {
+                match datapath.detach(Program::UplinkIngress, *ifindex, interface) {
+                    Ok(()) => self.summary.detached += 1,
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
         for change in removals {
             match datapath.remove(change.map, &change.key) {
                 Ok(()) => self.summary.removed += 1,
@@ -298,8 +326,10 @@ impl<'a> Work<'a> {
                 }
             }
         }
-        let host_ends: BTreeSet<String> = self.outlook.plan.links.keys().cloned().collect();
-        errors.extend(datapath.prune(&host_ends).err().into_iter().flatten());
+        let plan = &self.outlook.plan;
+        let mut interfaces: BTreeSet<String> = plan.links.keys().cloned().collect();
+        interfaces.extend(plan.uplink.as_ref().map(|uplink| uplink.interface.clone()));
+        errors.extend(datapath.prune(&interfaces).err().into_iter().flatten());
         Applied {
             summary: self.summary,
             leftover: all(errors),
@@ -308,20 +338,35 @@ impl<'a> Work<'a> {
 
     /// Forgets the stations that were learned behind ports which are not in their network any more,
     /// or do not learn any more: nothing would ever say that they are gone, and a port that was moved
-    /// to another network would get their frames.
+    /// to another network would get their frames. What was heard from hosts that have left is
+    /// forgotten too.
     fn forget(&self, datapath: &mut Datapath) -> Result<()> {
-        let learning: BTreeSet<_> = self
-            .outlook
-            .plan
+        let plan = &self.outlook.plan;
+        let learning: BTreeSet<_> = plan
             .links
             .values()
             .map(|planned| planned.ingress)
             .filter(|port| port.flags & IngressPort::LEARNING != 0)
             .map(|port| (port.vni, port.port))
             .collect();
+        let rows = plan.rows(&BTreeMap::new());
+        let peers = peers(&rows);
+        let learns = |vni: &Vni| -> bool {
+            let row = rows
+                .get(&MapName::Networks)
+                .and_then(|rows| rows.get(bytes_of(vni)));
+            let network = row.and_then(|row| from_bytes(row));
+            network.is_some_and(|network: Network| network.flags & Network::LEARNS != 0)
+        };
         for (station, entry) in datapath.learned()? {
-            if !learning.contains(&(station.vni, entry.port)) {
+            let behind_peer = peers.contains(&entry.port) && learns(&station.vni);
+            if !behind_peer && !learning.contains(&(station.vni, entry.port)) {
                 datapath.forget(&station)?;
+            }
+        }
+        for peer in datapath.peer_states()?.into_keys() {
+            if !peers.contains(&peer) {
+                datapath.forget_peer(peer)?;
             }
         }
         Ok(())
@@ -336,7 +381,18 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Removes everything of an instance from the kernel; it goes on after an error.
+/// The ports that lead to peers.
+fn peers(rows: &Tables) -> BTreeSet<PortId> {
+    let ports = rows.get(&MapName::Ports).into_iter().flatten();
+    ports
+        .filter_map(|(key, value)| Some((from_bytes(key)?, from_bytes(value)?)))
+        .filter(|(_, egress): &(PortId, EgressPort)| egress.kind != EgressPort::WORKLOAD)
+        .map(|(port, _)| port)
+        .collect()
+}
+
+/// Removes everything of an instance from the kernel, first of all what runs at those of the
+/// interfaces `uplinks` at which something does; it goes on after an error.
 ///
 /// # Errors
 ///
@@ -345,12 +401,15 @@ pub(super) async fn remove_everything(
     instance: &Instance,
     links: &Links,
     holdings: &Holdings,
+    uplinks: &BTreeMap<IfIndex, String>,
 ) -> Result<Summary> {
     let mut summary = Summary {
         program: holdings.fingerprint.is_some(),
+        detached: holdings.uplinks.len(),
         ..Summary::default()
     };
-    let mut errors = Vec::new();
+    let detached = datapath::detach_everywhere(instance, Program::UplinkIngress, uplinks);
+    let mut errors = detached.err().unwrap_or_default();
     for name in holdings.links.keys() {
         match links.delete(name).await {
             Ok(()) => summary.deleted += 1,

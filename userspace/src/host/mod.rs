@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod places;
 mod undo;
+mod whereabouts;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -19,10 +20,11 @@ use maps_schema::IfIndex;
 use apply::Applied;
 pub use apply::Summary;
 use places::Places;
+use whereabouts::{Name, Whereabouts};
 
 use crate::diff::Diff;
 use crate::document::{self, Draft};
-use crate::holdings::Holdings;
+use crate::holdings::{HeldUplink, Holdings};
 use crate::instance::Instance;
 use crate::kernel::bpffs;
 use crate::kernel::capability::{check_capabilities, check_kernel};
@@ -30,9 +32,11 @@ use crate::kernel::datapath::Datapath;
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::kernel::object::Object;
+use crate::kernel::underlay::{Interfaces, Underlay};
 use crate::ledger::{Ledger, Locked, Source};
-use crate::plan::Plan;
-use crate::problem::Problems;
+use crate::plan::{Plan, Situation};
+use crate::problem::{Problem, Problems};
+use crate::program::Program;
 use crate::topology::{self, Topology};
 
 /// An instance on this host.
@@ -40,6 +44,9 @@ use crate::topology::{self, Topology};
 pub struct Host {
     instance: Instance,
     links: Links,
+    underlay: Underlay,
+    /// The name that the user gives it among the hosts of the topology.
+    name: Option<String>,
 }
 
 /// What is asked for, compared with what is there.
@@ -47,7 +54,11 @@ pub struct Host {
 pub struct Outlook {
     /// Everything that the sources describe together.
     pub topology: Topology,
-    /// Where the workloads are.
+    /// What this host is in it.
+    pub situation: Situation,
+    /// What is consistent and yet hardly meant, in the files or on this host.
+    pub warnings: Vec<Problem>,
+    /// Where the workloads of this host are.
     pub places: Places,
     /// What the kernel must contain.
     pub plan: Plan,
@@ -80,6 +91,14 @@ struct Requested {
 }
 
 impl Outlook {
+    /// The host that a workload is on; nothing in a topology without hosts.
+    #[must_use]
+    pub fn host_of(&self, workload: &str) -> Option<&str> {
+        let declared = self.topology.workloads.get(workload);
+        let declared = declared.and_then(|workload| workload.host.as_deref());
+        declared.or(self.situation.host.as_deref())
+    }
+
     /// Whether a workload that is missing keeps what it has, because nobody could say whether it is
     /// there.
     #[must_use]
@@ -102,7 +121,16 @@ impl Host {
         Ok(Self {
             instance: instance.clone(),
             links: Links::new(instance)?,
+            underlay: Underlay::new(&Netns::current()?)?,
+            name: None,
         })
+    }
+
+    /// The same with the name that it has among the hosts of the topology, which [`Host::load`]
+    /// records. Without one it is the recorded name, else the host whose address is here.
+    #[must_use]
+    pub fn called(self, name: Option<String>) -> Self {
+        Self { name, ..self }
     }
 
     /// Compares what is recorded, with `request` in place of the source of the same name, with what
@@ -110,8 +138,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`Problems`] in the files, a workload of `request` that is not there, or the kernel does not
-    /// say what it holds.
+    /// [`Problems`] in the files, or it is not clear which of their hosts this one is; a workload of
+    /// `request` that is not there; or the kernel does not say what it holds.
     pub async fn look(&self, request: Option<&Request>) -> Result<Outlook> {
         let draft = request.map(|request| document::draft(&request.path, &request.text));
         let requested = request
@@ -125,11 +153,7 @@ impl Host {
         drafts.extend(draft);
         let vacant = drafts.is_empty();
         let topology = topology::compile_drafts(drafts).map_err(Problems)?;
-        let places = Places::resolve(&topology, &Netns::current()?).await;
-        if let Some(name) = name {
-            places.require(&topology, name)?;
-        }
-        let mut outlook = self.compare(topology, places).await?;
+        let mut outlook = self.compare(topology, name).await?;
         outlook.requested = requested;
         outlook.vacant = vacant;
         if vacant {
@@ -148,17 +172,38 @@ impl Host {
             .collect())
     }
 
-    async fn compare(&self, topology: Topology, places: Places) -> Result<Outlook> {
+    /// Compares a topology with what the kernel holds. The workloads of the source `required` must be
+    /// there.
+    async fn compare(&self, topology: Topology, required: Option<&str>) -> Result<Outlook> {
         let object = Object::embedded()?;
+        let interfaces = self.underlay.interfaces().await?;
+        let name = self.name()?;
+        let mut here = Whereabouts::find(&topology, &interfaces, name.as_ref())
+            .map_err(|problem| Problems(vec![problem]))?;
+        let next_hops = here.next_hops(&topology, &self.underlay).await?;
+        let places = Places::resolve(&topology, here.host.as_deref(), &Netns::current()?).await;
+        if let Some(source) = required {
+            places.require(&topology, source)?;
+        }
         // Which links there are comes before where they should lead.
         let held = self.links.observe(&BTreeMap::new()).await?;
-        let absent = places.absent(&topology, &self.instance, &held);
-        let plan = Plan::new(&topology, &self.instance, &absent);
+        let situation = Situation {
+            host: here.host,
+            uplink: here.uplink,
+            absent: places.absent(&topology, &self.instance, &held),
+            next_hops,
+            ..Situation::default()
+        };
+        let plan = Plan::new(&topology, &self.instance, &situation);
         let netns = places.by_host_end(&self.instance, &plan, &held);
-        let holdings = self.observe(&netns).await?;
+        let holdings = self.observe(&netns, &interfaces).await?;
         let diff = Diff::new(&plan, &object.fingerprint(plan.drop_events), &holdings);
+        let mut warnings = topology.warnings.clone();
+        warnings.extend(here.warnings);
         Ok(Outlook {
             topology,
+            situation,
+            warnings,
             places,
             plan,
             holdings,
@@ -169,13 +214,25 @@ impl Host {
         })
     }
 
+    /// What this host is called, if anybody has said so.
+    fn name(&self) -> Result<Option<Name>> {
+        Ok(match &self.name {
+            Some(name) => Some(Name::Given(name.clone())),
+            None => Ledger::new(&self.instance).host()?.map(Name::Recorded),
+        })
+    }
+
     /// What the kernel holds of this instance. `netns` says, by the name of the host's end, where the
     /// other end of a link should be.
     ///
     /// # Errors
     ///
     /// The kernel does not say it.
-    pub async fn observe(&self, netns: &BTreeMap<String, &Netns>) -> Result<Holdings> {
+    async fn observe(
+        &self,
+        netns: &BTreeMap<String, &Netns>,
+        interfaces: &Interfaces,
+    ) -> Result<Holdings> {
         let links = self.links.observe(netns).await?;
         let Some(datapath) = Datapath::open(&self.instance)? else {
             return Ok(Holdings {
@@ -183,12 +240,13 @@ impl Host {
                 ..Holdings::default()
             });
         };
-        let interfaces: BTreeMap<IfIndex, String> = links
+        let host_ends: BTreeMap<IfIndex, String> = links
             .iter()
             .map(|(name, link)| (link.ifindex, name.clone()))
             .collect();
         Ok(Holdings {
-            attached: datapath.attached(&interfaces)?,
+            attached: datapath.attached(Program::PortIngress, &host_ends)?,
+            uplinks: uplinks(&datapath, &self.possible_uplinks(interfaces))?,
             fingerprint: Some(datapath.fingerprint().to_owned()),
             links,
             tables: datapath.tables()?,
@@ -207,24 +265,14 @@ impl Host {
         if outlook.vacant {
             return self.remove_everything().await;
         }
-        let Some(requested) = &outlook.requested else {
-            return self.apply(outlook).await?.finish();
-        };
-        let name = &requested.name;
-        let former = lock.ledger().sources()?.remove(name);
-        requested.record(lock, former.as_ref())?;
-        let error = match self.apply(outlook).await {
-            Ok(applied) => return applied.finish(),
-            Err(error) => error,
-        };
-        let restored = match &former {
-            Some(former) => lock.put(name, former),
-            None => lock.remove(name),
-        };
-        Err(match restored {
-            Ok(()) => error,
-            Err(more) => error.context(format!("`{name}` stays recorded: {more:#}")),
-        })
+        let record = Record::write(lock, self.name.as_deref(), outlook.requested.as_ref())?;
+        match self.apply(outlook).await {
+            Ok(applied) => applied.finish(),
+            Err(error) => Err(match record.take_back(lock) {
+                Ok(()) => error,
+                Err(more) => error.context(format!("what was asked for stays recorded: {more:#}")),
+            }),
+        }
     }
 
     async fn apply(&self, outlook: &Outlook) -> Result<Applied> {
@@ -248,8 +296,7 @@ impl Host {
             })?;
         let others = lock.ledger().sources()?.keys().any(|source| source != name);
         if others {
-            let places = Places::resolve(&topology, &Netns::current()?).await;
-            let outlook = self.compare(topology, places).await?;
+            let outlook = self.compare(topology, None).await?;
             // The source stays recorded until all of it is gone, so that this can be repeated.
             let summary = self.apply(&outlook).await?.finish()?;
             lock.remove(name)?;
@@ -275,7 +322,8 @@ impl Host {
 
     /// Removes everything of the instance from the kernel.
     async fn remove_everything(&self) -> Result<Summary> {
-        let holdings = match self.observe(&BTreeMap::new()).await {
+        let interfaces = self.underlay.interfaces().await?;
+        let holdings = match self.observe(&BTreeMap::new(), &interfaces).await {
             Ok(holdings) => holdings,
             // What cannot be opened any more can still be removed.
             Err(_) => Holdings {
@@ -283,7 +331,69 @@ impl Host {
                 ..Holdings::default()
             },
         };
-        apply::remove_everything(&self.instance, &self.links, &holdings).await
+        let uplinks = self.possible_uplinks(&interfaces);
+        apply::remove_everything(&self.instance, &self.links, &holdings, &uplinks).await
+    }
+
+    /// The interfaces that are not ours: at any of them a program of ours may run.
+    fn possible_uplinks(&self, interfaces: &Interfaces) -> BTreeMap<IfIndex, String> {
+        let others = interfaces.all.iter();
+        others
+            .filter(|it| !self.instance.is_host_end(&it.name))
+            .map(|it| (it.ifindex, it.name.clone()))
+            .collect()
+    }
+}
+
+/// What of ours runs at interfaces that are not ours.
+fn uplinks(
+    datapath: &Datapath,
+    interfaces: &BTreeMap<IfIndex, String>,
+) -> Result<BTreeMap<IfIndex, HeldUplink>> {
+    let attached = datapath.attached(Program::UplinkIngress, interfaces)?;
+    let held = attached.into_iter().filter_map(|(ifindex, ingress)| {
+        let interface = interfaces.get(&ifindex)?.clone();
+        Some((ifindex, HeldUplink { interface, ingress }))
+    });
+    Ok(held.collect())
+}
+
+/// What was put into the record for a load, and what was there before.
+struct Record<'a> {
+    source: Option<(&'a str, Option<Source>)>,
+    host: Option<Option<String>>,
+}
+
+impl<'a> Record<'a> {
+    fn write(lock: &Locked, host: Option<&str>, requested: Option<&'a Requested>) -> Result<Self> {
+        let mut record = Self {
+            source: None,
+            host: None,
+        };
+        if let Some(host) = host {
+            let former = lock.ledger().host()?;
+            lock.put_host(Some(host))?;
+            record.host = Some(former);
+        }
+        if let Some(requested) = requested {
+            let former = lock.ledger().sources()?.remove(&requested.name);
+            requested.record(lock, former.as_ref())?;
+            record.source = Some((&requested.name, former));
+        }
+        Ok(record)
+    }
+
+    /// Puts back what was there before.
+    fn take_back(self, lock: &Locked) -> Result<()> {
+        match self.source {
+            Some((name, Some(former))) => lock.put(name, &former)?,
+            Some((name, None)) => lock.remove(name)?,
+            None => {}
+        }
+        match self.host {
+            Some(former) => lock.put_host(former.as_deref()),
+            None => Ok(()),
+        }
     }
 }
 

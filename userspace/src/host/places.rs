@@ -11,9 +11,9 @@ use crate::instance::Instance;
 use crate::kernel::netns::{Netns, NetnsError, NetnsId};
 use crate::plan::Plan;
 use crate::problem::{Problem, Problems};
-use crate::topology::{Place, PortName, Topology};
+use crate::topology::{Place, PortName, Topology, Workload};
 
-/// Where the workloads of a topology are.
+/// Where the workloads of this host are.
 #[derive(Debug)]
 pub struct Places {
     found: BTreeMap<String, Netns>,
@@ -23,24 +23,29 @@ pub struct Places {
 }
 
 impl Places {
-    /// Looks for every workload; Docker is asked only if there are containers among them.
-    pub async fn resolve(topology: &Topology, host: &Netns) -> Self {
+    /// Looks for every workload of this host, whose name in the topology is `name` and whose namespace
+    /// is `host`; Docker is asked only if there are containers among them.
+    pub async fn resolve(topology: &Topology, name: Option<&str>, host: &Netns) -> Self {
+        let here: Vec<(&String, &Workload)> = topology
+            .workloads
+            .iter()
+            .filter(|(_, workload)| workload.host.is_none() || workload.host.as_deref() == name)
+            .collect();
         let mut places = Self {
             found: BTreeMap::new(),
             missing: BTreeMap::new(),
             unknown: BTreeSet::new(),
         };
-        let wants_docker = topology
-            .workloads
-            .values()
-            .any(|workload| matches!(workload.place, Place::Container(_)));
+        let wants_docker = here
+            .iter()
+            .any(|(_, workload)| matches!(workload.place, Place::Container(_)));
         let docker = if wants_docker {
             Some(Docker::connect())
         } else {
             None
         };
         let mut owners: BTreeMap<NetnsId, &str> = BTreeMap::new();
-        for (name, workload) in &topology.workloads {
+        for (name, workload) in here {
             let netns = match &workload.place {
                 Place::Netns(netns) => Netns::by_name(netns).map_err(Into::into),
                 Place::Pid(pid) => Netns::by_pid(*pid).map_err(Into::into),

@@ -1,6 +1,6 @@
 //! How the steps of a change are taken back when a later one fails.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Error, Result};
 use maps_schema::IfIndex;
@@ -11,6 +11,8 @@ use super::apply::{Work, all};
 use crate::diff::RowChange;
 use crate::kernel::datapath::{self, Datapath};
 use crate::link::Link;
+use crate::plan::PlannedUplink;
+use crate::program::Program;
 
 /// How to take a step back.
 pub(super) enum Undo {
@@ -24,6 +26,8 @@ pub(super) enum Undo {
     Row(RowChange),
     /// A link was given another program.
     Attach(IfIndex, String),
+    /// An uplink was attached to, or given another program.
+    Uplink(PlannedUplink),
 }
 
 impl Work<'_> {
@@ -41,7 +45,9 @@ impl Work<'_> {
         for step in again {
             errors.extend(self.step_back(&step).await.err());
         }
-        let held: BTreeSet<String> = self.outlook.holdings.links.keys().cloned().collect();
+        let holdings = &self.outlook.holdings;
+        let mut held: BTreeSet<String> = holdings.links.keys().cloned().collect();
+        held.extend(holdings.uplinks.values().map(|it| it.interface.clone()));
         let pins = match &self.former {
             None => datapath::abandon(self.instance, &held),
             Some(former) => former.prune(&held),
@@ -70,9 +76,27 @@ impl Work<'_> {
                 (None, _) => Ok(()),
             },
             Undo::Attach(ifindex, host_end) => match &mut self.former {
-                Some(former) => former.attach(*ifindex, host_end),
+                Some(former) => former.attach(Program::PortIngress, *ifindex, host_end),
                 None => Ok(()),
             },
+            Undo::Uplink(uplink) => self.leave(uplink),
+        }
+    }
+
+    /// Puts the program back that ran at the uplink, or leaves it if none did.
+    fn leave(&mut self, uplink: &PlannedUplink) -> Result<()> {
+        let PlannedUplink {
+            interface, ifindex, ..
+        } = uplink;
+        let ran = self.outlook.holdings.uplinks.contains_key(ifindex);
+        match &mut self.former {
+            Some(former) if ran => former.attach(Program::UplinkIngress, *ifindex, interface),
+            _ => {
+                let interfaces = BTreeMap::from([(*ifindex, interface.clone())]);
+                let detached =
+                    datapath::detach_everywhere(self.instance, Program::UplinkIngress, &interfaces);
+                detached.err().and_then(all).map_or(Ok(()), Err)
+            }
         }
     }
 
@@ -86,7 +110,7 @@ impl Work<'_> {
         let row = self.outlook.holdings.tables.get(&MapName::Interfaces);
         let row = row.and_then(|rows| from_bytes(rows.get(bytes_of(&before))?));
         if let Some(former) = &mut self.former {
-            former.attach(ifindex, &link.name)?;
+            former.attach(Program::PortIngress, ifindex, &link.name)?;
             if let Some(ingress) = row {
                 move_rows(former, &ingress, before, ifindex)?;
             }
@@ -114,7 +138,7 @@ fn move_rows(
     before: IfIndex,
     ifindex: IfIndex,
 ) -> Result<()> {
-    let egress = EgressPort { ifindex };
+    let egress = EgressPort::workload(ifindex);
     datapath.write(MapName::Ports, bytes_of(&ingress.port), bytes_of(&egress))?;
     datapath.write(MapName::Interfaces, bytes_of(&ifindex), bytes_of(ingress))?;
     datapath.remove(MapName::Interfaces, bytes_of(&before))

@@ -1,10 +1,13 @@
-//! Where the program runs: at the ingress of the host's ends of links.
+//! Where TC programs run: at the ingress of the host's ends of links, and of the uplink.
 //!
 //! What is attached is found by asking the kernel about the interface, and not by looking at pins
 //! alone: after a BPF file system was mounted over ours the pins are gone and the links still work,
 //! and a second program attached beside the first would handle every frame twice.
+//!
+//! Programs, filters and qdiscs of others at the same interface are left alone, those of other
+//! instances among them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::mem;
@@ -20,16 +23,18 @@ use maps_schema::IfIndex;
 use rustix::io::Errno;
 
 use super::bpf::{self, Attached};
+use super::bpffs::{self, Pins};
 use super::capability::KernelVersion;
 use super::clsact::{self, Filter};
+use super::programs;
 
+use crate::fnv::fnv1a_64;
 use crate::holdings::Attachment;
+use crate::instance::Instance;
+use crate::program::Program;
 
-/// The program's name, in the object and in the kernel.
-pub(super) const PROGRAM: &str = "port_ingress";
-/// Priority and handle of our filter in a `clsact`: always the same, so that it is found again.
+/// Priority of our filters in a `clsact`: before those to which the kernel gives one, from 49152 on.
 const FILTER_PRIORITY: u16 = 98;
-const FILTER_HANDLE: TcHandle = TcHandle::new(0, 1);
 
 /// How programs are attached to interfaces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,38 +55,62 @@ impl Mode {
             Self::Clsact
         }
     }
+
+    /// In a word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        }
+    }
 }
 
-/// Attaches the program of one instance.
+/// Attaches the TC programs of one instance.
 #[derive(Debug)]
 pub(super) struct Attacher {
     mode: Mode,
-    /// The folder of the pins of TCX links, which are named after their interfaces.
-    links: PathBuf,
+    pins: Pins,
     /// The fingerprints of the pinned programs, by the id that the kernel gave them.
     fingerprints: BTreeMap<u32, String>,
+    /// The ids of programs of other instances, which have the same names.
+    strangers: BTreeSet<u32>,
+    /// The handle of our filter in a `clsact`: always the same, so that it is found again, and
+    /// another one for each instance.
+    handle: TcHandle,
 }
 
 impl Attacher {
-    pub(super) fn new(mode: Mode, links: PathBuf, fingerprints: BTreeMap<u32, String>) -> Self {
-        Self {
+    pub(super) fn new(instance: &Instance, mode: Mode) -> Result<Self> {
+        let pins = Pins::new(instance);
+        let others = bpffs::programs_of_others(instance).context("look at other instances")?;
+        let [.., high, low] = fnv1a_64([instance.name().as_bytes()]).to_be_bytes();
+        Ok(Self {
             mode,
-            links,
-            fingerprints,
-        }
+            fingerprints: programs::fingerprints(&pins)?,
+            strangers: programs::ids(&others),
+            // A handle of 0 would let the kernel choose.
+            handle: TcHandle::new(1, u16::from_be_bytes([high, low])),
+            pins,
+        })
     }
 
-    /// What of ours runs at these interfaces; interfaces with nothing of ours, and those that are
-    /// gone, are not in the answer.
+    pub(super) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Where a program of ours, of whatever age, runs; interfaces with nothing of it, and those that
+    /// are gone, are not in the answer.
     pub(super) fn attached(
         &self,
+        program: Program,
         interfaces: &BTreeMap<IfIndex, String>,
     ) -> Result<BTreeMap<IfIndex, Attachment>> {
-        let ours = ours()?;
+        let ours = self.ours(program)?;
         let mut attached = BTreeMap::new();
         for (&ifindex, name) in interfaces {
             let found = match self.mode {
-                Mode::Tcx => self.at_tcx(ifindex, name, &ours)?,
+                Mode::Tcx => self.at_tcx(ifindex, &self.link_pin(program, name), &ours)?,
                 Mode::Clsact => self.at_clsact(ifindex, &ours)?,
             };
             if let Some(attachment) = found {
@@ -91,9 +120,9 @@ impl Attacher {
         Ok(attached)
     }
 
-    fn at_tcx(&self, ifindex: IfIndex, name: &str, ours: &[u32]) -> Result<Option<Attachment>> {
+    fn at_tcx(&self, ifindex: IfIndex, pin: &Path, ours: &[u32]) -> Result<Option<Attachment>> {
         let entries = tcx_entries(ifindex, ours)?;
-        let pinned = pinned_link(&self.links.join(name))?;
+        let pinned = pinned_link(pin)?;
         let id = match &pinned {
             Some(link) => Some(link.info()?.id()),
             None => None,
@@ -108,46 +137,49 @@ impl Attacher {
         let filters = clsact_entries(ifindex, ours)?;
         Ok(filters.first().map(|first| Attachment {
             fingerprint: self.fingerprints.get(&first.program).cloned(),
-            sound: filters.len() == 1 && is_at_our_place(first),
+            sound: filters.len() == 1 && self.is_at_our_place(first),
         }))
     }
 
-    /// Makes `program` the one of ours that runs at the interface: attaches it where none does, puts
-    /// it in the place of an older one without a moment in which none runs, and removes duplicates.
+    /// Makes `classifier` the one program of ours of its name that runs at the interface: attaches it
+    /// where none does, puts it in the place of an older one without a moment in which none runs, and
+    /// removes duplicates.
     pub(super) fn attach(
         &self,
-        program: &mut SchedClassifier,
+        program: Program,
+        classifier: &mut SchedClassifier,
         ifindex: IfIndex,
         name: &str,
     ) -> Result<()> {
         let attach = match self.mode {
-            Mode::Tcx => self.attach_tcx(program, ifindex, name),
-            Mode::Clsact => attach_clsact(program, ifindex, name),
+            Mode::Tcx => self.attach_tcx(program, classifier, ifindex, name),
+            Mode::Clsact => self.attach_clsact(program, classifier, ifindex, name),
         };
-        attach.with_context(|| format!("attach {PROGRAM} to {name}"))
+        attach.with_context(|| format!("attach {} to {name}", program.symbol()))
     }
 
     fn attach_tcx(
         &self,
-        program: &mut SchedClassifier,
+        program: Program,
+        classifier: &mut SchedClassifier,
         ifindex: IfIndex,
         name: &str,
     ) -> Result<()> {
-        let pin = self.links.join(name);
-        let entries = tcx_entries(ifindex, &ours()?)?;
+        let pin = self.link_pin(program, name);
+        let entries = tcx_entries(ifindex, &self.ours(program)?)?;
         let kept = match self.usable_link(&pin, &entries)? {
             Some(link) => {
                 let id = link.info()?.id();
                 let link = SchedClassifierLink::try_from(link)?;
-                let link = program.attach_to_link(link)?;
+                let link = classifier.attach_to_link(link)?;
                 // Only this handle goes away; the pin keeps the link.
-                drop(program.take_link(link)?);
+                drop(classifier.take_link(link)?);
                 Some(id)
             }
             None => {
-                let order = TcAttachOptions::TcxOrder(LinkOrder::last());
-                let link = program.attach_with_options(name, TcAttachType::Ingress, order)?;
-                let link = FdLink::try_from(program.take_link(link)?)?;
+                let order = TcAttachOptions::TcxOrder(order(program));
+                let link = classifier.attach_with_options(name, TcAttachType::Ingress, order)?;
+                let link = FdLink::try_from(classifier.take_link(link)?)?;
                 link.pin(&pin)
                     .with_context(|| format!("pin the link at {}", pin.display()))?;
                 None
@@ -159,6 +191,47 @@ impl Attacher {
             }
         }
         Ok(())
+    }
+
+    fn attach_clsact(
+        &self,
+        program: Program,
+        classifier: &mut SchedClassifier,
+        ifindex: IfIndex,
+        name: &str,
+    ) -> Result<()> {
+        match qdisc_add_clsact(name) {
+            Err(TcError::NetlinkError(error))
+                if error.raw_os_error() == Some(Errno::EXIST.raw_os_error()) => {}
+            result => {
+                result.context("add the clsact qdisc")?;
+                self.note_qdisc(ifindex, name)?;
+            }
+        }
+        let filters = clsact_entries(ifindex, &self.ours(program)?)?;
+        let link = if filters.iter().any(|filter| self.is_at_our_place(filter)) {
+            // A change of an existing filter exchanges its program in one step (`cls_bpf_change`).
+            classifier.attach_to_link(filter_link(name, FILTER_PRIORITY, self.handle)?)?
+        } else {
+            let options = TcAttachOptions::Netlink(NlOptions {
+                priority: FILTER_PRIORITY,
+                handle: self.handle,
+                classid: None,
+            });
+            classifier.attach_with_options(name, TcAttachType::Ingress, options)?
+        };
+        // A handle of this kind would remove the filter when it is dropped.
+        mem::forget(classifier.take_link(link)?);
+        for filter in &filters {
+            if !self.is_at_our_place(filter) {
+                remove_filter(name, filter)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_at_our_place(&self, filter: &Filter) -> bool {
+        filter.priority == FILTER_PRIORITY && filter.handle == u32::from(self.handle)
     }
 
     /// The pinned link, if it is attached to the interface; else one that is attached, pinned again.
@@ -180,41 +253,105 @@ impl Attacher {
         pinned_link(pin)
     }
 
-    /// Removes everything of ours from the interface; nothing there is no error.
-    pub(super) fn detach(&self, ifindex: IfIndex, name: &str) -> Result<()> {
+    /// Removes a program of ours, of whatever age, from the interface, and the qdisc that was added
+    /// for it; nothing there is no error.
+    pub(super) fn detach(&self, program: Program, ifindex: IfIndex, name: &str) -> Result<()> {
         let detach = || -> Result<()> {
-            let ours = ours()?;
+            let ours = self.ours(program)?;
             match self.mode {
                 Mode::Tcx => {
                     for entry in tcx_entries(ifindex, &ours)? {
                         remove_tcx(entry)?;
                     }
+                    let pin = self.link_pin(program, name);
+                    gone(fs::remove_file(&pin), &pin)
                 }
                 Mode::Clsact => {
                     for filter in clsact_entries(ifindex, &ours)? {
                         remove_filter(name, &filter)?;
                     }
-                    clsact::remove_if_empty(ifindex)?;
+                    self.remove_qdisc(ifindex, name)
                 }
-            }
-            let pin = self.links.join(name);
-            match fs::remove_file(&pin) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).with_context(|| format!("remove {}", pin.display()))
-                }
-                _ => Ok(()),
             }
         };
-        detach().with_context(|| format!("detach {PROGRAM} from {name}"))
+        detach().with_context(|| format!("detach {} from {name}", program.symbol()))
+    }
+
+    /// The ids of all programs of this name, of any age, but for those of other instances.
+    fn ours(&self, program: Program) -> Result<Vec<u32>> {
+        let mut ids = named(program.symbol())?;
+        ids.retain(|id| !self.strangers.contains(id));
+        Ok(ids)
+    }
+
+    /// Where the TCX link of a program at an interface is pinned.
+    fn link_pin(&self, program: Program, interface: &str) -> PathBuf {
+        self.pins
+            .links()
+            .join(pin_name(program.symbol(), interface))
+    }
+
+    /// Where it is noted that the `clsact` of an interface was added by us. One that was there before
+    /// stays when we go, and an interface of the past says nothing about one with the same name.
+    fn qdisc_note(&self, ifindex: IfIndex, interface: &str) -> PathBuf {
+        self.pins
+            .qdiscs()
+            .join(pin_name(&ifindex.0.to_string(), interface))
+    }
+
+    fn note_qdisc(&self, ifindex: IfIndex, interface: &str) -> Result<()> {
+        let note = self.qdisc_note(ifindex, interface);
+        fs::create_dir_all(&note).with_context(|| format!("make {}", note.display()))
+    }
+
+    /// Removes the interface's `clsact` if it was added by us and nobody has a filter in it.
+    fn remove_qdisc(&self, ifindex: IfIndex, interface: &str) -> Result<()> {
+        let note = self.qdisc_note(ifindex, interface);
+        if note.exists() {
+            clsact::remove_if_empty(ifindex)?;
+        }
+        gone(fs::remove_dir(&note), &note)
     }
 }
 
-/// The ids of all programs of ours, of any instance and age.
-fn ours() -> Result<Vec<u32>> {
+/// Where among the programs at a hook a program runs. Nobody else has a business at the host's ends
+/// of our links. At the uplink others have, and often let every packet pass, after which no program
+/// is asked any more; ours takes what comes through a tunnel and hands everything else on.
+fn order(program: Program) -> LinkOrder {
+    match program {
+        Program::PortIngress => LinkOrder::last(),
+        Program::UplinkIngress => LinkOrder::first(),
+    }
+}
+
+/// The name of what is pinned about an interface. A BPF file system takes no name with a dot, which an
+/// interface's may have; a colon it may not.
+fn pin_name(what: &str, interface: &str) -> String {
+    format!("{what}@{}", interface.replace('.', ":"))
+}
+
+/// The interface that the name of a pin is about.
+pub(super) fn interface_of_pin(pin: &str) -> Option<String> {
+    let (_, interface) = pin.split_once('@')?;
+    Some(interface.replace(':', "."))
+}
+
+/// What is removed may not have been there.
+fn gone(removal: io::Result<()>, path: &Path) -> Result<()> {
+    match removal {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The ids of all programs of a name, of any instance and age.
+fn named(symbol: &str) -> Result<Vec<u32>> {
     let mut ids = Vec::new();
     for program in loaded_programs() {
         match program {
-            Ok(program) if program.name() == PROGRAM.as_bytes() => ids.push(program.id()),
+            Ok(program) if program.name() == symbol.as_bytes() => ids.push(program.id()),
             Ok(_) => {}
             // Programs of others come and go while we look.
             Err(ProgramError::SyscallError(error))
@@ -275,40 +412,6 @@ fn pinned_link(pin: &Path) -> Result<Option<FdLink>> {
     Ok(Some(link.into()))
 }
 
-fn is_at_our_place(filter: &Filter) -> bool {
-    filter.priority == FILTER_PRIORITY && filter.handle == u32::from(FILTER_HANDLE)
-}
-
-fn attach_clsact(program: &mut SchedClassifier, ifindex: IfIndex, name: &str) -> Result<()> {
-    match qdisc_add_clsact(name) {
-        Err(TcError::NetlinkError(error))
-            if error.raw_os_error() == Some(Errno::EXIST.raw_os_error()) => {}
-        result => result.context("add the clsact qdisc")?,
-    }
-    let filters = clsact_entries(ifindex, &ours()?)?;
-    let link = if filters.iter().any(is_at_our_place) {
-        // A change of an existing filter exchanges its program in one step (`cls_bpf_change`).
-        program.attach_to_link(our_filter(name)?)?
-    } else {
-        let options = TcAttachOptions::Netlink(NlOptions {
-            priority: FILTER_PRIORITY,
-            handle: FILTER_HANDLE,
-            classid: None,
-        });
-        program.attach_with_options(name, TcAttachType::Ingress, options)?
-    };
-    // A handle of this kind would remove the filter when it is dropped.
-    mem::forget(program.take_link(link)?);
-    for filter in filters.iter().filter(|filter| !is_at_our_place(filter)) {
-        remove_filter(name, filter)?;
-    }
-    Ok(())
-}
-
-fn our_filter(name: &str) -> Result<SchedClassifierLink> {
-    filter_link(name, FILTER_PRIORITY, FILTER_HANDLE)
-}
-
 fn filter_link(name: &str, priority: u16, handle: TcHandle) -> Result<SchedClassifierLink> {
     SchedClassifierLink::attached(name, TcAttachType::Ingress, priority, handle, None)
         .with_context(|| format!("there is no interface {name}"))
@@ -319,4 +422,19 @@ fn remove_filter(name: &str, filter: &Filter) -> Result<()> {
 
     let link = filter_link(name, filter.priority, TcHandle::from(filter.handle))?;
     link.detach().context("remove a traffic filter")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_tells_its_interface_whatever_that_is_called() {
+        for interface in ["eth0", "eth0.100", "bl-00c0ffee", "a@b"] {
+            let pin = pin_name("uplink_ingress", interface);
+            assert!(!pin.contains('.'), "{pin}");
+            assert_eq!(interface_of_pin(&pin).as_deref(), Some(interface));
+        }
+        assert_eq!(interface_of_pin("eth0"), None);
+    }
 }

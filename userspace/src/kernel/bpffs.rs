@@ -39,6 +39,12 @@ impl Pins {
     pub(crate) fn links(&self) -> PathBuf {
         self.root.join("links")
     }
+
+    /// Notes of the `clsact` qdiscs that we added: a folder each, which is all that a BPF file system
+    /// holds for nothing, and goes when the machine stops, as the qdisc does.
+    pub(crate) fn qdiscs(&self) -> PathBuf {
+        self.root.join("qdiscs")
+    }
 }
 
 /// Makes sure that there is a BPF file system which outlives this process, mounting one if need be,
@@ -123,6 +129,19 @@ fn sees_the_same(pid: u32) -> bool {
 /// The folders of every version of the map contract that the instance has pins of.
 pub(crate) fn versions(instance: &Instance) -> io::Result<Vec<PathBuf>> {
     entries(&instance.bpffs_dir())
+}
+
+/// The folders of the pinned programs of every other instance, of every version of the map contract.
+pub(crate) fn programs_of_others(instance: &Instance) -> io::Result<Vec<PathBuf>> {
+    let own = instance.bpffs_dir();
+    let mut dirs = Vec::new();
+    for other in entries(Path::new(BPFFS_ROOT))? {
+        if other != own && other.is_dir() {
+            let versions = entries(&other)?.into_iter();
+            dirs.extend(versions.map(|version| version.join("programs")));
+        }
+    }
+    Ok(dirs)
 }
 
 /// What is in a folder; nothing if it is not there.

@@ -39,6 +39,7 @@ pub(super) struct Interface {
     pub(super) mtu: u32,
     pub(super) up: bool,
     pub(super) is_veth: bool,
+    pub(super) is_loopback: bool,
     /// The other end's index, in the namespace that `peer_netns` names.
     pub(super) peer: Option<u32>,
     /// The other end's namespace by the number that this namespace knows it under; nothing if both
@@ -53,6 +54,7 @@ impl From<LinkMessage> for Interface {
         let mut interface = Self {
             index: message.header.index,
             up: message.header.flags.contains(LinkFlags::Up),
+            is_loopback: message.header.flags.contains(LinkFlags::Loopback),
             ..Self::default()
         };
         for attribute in message.attributes {

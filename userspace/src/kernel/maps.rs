@@ -10,13 +10,15 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use maps_schema::map::{
-    ERROR_BUDGETS, EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LEARNED, LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
-    PortCounters, RESOLVED, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
+    Direct, ERROR_BUDGETS, EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember,
+    IngressPort, LEARNED, LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop,
+    NextHopKey, PEER_STATES, Peer, PortCounters, RESOLVED, Resolved, Route, RouteKey,
+    RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::bytes_of;
 use maps_schema::reason::REASON_SLOTS;
-use maps_schema::{IfIndex, PortId, Vni};
+use maps_schema::record::PeerState;
+use maps_schema::{IfIndex, Ip, PortId, Vni};
 
 /// `BPF_NOEXIST` of `linux/bpf.h`: write the row only if there is none.
 const BPF_NOEXIST: u64 = 1;
@@ -33,6 +35,7 @@ pub(super) struct Maps {
     planned: BTreeMap<MapName, Map>,
     learned: Map,
     resolved: Map,
+    peer_states: Map,
 }
 
 /// Calls a function of this module with the widths of a map's keys and values.
@@ -73,6 +76,15 @@ macro_rules! with_widths {
             MapName::Interfaces => {
                 $function::<{ size_of::<IfIndex>() }, { size_of::<IngressPort>() }>($($argument),*)
             }
+            MapName::Direct => {
+                $function::<{ size_of::<Ip>() }, { size_of::<Direct>() }>($($argument),*)
+            }
+            MapName::Peers => {
+                $function::<{ size_of::<Ip>() }, { size_of::<Peer>() }>($($argument),*)
+            }
+            MapName::Uplinks => {
+                $function::<{ size_of::<IfIndex>() }, { size_of::<Uplink>() }>($($argument),*)
+            }
         }
     };
 }
@@ -80,7 +92,7 @@ macro_rules! with_widths {
 /// The symbols of all maps, which are also the names of their pins.
 pub(super) fn symbols() -> impl Iterator<Item = &'static str> {
     let planned = MapName::ALL.iter().map(|name| name.symbol());
-    planned.chain([LEARNED, RESOLVED, ERROR_BUDGETS, EVENTS])
+    planned.chain([LEARNED, RESOLVED, ERROR_BUDGETS, PEER_STATES, EVENTS])
 }
 
 impl Maps {
@@ -94,6 +106,7 @@ impl Maps {
             planned,
             learned: open(dir, LEARNED)?,
             resolved: open(dir, RESOLVED)?,
+            peer_states: open(dir, PEER_STATES)?,
         };
         for &name in MapName::ALL {
             maps.rows_or_width_error(name)?;
@@ -157,6 +170,19 @@ impl Maps {
     pub(super) fn resolved(&self) -> Result<BTreeMap<NeighborKey, Resolved>> {
         moving_rows(&self.resolved, maps_schema::map::RESOLVED_ROWS)
             .context("read the neighbors that were asked for")
+    }
+
+    pub(super) fn peer_states(&self) -> Result<BTreeMap<PortId, PeerState>> {
+        moving_rows(&self.peer_states, maps_schema::map::PEER_STATE_ROWS)
+            .context("read what was heard from peers")
+    }
+
+    pub(super) fn forget_peer(&mut self, peer: PortId) -> Result<()> {
+        remove::<{ size_of::<PortId>() }, { size_of::<PeerState>() }>(
+            &mut self.peer_states,
+            bytes_of(&peer),
+        )
+        .context("forget what was heard from a peer")
     }
 
     pub(super) fn forget(&mut self, station: &FdbKey) -> Result<()> {

@@ -20,3 +20,5 @@ pub mod link;
 mod maps;
 pub mod netns;
 pub mod object;
+mod programs;
+pub mod underlay;

@@ -7,24 +7,29 @@
 //! the kernel holds.
 
 mod names;
+mod peers;
 mod routers;
 mod rows;
+mod situation;
 #[cfg(test)]
 pub(crate) mod tests;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use maps_schema::map::{IngressPort, MapName};
 use maps_schema::{IfIndex, PortId};
 
-pub(crate) use names::destination;
 pub use names::{Named, Names};
+pub(crate) use names::{destination, way};
 #[cfg(test)]
 pub(crate) use routers::route_key;
+pub use situation::{Situation, Uplink};
+use view::{Place, Station, View};
 
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
-use crate::topology::{Port, PortName, Spoofing, Topology};
+use crate::topology::{Network, Port, PortName, Spoofing, Topology};
 
 /// The rows of every planned map, by map and key, as the kernel has them.
 pub type Tables = BTreeMap<MapName, BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -34,12 +39,30 @@ pub type Tables = BTreeMap<MapName, BTreeMap<Vec<u8>, Vec<u8>>>;
 pub struct Plan {
     /// The links, by the name of the host's end.
     pub links: BTreeMap<String, PlannedLink>,
-    /// The rows that do not depend on interfaces.
+    /// The host that it is for, if the topology names it.
+    pub host: Option<String>,
+    /// The interface to the underlay, if there are peers behind it.
+    pub uplink: Option<PlannedUplink>,
+    /// The largest IP packet that fits the underlay through every tunnel, in bytes: what
+    /// [`Mtu::Auto`](crate::topology::Mtu::Auto) stands for.
+    pub carried: u32,
+    /// The rows that do not depend on interfaces that are made.
     constant: Tables,
     /// What ids stand for.
     pub names: Names,
     /// Whether dropped frames are reported as events.
     pub drop_events: bool,
+}
+
+/// The interface to the underlay, at whose ingress frames from peers are taken in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PlannedUplink {
+    /// Its name.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: IfIndex,
+    /// Whether frames are taken in by XDP, before the kernel makes socket buffers of them.
+    pub xdp: bool,
 }
 
 /// A link and the port that it realizes.
@@ -54,30 +77,32 @@ pub struct PlannedLink {
 }
 
 impl Plan {
-    /// Plans for one host. Ports of workloads that are `absent` (not running at this moment) are left
-    /// out: nobody is told that their addresses can be reached.
+    /// Plans for one host, which is in this situation.
     #[must_use]
-    pub fn new(topology: &Topology, instance: &Instance, absent: &BTreeSet<String>) -> Self {
-        let present: Vec<(&PortName, &Port)> = topology
-            .ports
-            .iter()
-            .filter(|(name, _)| !absent.contains(&name.workload))
-            .collect();
-        let links = present
-            .iter()
-            .filter_map(|&(name, port)| {
-                let planned = PlannedLink {
-                    name: name.clone(),
-                    ingress: ingress_port(topology, port)?,
-                    link: link(instance, name, port),
-                };
-                Some((planned.link.name.clone(), planned))
-            })
-            .collect();
-        let mut constant = rows::constant(topology, &present);
-        routers::add_routers(&mut constant, topology);
+    pub fn new(topology: &Topology, instance: &Instance, situation: &Situation) -> Self {
+        let view = View::new(topology, situation);
+        let here = view.ports.iter().filter(|it| it.place == Place::Here);
+        let links = here.filter_map(|&Station { name, port, .. }| {
+            let network = *view.networks.get(port.network.as_str())?;
+            let planned = PlannedLink {
+                name: name.clone(),
+                ingress: ingress_port(network, port),
+                link: link(
+                    instance,
+                    name,
+                    port,
+                    port.mtu.within(network.mtu, view.carried),
+                ),
+            };
+            Some((planned.link.name.clone(), planned))
+        });
+        let mut constant = rows::constant(&view);
+        routers::add_routers(&mut constant, &view);
         Self {
-            links,
+            links: links.collect(),
+            uplink: peers::add_peers(&mut constant, &view),
+            host: view.own.map(|(name, _)| name.to_owned()),
+            carried: view.carried,
             constant,
             names: Names::new(topology),
             drop_events: topology.drop_events,
@@ -106,8 +131,7 @@ impl Plan {
     }
 }
 
-fn ingress_port(topology: &Topology, port: &Port) -> Option<IngressPort> {
-    let network = topology.networks.get(&port.network)?;
+fn ingress_port(network: &Network, port: &Port) -> IngressPort {
     let learning = if port.learning {
         IngressPort::LEARNING
     } else {
@@ -117,20 +141,20 @@ fn ingress_port(topology: &Topology, port: &Port) -> Option<IngressPort> {
         Spoofing::Deny => 0,
         Spoofing::Allow => IngressPort::MAY_SPOOF,
     };
-    Some(IngressPort {
+    IngressPort {
         port: port.id,
         vni: network.vni,
         mac: port.mac,
         flags: learning | spoofing,
         reserved: 0,
-    })
+    }
 }
 
-fn link(instance: &Instance, name: &PortName, port: &Port) -> Link {
+fn link(instance: &Instance, name: &PortName, port: &Port, mtu: u32) -> Link {
     Link {
         name: instance.host_end(port.id),
         alias: instance.alias(name),
-        mtu: port.mtu,
+        mtu,
         up: true,
         inside: Inside {
             interface: name.interface.clone(),

@@ -5,11 +5,12 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use maps_schema::map::{
-    EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Neighbor,
-    NeighborKey, Network, NextHop, NextHopKey, Route, RouteKey, RouterAddressKey, RouterPort,
+    Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Neighbor,
+    NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey, RouterAddressKey, RouterPort,
+    Uplink,
 };
 use maps_schema::plain::from_bytes;
-use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
+use maps_schema::{IfIndex, Ip, Mac, PortId, RouterId, Vni};
 
 use super::routers::{broadcasts, route_key};
 use crate::counted::counted;
@@ -51,6 +52,14 @@ impl Names {
             names
                 .ports
                 .insert(port.id, named(name.to_string(), &port.origin));
+        }
+        for (name, host) in &topology.hosts {
+            let peer = named(format!("peer {name}"), &host.origin);
+            names.ports.insert(host.id, peer);
+        }
+        for (name, vtep) in &topology.vteps {
+            let peer = named(format!("peer {name}"), &vtep.origin);
+            names.ports.insert(vtep.id, peer);
         }
         for (name, network) in &topology.networks {
             names
@@ -146,12 +155,20 @@ impl Names {
         Some(match map {
             MapName::Counters => self.port(from_bytes(key)?),
             MapName::Ports => {
-                let EgressPort { ifindex } = from_bytes(value)?;
-                format!(
-                    "{} leads to interface {}",
-                    self.port(from_bytes(key)?),
-                    ifindex.0
-                )
+                let name = self.port(from_bytes(key)?);
+                let port: EgressPort = from_bytes(value)?;
+                if port.kind == EgressPort::WORKLOAD {
+                    format!("{name} leads to interface {}", port.ifindex.0)
+                } else {
+                    format!(
+                        "{name} is reached {} from {} to {} by interface {}, mtu {}",
+                        way(port.kind),
+                        port.local,
+                        port.remote,
+                        port.ifindex.0,
+                        port.mtu
+                    )
+                }
             }
             MapName::RouterPorts => {
                 let port: RouterPort = from_bytes(value)?;
@@ -204,7 +221,7 @@ impl Names {
             }
             MapName::Flood => {
                 let FloodKey { list, idx } = from_bytes(key)?;
-                let FloodMember { port } = from_bytes(value)?;
+                let FloodMember { port, .. } = from_bytes(value)?;
                 format!("list {:08x}[{idx}]: {}", list.0, self.port(port))
             }
             MapName::Networks => self.decode_network(from_bytes(key)?, &from_bytes(value)?),
@@ -218,6 +235,43 @@ impl Names {
                     port.mac,
                     flags(&port)
                 )
+            }
+            MapName::Direct => {
+                let ip: Ip = from_bytes(key)?;
+                let direct: Direct = from_bytes(value)?;
+                let gateway = if direct.gateway == Mac::ZERO {
+                    String::new()
+                } else {
+                    format!(", from other networks by {}", direct.gateway)
+                };
+                format!(
+                    "{ip} is {} in {} at {}{gateway}",
+                    direct.mac,
+                    self.network(direct.vni),
+                    self.port(direct.port)
+                )
+            }
+            MapName::Peers => {
+                let ip: Ip = from_bytes(key)?;
+                let peer: Peer = from_bytes(value)?;
+                let flag = |flag: u8| peer.flags & u32::from(flag) != 0;
+                let served = if flag(IngressPort::SERVED) {
+                    ", an ordinary VTEP"
+                } else {
+                    ""
+                };
+                let learning = if flag(IngressPort::LEARNING) {
+                    ", learning"
+                } else {
+                    ""
+                };
+                let (name, way) = (self.port(peer.port), way(peer.kind));
+                format!("{ip} is {name}, {way}{served}{learning}")
+            }
+            MapName::Uplinks => {
+                let IfIndex(ifindex) = from_bytes(key)?;
+                let uplink: Uplink = from_bytes(value)?;
+                format!("interface {ifindex} is the uplink of {}", uplink.address)
             }
         })
     }
@@ -240,6 +294,17 @@ impl Names {
             network.flood.0,
             Duration::from_nanos(network.ageing_ns),
         )
+    }
+}
+
+/// How frames travel to a peer.
+pub(crate) const fn way(kind: u32) -> &'static str {
+    match kind {
+        EgressPort::VXLAN => "through vxlan",
+        EgressPort::GENEVE => "through geneve",
+        EgressPort::GRE => "through gre",
+        EgressPort::DIRECT => "without a tunnel",
+        _ => "in an unknown way",
     }
 }
 

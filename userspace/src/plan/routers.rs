@@ -13,19 +13,21 @@ use maps_schema::{Ip, NextHopList, PortId};
 
 use super::Tables;
 use super::rows::add;
+use super::view::View;
 use crate::fnv::fnv1a_64;
 use crate::link::link_local;
-use crate::topology::{self, RouteTarget, Router, RouterRoute, Topology};
+use crate::topology::{self, RouteTarget, Router, RouterRoute};
 
-/// Adds the rows of every router. They are the same on every host.
-pub(super) fn add_routers(tables: &mut Tables, topology: &Topology) {
+/// Adds the rows of every router. They are the same on every host that needs the router, but for what
+/// a host knows of those that are dead.
+pub(super) fn add_routers(tables: &mut Tables, view: &View<'_>) {
     let mut lists = Lists::default();
-    for router in topology.routers.values() {
+    for router in view.routers.values() {
         for port in router.ports.values() {
-            add_port(tables, topology, router, port);
+            add_port(tables, view, router, port);
         }
         for route in &router.routes {
-            let row = route_row(tables, &mut lists, router, &route.target);
+            let row = route_row(tables, &mut lists, (view, router), &route.target);
             add(tables, MapName::Routes, &route_key(router, route.to), &row);
         }
         for (to, _) in broadcasts(router) {
@@ -71,13 +73,8 @@ pub(super) fn broadcasts(router: &Router) -> impl Iterator<Item = (IpNet, &Route
     })
 }
 
-fn add_port(
-    tables: &mut Tables,
-    topology: &Topology,
-    router: &Router,
-    port: &topology::RouterPort,
-) {
-    let Some(network) = topology.networks.get(&port.network) else {
+fn add_port(tables: &mut Tables, view: &View<'_>, router: &Router, port: &topology::RouterPort) {
+    let Some(network) = view.networks.get(port.network.as_str()) else {
         return;
     };
     let vni = network.vni;
@@ -88,7 +85,7 @@ fn add_port(
     let row = RouterPort {
         router: router.id,
         vni,
-        mtu: port.mtu,
+        mtu: port.mtu.within(network.mtu, view.carried),
         ipv6: first(IpAddr::is_ipv6).unwrap_or(Ip::UNSPECIFIED_V6),
         ipv4: first(IpAddr::is_ipv4).unwrap_or(Ip::UNSPECIFIED_V4),
         mac: port.mac,
@@ -133,14 +130,15 @@ fn add_neighbor(tables: &mut Tables, key: NeighborKey, port: &topology::RouterPo
 fn route_row(
     tables: &mut Tables,
     lists: &mut Lists,
-    router: &Router,
+    (view, router): (&View<'_>, &Router),
     target: &RouteTarget,
 ) -> Route {
     let hops = match target {
         RouteTarget::Blackhole => return discarding(Route::BLACKHOLE),
         RouteTarget::Reject => return discarding(Route::REJECT),
-        RouteTarget::Forward(hops) => hops.iter().filter_map(|hop| next_hop(router, hop)),
+        RouteTarget::Forward(hops) => alive(view, router, hops),
     };
+    let hops = hops.into_iter().filter_map(|hop| next_hop(router, hop));
     let hops: Vec<NextHop> = hops.collect();
     match hops.as_slice() {
         [] => discarding(Route::BLACKHOLE),
@@ -166,6 +164,22 @@ const fn discarding(kind: u32) -> Route {
         port: PortId::NONE,
         via: Ip::UNSPECIFIED_V6,
     }
+}
+
+/// Those of equal next hops that are not on dead hosts; all of them if nothing would be left.
+fn alive<'h>(
+    view: &View<'_>,
+    router: &Router,
+    hops: &'h [topology::NextHop],
+) -> Vec<&'h topology::NextHop> {
+    let is_dead = |hop: &topology::NextHop| {
+        let network = router.ports.get(&hop.port).map(|port| &port.network);
+        network
+            .zip(hop.via)
+            .is_some_and(|(network, via)| view.is_dead(network, via))
+    };
+    let (dead, alive): (Vec<_>, Vec<_>) = hops.iter().partition(|hop| is_dead(hop));
+    if alive.is_empty() { dead } else { alive }
 }
 
 fn next_hop(router: &Router, hop: &topology::NextHop) -> Option<NextHop> {

@@ -120,7 +120,7 @@ fn not_special(
         Some(v4) => format!("write {v4}"),
         // IPv6 needs one on every interface (RFC 4291, section 2.1); IPv4 does not.
         None if kind == range::LINK_LOCAL && ip.is_ipv6() => match port.owner {
-            Owner::Workload => "leave it out: the kernel makes its own".to_owned(),
+            Owner::Workload(_) | Owner::Vtep => "leave it out: the kernel makes its own".to_owned(),
             Owner::Router(_) => "leave it out: it follows from the port's mac".to_owned(),
         },
         None => advice(),
@@ -148,7 +148,7 @@ fn not_reserved(
 
 fn unfit(port: &Plug<'_>, given: &Located<Address>, message: String) -> Problem {
     let label = match port.owner {
-        Owner::Workload => "not an address for a workload",
+        Owner::Workload(_) | Owner::Vtep => "not an address for a workload",
         Owner::Router(_) => "not an address for a router",
     };
     Problem::new(message).at(&given.origin, label)

@@ -1,10 +1,12 @@
 //! Documents to a topology. Every rule is checked, whatever the others found, and all problems are
 //! reported together in the order of the files.
 
+use super::direct::{self, Parts};
 use super::identity::PortIds;
 use super::merge::{merge, rank};
 use super::station::Stations;
-use super::{Topology, gateway, network, place, port, router};
+use super::tunnel::Tunnels;
+use super::{Topology, carried, gateway, hosts, network, place, port, router, vtep};
 use crate::document::{Document, Draft};
 use crate::problem::Problem;
 
@@ -42,7 +44,7 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
     let merged = merge(documents, problems);
     for document in documents {
         let object = "the file's defaults";
-        super::mtu::check(document.defaults.mtu.as_ref(), object, problems);
+        super::mtu::check_shared(document.defaults.mtu.as_ref(), object, problems);
     }
     let mut networks = network::resolve(&merged, problems);
     let workloads = place::resolve(&merged, problems);
@@ -51,10 +53,24 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
     let mut sites = router::resolve_ports(&merged, &mut networks, &mut ids, problems);
     let mut all = std::mem::take(&mut ports.stations);
     all.append(&mut sites.stations);
-    let stations = Stations::resolve(all, &merged, &networks, problems);
+    let tunnels = Tunnels::resolve(&merged, problems);
+    let peers = hosts::ids(&merged, &mut ids);
+    let hosts = hosts::resolve(&merged, &peers, problems);
     let mut warnings = Vec::new();
+    let mut vteps = vtep::resolve(&merged, &tunnels, &peers, problems, &mut warnings);
+    all.append(&mut vteps.stations);
+    let stations = Stations::resolve(all, &merged, &networks, problems);
     let routers = router::resolve(&merged, sites, &stations, problems, &mut warnings);
     gateway::resolve(&merged, &routers, &mut ports, problems);
+    let parts = Parts {
+        hosts: merged.hosts.keys().copied().collect(),
+        networks: &networks,
+        workloads: &workloads,
+        ports: &ports.resolved,
+        vteps: &vteps.resolved,
+    };
+    direct::check(&parts, &tunnels, problems);
+    carried::check(&merged, &parts, &routers, &tunnels, problems, &mut warnings);
     warnings.sort_by_key(|warning| warning.origin().map(|origin| merged.rank(origin)));
     let mut switches = documents
         .iter()
@@ -64,6 +80,9 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
         routers,
         workloads,
         ports: ports.resolved,
+        hosts,
+        vteps: vteps.resolved,
+        tunnels,
         drop_events: switches.any(|switch| switch.value),
         warnings,
     }

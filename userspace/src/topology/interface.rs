@@ -67,7 +67,7 @@ fn named_by(port: &Port, position: usize) -> String {
 
 /// Why the kernel would refuse the name (`dev_valid_name`, `sysctl_dev_name_is_allowed`), or why it
 /// would not be the name that the interface gets.
-fn illegal(name: &str) -> Option<&'static str> {
+pub(super) fn illegal(name: &str) -> Option<&'static str> {
     let legal_byte = |byte: u8| byte.is_ascii_graphic() && !b"/:".contains(&byte);
     match name {
         "" => Some("it is empty"),

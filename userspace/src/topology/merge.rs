@@ -5,20 +5,28 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use crate::document::{Defaults, Document, Network, Router, Workload};
+use super::hosts;
+use crate::document::{Defaults, Document, Host, Network, Router, Vtep, Workload};
 use crate::problem::Problem;
 use crate::source::Origin;
 
+/// The hosts of no file.
+static NO_HOSTS: BTreeMap<String, Host> = BTreeMap::new();
+
 /// All sources together.
 pub(super) struct Merged<'a> {
-    documents: &'a [Document],
+    pub(super) documents: &'a [Document],
+    /// Hosts by name, each as the first source says it; the others say the same.
+    pub(super) hosts: BTreeMap<&'a str, &'a Host>,
+    /// Ordinary VTEPs by name, with the defaults of the file that each is in.
+    pub(super) vteps: BTreeMap<&'a str, (&'a Vtep, &'a Defaults)>,
     /// Networks by name, with the defaults of the file that each is in.
     pub(super) networks: BTreeMap<&'a str, (&'a Network, &'a Defaults)>,
     /// Routers by name, with the defaults of the file that each is in.
     pub(super) routers: BTreeMap<&'a str, (&'a Router, &'a Defaults)>,
     /// Workloads by name.
     pub(super) workloads: BTreeMap<&'a str, &'a Workload>,
-    /// Whether networks or routers may be missing because a part of a file could not be read.
+    /// Whether hosts, networks or routers may be missing because a part of a file could not be read.
     pub(super) incomplete: bool,
 }
 
@@ -28,9 +36,47 @@ impl<'a> Merged<'a> {
         rank(self.documents, origin)
     }
 
+    /// The hosts of the file in which an object is.
+    pub(super) fn hosts_beside(&self, origin: &Origin) -> &'a BTreeMap<String, Host> {
+        let mut documents = self.documents.iter();
+        let own = documents.find(|document| Arc::ptr_eq(&document.file, &origin.file));
+        own.map_or(&NO_HOSTS, |document| &document.hosts)
+    }
+
+    /// The host that a workload is on: the one that it names, or else the only one of its file.
+    pub(super) fn host_of(&self, workload: &str) -> Option<&'a str> {
+        let workload = self.workloads.get(workload)?;
+        if let Some(given) = &workload.host {
+            return Some(given);
+        }
+        let beside = self.hosts_beside(&workload.origin);
+        let (only, _) = beside.first_key_value().filter(|_| beside.len() == 1)?;
+        Some(only)
+    }
+
     /// Adds the objects of one source.
     fn add(&mut self, document: &'a Document, problems: &mut Vec<Problem>) {
         let defaults = &document.defaults;
+        for (name, host) in &document.hosts {
+            match self.hosts.entry(name) {
+                Entry::Occupied(first) => problems.extend(hosts::differ(name, first.get(), host)),
+                Entry::Vacant(entry) => {
+                    entry.insert(host);
+                }
+            }
+        }
+        for (name, vtep) in &document.vteps {
+            match self.vteps.entry(name) {
+                Entry::Occupied(first) => problems.push(twice(
+                    &format!("vtep {name}"),
+                    &vtep.origin,
+                    &first.get().0.origin,
+                )),
+                Entry::Vacant(entry) => {
+                    entry.insert((vtep, defaults));
+                }
+            }
+        }
         for (name, network) in &document.networks {
             match self.networks.entry(name) {
                 Entry::Occupied(first) => problems.push(twice(
@@ -69,30 +115,41 @@ impl<'a> Merged<'a> {
         }
     }
 
-    /// The names of ports begin with the name of what is plugged in, and must not be mistaken.
-    fn tell_routers_from_workloads(&self, problems: &mut Vec<Problem>) {
+    /// The names of ports begin with the name of what is plugged in, and must not be mistaken; nor
+    /// must what tunnels lead to.
+    fn tell_names_apart(&self, problems: &mut Vec<Problem>) {
         for (name, (router, _)) in &self.routers {
-            let Some(workload) = self.workloads.get(name) else {
-                continue;
-            };
-            let router = (format!("router {name}"), &router.origin);
-            let workload = (format!("workload {name}"), &workload.origin);
-            let (first, again) = if self.rank(router.1) < self.rank(workload.1) {
-                (router, workload)
-            } else {
-                (workload, router)
-            };
-            problems.push(
-                Problem::new(format!(
-                    "{} and {} have the same name",
-                    across(&first.0, first.1, again.1),
-                    across(&again.0, again.1, first.1)
-                ))
-                .at(again.1, "named again here")
-                .at(first.1, "first named here")
-                .help("routers and workloads are in one namespace: rename one of the two"),
-            );
+            if let Some(workload) = self.workloads.get(name) {
+                let router = (format!("router {name}"), &router.origin);
+                let workload = (format!("workload {name}"), &workload.origin);
+                problems.push(self.same_name(router, workload, "routers and workloads"));
+            }
         }
+        for (name, (vtep, _)) in &self.vteps {
+            if let Some(host) = self.hosts.get(name) {
+                let vtep = (format!("vtep {name}"), &vtep.origin);
+                let host = (format!("host {name}"), &host.origin);
+                problems.push(self.same_name(vtep, host, "hosts and vteps"));
+            }
+        }
+    }
+
+    fn same_name(&self, one: (String, &Origin), other: (String, &Origin), kinds: &str) -> Problem {
+        let (first, again) = if self.rank(one.1) < self.rank(other.1) {
+            (one, other)
+        } else {
+            (other, one)
+        };
+        Problem::new(format!(
+            "{} and {} have the same name",
+            across(&first.0, first.1, again.1),
+            across(&again.0, again.1, first.1)
+        ))
+        .at(again.1, "named again here")
+        .at(first.1, "first named here")
+        .help(format!(
+            "{kinds} are in one namespace: rename one of the two"
+        ))
     }
 }
 
@@ -108,6 +165,8 @@ pub(super) fn rank(documents: &[Document], origin: &Origin) -> (usize, usize) {
 pub(super) fn merge<'a>(documents: &'a [Document], problems: &mut Vec<Problem>) -> Merged<'a> {
     let mut merged = Merged {
         documents,
+        hosts: BTreeMap::new(),
+        vteps: BTreeMap::new(),
         networks: BTreeMap::new(),
         routers: BTreeMap::new(),
         workloads: BTreeMap::new(),
@@ -129,7 +188,7 @@ pub(super) fn merge<'a>(documents: &'a [Document], problems: &mut Vec<Problem>) 
         }
         merged.add(document, problems);
     }
-    merged.tell_routers_from_workloads(problems);
+    merged.tell_names_apart(problems);
     merged
 }
 

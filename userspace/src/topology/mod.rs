@@ -3,9 +3,12 @@
 //! than from documents.
 
 mod address;
+mod carried;
 mod compile;
+mod direct;
 mod family;
 mod gateway;
+mod hosts;
 mod identity;
 mod interface;
 mod merge;
@@ -21,8 +24,10 @@ mod router;
 mod station;
 #[cfg(test)]
 mod tests;
+mod tunnel;
+mod vtep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -31,6 +36,9 @@ use ipnet::IpNet;
 use maps_schema::{Mac, PortId, RouterId, Vni};
 
 pub use compile::{compile, compile_drafts};
+pub use mtu::Mtu;
+pub use tunnel::Tunnel;
+use tunnel::Tunnels;
 
 use crate::link::Route;
 pub use crate::problem::{Label, Problem};
@@ -48,6 +56,13 @@ pub struct Topology {
     pub workloads: BTreeMap<String, Workload>,
     /// Ports, by name.
     pub ports: BTreeMap<PortName, Port>,
+    /// The machines that run the workloads, by name. None at all means that everything is on this
+    /// one, whichever it is.
+    pub hosts: BTreeMap<String, Host>,
+    /// Tunnel endpoints that are none of ours, by name. None of them is called as a host is.
+    pub vteps: BTreeMap<String, Vtep>,
+    /// How frames travel between hosts.
+    tunnels: Tunnels,
     /// Whether dropped frames are reported as events.
     pub drop_events: bool,
     /// What is consistent and yet hardly meant.
@@ -55,11 +70,72 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// How frames travel between two hosts.
+    #[must_use]
+    pub fn tunnel(&self, one: &str, other: &str) -> Tunnel {
+        self.tunnels.between(one, other)
+    }
+
+    /// What the largest of all tunnels takes of the underlay's packets, in bytes.
+    #[must_use]
+    pub fn overhead(&self) -> u32 {
+        let vteps = self.vteps.values();
+        let mut addresses = self.hosts.values().map(|host| host.address);
+        let Some(underlay) = addresses.next() else {
+            return 0;
+        };
+        let kinds = self.tunnels.kinds(self.hosts.len());
+        let kinds = kinds.chain(vteps.map(|vtep| vtep.tunnel));
+        let overheads = kinds.map(|tunnel| tunnel.overhead(underlay));
+        overheads.max().unwrap_or(0)
+    }
+
     /// The networks that files name: all but direct links.
     pub fn declared_networks(&self) -> impl Iterator<Item = (&String, &Network)> {
         let networks = self.networks.iter();
         networks.filter(|(_, network)| network.kind == NetworkKind::Declared)
     }
+}
+
+/// A machine that runs workloads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Host {
+    /// The id of the port that leads there from every other host: derived from the name, unique
+    /// among all ports and never [`PortId::NONE`].
+    pub id: PortId,
+    /// Its underlay address, which nobody else has.
+    pub address: IpAddr,
+    /// The interface that has the address, if it is given.
+    pub uplink: Option<String>,
+    /// The largest IP packet that the underlay carries from and to there, in bytes, if it is given.
+    pub mtu: Option<u32>,
+    /// Where it is declared.
+    pub origin: Origin,
+}
+
+/// A tunnel endpoint that is none of ours, such as a switch or a kernel's `vxlan` device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Vtep {
+    /// The id of the port that leads there, as that of a host.
+    pub id: PortId,
+    /// Its underlay address, which nobody else has.
+    pub address: IpAddr,
+    /// How frames travel to it: never [`Tunnel::Direct`].
+    pub tunnel: Tunnel,
+    /// The networks that it takes part in, which are in [`Topology::networks`], with what is behind
+    /// it there.
+    pub networks: BTreeMap<String, Stations>,
+    /// Where it is declared.
+    pub origin: Origin,
+}
+
+/// What is behind an ordinary VTEP in one network.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stations {
+    /// The stations that are declared: unique in the network.
+    pub macs: BTreeSet<Mac>,
+    /// Whether there are others, whose MAC addresses are learned.
+    pub learn: bool,
 }
 
 /// A virtual L2 segment.
@@ -69,8 +145,8 @@ pub struct Network {
     pub vni: Vni,
     /// The subnets that its ports' addresses come from; they do not overlap one another.
     pub subnets: Vec<IpNet>,
-    /// The largest IP packet that its ports carry, in bytes.
-    pub mtu: u32,
+    /// The largest IP packet that its ports carry.
+    pub mtu: Mtu,
     /// What becomes of a frame to a MAC address that nobody is known to have.
     pub unknown_unicast: UnknownUnicast,
     /// Age after which a learned MAC address is forgotten.
@@ -103,6 +179,9 @@ pub enum UnknownUnicast {
 /// What is plugged in.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Workload {
+    /// The host that it is on, which is in [`Topology::hosts`]; `None` if that is this host,
+    /// whichever it is.
+    pub host: Option<String>,
     /// Where its network namespace is found.
     pub place: Place,
     /// Where it is declared.
@@ -162,8 +241,9 @@ pub struct Port {
     /// Routes for the workload's namespace, given or following from the network's router; each next
     /// hop is in one of the port's subnets.
     pub routes: Vec<Route>,
-    /// The largest IP packet, in bytes: the network's, or smaller.
-    pub mtu: u32,
+    /// The largest IP packet: the network's, or smaller; never larger, even where the network's is
+    /// [`Mtu::Auto`] and a number is given here.
+    pub mtu: Mtu,
     /// Whether more than one station is behind the port, so that MAC addresses are learned.
     pub learning: bool,
     /// Whether the workload may use source addresses that are not its own.
@@ -211,8 +291,9 @@ pub struct RouterPort {
     /// Host addresses with their subnet's prefix length, one at least; each is unique in the
     /// network.
     pub addresses: Vec<IpNet>,
-    /// The largest IP packet, in bytes: the network's, or smaller.
-    pub mtu: u32,
+    /// The largest IP packet: the network's, or smaller; never larger, even where the network's is
+    /// [`Mtu::Auto`] and a number is given here.
+    pub mtu: Mtu,
     /// Where it is declared.
     pub origin: Origin,
 }

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use maps_schema::Vni;
 
 use super::merge::{Merged, across};
-use super::{Network, NetworkKind, UnknownUnicast, identity, mtu, range};
+use super::{Mtu, Network, NetworkKind, UnknownUnicast, identity, mtu, range};
 use crate::document::{self, Defaults};
 use crate::problem::Problem;
 use crate::source::Origin;
@@ -24,6 +24,7 @@ pub(super) fn resolve(
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<String, Network> {
     let vnis = identifiers(merged, problems);
+    let unsaid = mtu::unsaid(merged);
     let mut networks = BTreeMap::new();
     for (&name, &(network, defaults)) in &merged.networks {
         let Some(&vni) = vnis.get(name) else {
@@ -33,7 +34,7 @@ pub(super) fn resolve(
         let subnets = subnets(name, network, problems);
         let resolved = Network {
             vni,
-            mtu: largest_packet(name, network, defaults, problems),
+            mtu: largest_packet(name, network, defaults, problems).unwrap_or(unsaid),
             unknown_unicast: network
                 .unknown_unicast
                 .as_ref()
@@ -192,22 +193,19 @@ fn ageing(name: &str, network: &document::Network, problems: &mut Vec<Problem>) 
     given.value
 }
 
-/// The network's MTU; wrong defaults are reported once, where they are given.
+/// The network's MTU, if it is said; wrong defaults are reported once, where they are given.
 fn largest_packet(
     name: &str,
     network: &document::Network,
     defaults: &Defaults,
     problems: &mut Vec<Problem>,
-) -> u32 {
+) -> Option<Mtu> {
     let object = format!("network {name}");
     let (given, value) = match &network.mtu {
-        Some(own) => (Some(own), mtu::check(Some(own), &object, problems)),
-        None => (
-            defaults.mtu.as_ref(),
-            defaults.mtu.as_ref().and_then(mtu::in_range),
-        ),
+        Some(own) => (Some(own), mtu::check_shared(Some(own), &object, problems)),
+        None => (defaults.mtu.as_ref(), mtu::of_defaults(defaults)),
     };
-    let value = value.unwrap_or(mtu::DEFAULT);
+    let value = value?;
     let ipv6 = network
         .subnets
         .iter()
@@ -221,5 +219,5 @@ fn largest_packet(
                 .at(&ipv6.origin, "the network's IPv6 subnet"),
         );
     }
-    value
+    Some(value)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::merge::{Merged, across};
-use super::{Place, Workload};
+use super::{Place, Workload, hosts};
 use crate::document;
 use crate::problem::Problem;
 use crate::source::Origin;
@@ -11,7 +11,8 @@ use crate::source::Origin;
 /// The largest process id that the kernel can be set to give (`PID_MAX_LIMIT`).
 const LARGEST_PID: u64 = 4_194_304;
 
-/// Checks all workloads' places. Two workloads in one namespace would fight over its interfaces.
+/// Checks all workloads' places. Two workloads in one namespace would fight over its interfaces; on
+/// different hosts, places of the same name are different ones.
 pub(super) fn resolve(
     merged: &Merged<'_>,
     problems: &mut Vec<Problem>,
@@ -22,13 +23,14 @@ pub(super) fn resolve(
         .map(|(name, workload)| (*name, *workload))
         .collect();
     in_file_order.sort_by_key(|(_, workload)| merged.rank(&workload.origin));
-    let mut taken: BTreeMap<Place, (&str, Origin)> = BTreeMap::new();
+    let mut taken: BTreeMap<(Place, Option<&str>), (&str, Origin)> = BTreeMap::new();
     let mut workloads = BTreeMap::new();
     for (name, workload) in in_file_order {
         let Some((place, origin)) = place(name, workload, problems) else {
             continue;
         };
-        if let Some((other, first)) = taken.get(&place) {
+        let key = (place.clone(), merged.host_of(name));
+        if let Some((other, first)) = taken.get(&key) {
             let other = across(&format!("workload {other}"), first, &origin);
             let this = across(&format!("workload {name}"), &origin, first);
             problems.push(
@@ -38,9 +40,10 @@ pub(super) fn resolve(
                     .help("declare the place once, with the ports of both"),
             );
         } else {
-            taken.insert(place.clone(), (name, origin.clone()));
+            taken.insert(key, (name, origin.clone()));
         }
         let declared = Workload {
+            host: host(name, workload, merged, problems),
             place,
             origin: workload.origin.clone(),
             place_origin: origin,
@@ -48,6 +51,39 @@ pub(super) fn resolve(
         workloads.insert(name.to_owned(), declared);
     }
     workloads
+}
+
+/// The host that a workload is on.
+fn host(
+    name: &str,
+    workload: &document::Workload,
+    merged: &Merged<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<String> {
+    let host = merged.host_of(name);
+    match (&workload.host, host) {
+        (Some(given), _) if !merged.hosts.contains_key(given.as_str()) => {
+            let subject = format!("workload {name} is on");
+            problems.extend(hosts::unknown(&subject, given, merged));
+        }
+        (None, None) if !workload.incomplete => {
+            let choice = merged.hosts_beside(&workload.origin);
+            if let Some((first, _)) = choice.first_key_value() {
+                let known: Vec<&str> = choice.keys().take(8).map(String::as_str).collect();
+                let origin = workload.origin.clone();
+                problems.push(
+                    Problem::new(format!("workload {name} does not say which host it is on"))
+                        .at(&origin, "`host` is missing here")
+                        .help(format!(
+                            "add `host: {first}`; the file's hosts: {}",
+                            known.join(", ")
+                        )),
+                );
+            }
+        }
+        _ => {}
+    }
+    host.map(str::to_owned)
 }
 
 /// The workload's place and where it is said.

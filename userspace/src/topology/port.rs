@@ -1,7 +1,6 @@
 //! The rules for ports of workloads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
 use maps_schema::PortId;
 
@@ -49,7 +48,8 @@ pub(super) fn resolve<'a>(
         let known = networks.get(given.network.as_str());
         let (Some((&network, &(declared, _))), Some(known)) = (network, known) else {
             if !merged.incomplete {
-                problems.push(unknown_network(name, &given.network, merged));
+                let subject = format!("port {name} is on");
+                problems.push(unknown_network(&subject, &given.network, merged));
             }
             continue;
         };
@@ -57,6 +57,7 @@ pub(super) fn resolve<'a>(
             name,
             given,
             id: ids.get(name).copied().unwrap_or(PortId::NONE),
+            host: merged.host_of(&name.workload),
         };
         let taken = routes.entry(name.workload.clone()).or_default();
         let (port, station) = resolve_one(&named, known, (network, declared), taken, problems);
@@ -76,11 +77,17 @@ struct Named<'n, 'a> {
     name: &'n PortName,
     given: &'a document::Port,
     id: PortId,
+    host: Option<&'a str>,
 }
 
 /// One port, on a network that is known.
 fn resolve_one<'a>(
-    &Named { name, given, id }: &Named<'_, 'a>,
+    &Named {
+        name,
+        given,
+        id,
+        host,
+    }: &Named<'_, 'a>,
     network: &Network,
     declared: (&str, &document::Network),
     taken: &mut Taken,
@@ -88,7 +95,7 @@ fn resolve_one<'a>(
 ) -> (Port, Station<'a>) {
     let plug = Plug {
         name: name.to_string(),
-        owner: Owner::Workload,
+        owner: Owner::Workload(host),
     };
     let addresses = address::resolve(&plug, &given.addresses, network, declared, problems);
     let mac = station::mac(
@@ -115,16 +122,17 @@ fn resolve_one<'a>(
         plug,
         network: port.network.clone(),
         addresses,
-        mac,
+        mac: Some(mac),
         learning: port.learning,
         origin: &given.origin,
     };
     (port, station)
 }
 
-/// The problem of a port on a network that nobody declares.
+/// The problem of something that is on a network that nobody declares; `subject` says what, and
+/// that it is on it.
 pub(super) fn unknown_network(
-    name: &dyn Display,
+    subject: &str,
     network: &Located<String>,
     merged: &Merged<'_>,
 ) -> Problem {
@@ -142,7 +150,7 @@ pub(super) fn unknown_network(
         None => "declare it under `networks`".to_owned(),
     };
     Problem::new(format!(
-        "port {name} is on network {}, which does not exist",
+        "{subject} network {}, which does not exist",
         network.value
     ))
     .at(&network.origin, "no network has this name")

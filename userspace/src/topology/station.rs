@@ -1,7 +1,7 @@
 //! The rules between the stations of one network: the ports that have an address on it, whether
 //! they are a workload's or a router's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -18,9 +18,12 @@ use crate::source::Origin;
 /// What a port belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner<'a> {
-    Workload,
+    /// A workload on this host, or on the one that nobody names.
+    Workload(Option<&'a str>),
     /// The router of this name.
     Router(&'a str),
+    /// An ordinary VTEP, which has several.
+    Vtep,
 }
 
 /// What a port is called and what it belongs to, for the rules that hold for all of them.
@@ -36,6 +39,16 @@ impl fmt::Display for Plug<'_> {
     }
 }
 
+impl Plug<'_> {
+    /// What it is, with its name.
+    fn title(&self) -> String {
+        match self.owner {
+            Owner::Workload(_) | Owner::Router(_) => format!("port {}", self.name),
+            Owner::Vtep => format!("vtep {}", self.name),
+        }
+    }
+}
+
 /// What a port is to its neighbors.
 #[derive(Debug)]
 pub(super) struct Station<'a> {
@@ -44,8 +57,8 @@ pub(super) struct Station<'a> {
     pub(super) network: String,
     /// The addresses that are in order.
     pub(super) addresses: Vec<Located<IpNet>>,
-    /// The MAC address and where it is given, or the port where it is not.
-    pub(super) mac: Located<Mac>,
+    /// The MAC address, if it is known, and where it is given, or the port where it is not.
+    pub(super) mac: Option<Located<Mac>>,
     /// Whether there may be others behind it.
     pub(super) learning: bool,
     pub(super) origin: &'a Origin,
@@ -64,14 +77,7 @@ pub(super) fn mac(
             origin: port.clone(),
         };
     };
-    let kind = if mac.value == Mac::ZERO {
-        Some("zero")
-    } else if mac.is_group() {
-        Some("a group address")
-    } else {
-        None
-    };
-    if let Some(kind) = kind {
+    if let Some(kind) = unusable(mac.value) {
         problems.push(
             Problem::new(format!("the mac {} of port {name} is {kind}", mac.value))
                 .at(&mac.origin, "no station can have this address")
@@ -79,6 +85,17 @@ pub(super) fn mac(
         );
     }
     mac.clone()
+}
+
+/// What a MAC address is, if no station can have it.
+pub(super) fn unusable(mac: Mac) -> Option<&'static str> {
+    if mac == Mac::ZERO {
+        Some("zero")
+    } else if mac.is_group() {
+        Some("a group address")
+    } else {
+        None
+    }
 }
 
 /// All stations by the network that they are on.
@@ -101,10 +118,11 @@ impl<'a> Stations<'a> {
         for station in stations {
             let network = networks.get(&station.network);
             let neighbors = all.networks.entry(station.network.clone()).or_default();
+            let fitted = neighbors.longest_list() <= FLOOD_MAX;
             neighbors.add(&station, problems);
             // Told once, at the first port that is too much.
-            if neighbors.n_workloads == FLOOD_MAX + 1
-                && station.plug.owner == Owner::Workload
+            if fitted
+                && neighbors.longest_list() > FLOOD_MAX
                 && let Some(network) = network
             {
                 problems.push(too_many(&station, network));
@@ -146,11 +164,22 @@ struct Neighbors<'a> {
     addresses: BTreeMap<IpAddr, Holder<'a>>,
     macs: BTreeMap<Mac, Holder<'a>>,
     learning: bool,
-    /// A router's ports are no goal of a flooded frame.
-    n_workloads: u32,
+    /// How many ports of workloads there are on each host. A router's ports are no goal of a flooded
+    /// frame.
+    n_workloads: BTreeMap<Option<&'a str>, u32>,
+    /// The ordinary VTEPs, by name.
+    vteps: BTreeSet<String>,
 }
 
 impl<'a> Neighbors<'a> {
+    /// How many goals a flooded frame has at most: the ports of one host, all other hosts and all
+    /// VTEPs.
+    fn longest_list(&self) -> u32 {
+        let most = self.n_workloads.values().max().copied().unwrap_or(0);
+        let others = self.n_workloads.len().saturating_sub(1) + self.vteps.len();
+        most.saturating_add(u32::try_from(others).unwrap_or(u32::MAX))
+    }
+
     fn add(&mut self, station: &Station<'a>, problems: &mut Vec<Problem>) {
         let network = &station.network;
         let holder = |origin: &Origin| Holder {
@@ -167,23 +196,31 @@ impl<'a> Neighbors<'a> {
                 self.addresses.insert(address.addr(), again);
             }
         }
-        let again = holder(&station.mac.origin);
-        if let Some(first) = self.macs.get(&station.mac) {
-            let value = format!("mac {} in network {network}", station.mac.value);
-            let help = "choose another one, or leave it out to have it derived";
-            problems.push(taken(&value, first, &again, help));
-        } else {
-            self.macs.insert(station.mac.value, again);
+        if let Some(mac) = &station.mac {
+            let again = holder(&mac.origin);
+            if let Some(first) = self.macs.get(mac) {
+                let value = format!("mac {} in network {network}", mac.value);
+                let help = "choose another one, or leave it out to have it derived";
+                problems.push(taken(&value, first, &again, help));
+            } else {
+                self.macs.insert(mac.value, again);
+            }
         }
         self.learning |= station.learning;
-        self.n_workloads += u32::from(station.plug.owner == Owner::Workload);
+        match station.plug.owner {
+            Owner::Workload(host) => *self.n_workloads.entry(host).or_default() += 1,
+            Owner::Router(_) => {}
+            Owner::Vtep => {
+                self.vteps.insert(station.plug.name.clone());
+            }
+        }
     }
 }
 
 /// The problem of two ports that have the same value.
 fn taken(value: &str, first: &Holder<'_>, again: &Holder<'_>, help: &str) -> Problem {
     let (there, here) = (&first.origin, &again.origin);
-    let [first, again] = [first, again].map(|holder| format!("port {}", holder.plug));
+    let [first, again] = [first, again].map(|holder| holder.plug.title());
     if first == again && there.same_file(here) {
         return Problem::new(format!("{value} is given to {first} twice"))
             .at(here, "given again here")

@@ -102,6 +102,12 @@ impl<'a> Journey<'a> {
             self.tell(Stage::Workload, text, Some(&port.origin));
         }
         let workload = sender.workload;
+        if let Some((host, _)) = self.elsewhere(workload) {
+            let meaning =
+                format!("Workload {workload} is on host {host}, where its packets start.");
+            let hint = format!("trace it there, or with `--host {host}`");
+            return Err(Outcome::not_sent(NotSent::Elsewhere, meaning, hint));
+        }
         let hint = if sender.ports.is_empty() {
             format!("give workload {workload} a port")
         } else {
@@ -221,9 +227,10 @@ impl<'a> Journey<'a> {
         }
         let mtu = way.link.link.mtu;
         let back = holder
-            .filter(|holder| holder.mtu() != mtu)
-            .map_or_else(String::new, |holder| {
-                format!(", those of {holder} {}", holder.mtu())
+            .map(|holder| (holder, holder.mtu(self.topology, self.plan.carried)))
+            .filter(|(_, theirs)| *theirs != mtu)
+            .map_or_else(String::new, |(holder, theirs)| {
+                format!(", those of {holder} {theirs}")
             });
         let text = format!("mtu: its packets have {mtu} bytes at most{back}");
         self.tell(Stage::Workload, text, origin);

@@ -3,7 +3,7 @@
 use datapath::memory::MemoryTables;
 use datapath::{Action, Frame};
 use etherparse::err::packet::BuildVecWriteError;
-use maps_schema::{IfIndex, Mac};
+use maps_schema::{IfIndex, Mac, PortId};
 
 use super::departure::Departure;
 use super::hops::{self, Itinerary, RouterHop};
@@ -138,7 +138,7 @@ impl<'a> Journey<'a> {
         let hop = departure.next_hop();
         let circumstances = self.circumstances(departure);
         match circumstances.holder {
-            Some(holder) if passage.reached().contains(&holder.id()) => {
+            Some(holder) if passage.reached().contains(&self.way_to(&holder)) => {
                 let text = format!("{holder} answers: {hop} is at {}", holder.mac());
                 self.tell(Stage::Question, text, Some(holder.origin()));
                 Answer::Mac(holder.mac())
@@ -217,10 +217,26 @@ impl<'a> Journey<'a> {
         }
     }
 
+    /// The other host that a workload is on, if it is not on this one.
+    pub(super) fn elsewhere(&self, workload: &str) -> Option<(&'a str, PortId)> {
+        let host = self.topology.workloads.get(workload)?.host.as_ref()?;
+        let (name, host) = self.topology.hosts.get_key_value(host)?;
+        (self.plan.host.as_ref() != Some(name)).then_some((name, host.id))
+    }
+
+    /// The port that leads to a station from here: its own, or that of the peer that it is behind.
+    pub(super) fn way_to(&self, holder: &Holder<'_>) -> PortId {
+        let peer = match holder {
+            Holder::Workload(name, _) => self.elsewhere(&name.workload),
+            Holder::Router(..) => None,
+        };
+        peer.map_or(holder.id(), |(_, peer)| peer)
+    }
+
     /// Whether a port is in the tables.
     pub(super) fn is_there(&self, holder: &Holder<'_>) -> bool {
         match holder {
-            Holder::Workload(_, port) => self.tables.ports.contains_key(&port.id),
+            Holder::Workload(..) => self.tables.ports.contains_key(&self.way_to(holder)),
             Holder::Router(_, _, port) => self.tables.router_ports.contains_key(&port.id),
         }
     }

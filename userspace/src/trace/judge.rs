@@ -32,7 +32,7 @@ impl<'a> Journey<'a> {
             let is_group = matches!(departure.way.hop, Hop::Group(_));
             let holder = self.circumstances(departure).holder;
             let ports = reached.iter().map(|&port| names.port(port)).collect();
-            let arrives = is_group || holder.is_some_and(|it| reached.contains(&it.id()));
+            let arrives = is_group || holder.is_some_and(|it| reached.contains(&self.way_to(&it)));
             return (Outcome::Flooded { ports }, arrives);
         }
         let last = hops.last();
@@ -52,6 +52,16 @@ impl<'a> Journey<'a> {
             Some((key, _)) => key.ip != Ip::from(departure.destination),
             None => matches!(departure.way.hop, Hop::Via(..)),
         };
+        if matches!(passage.action, Action::Underlay { .. } | Action::Copied) {
+            let holder = self.next_station(departure, last);
+            let outcome = Outcome::Sent {
+                peer: names.port(port),
+                port: holder.map(|holder| holder.to_string()),
+                next_hop,
+                origin: holder.map(|holder| holder.origin().to_string()),
+            };
+            return (outcome, true);
+        }
         let sent = last.and_then(|_| parse(&passage.frame).ok());
         let outcome = Outcome::Delivered {
             port: names.port(port),
@@ -60,6 +70,21 @@ impl<'a> Journey<'a> {
             origin: origin.map(|named| named.origin.to_string()),
         };
         (outcome, true)
+    }
+
+    /// The station that the frame is for, as far as it is declared.
+    fn next_station(
+        &self,
+        departure: &Departure<'a>,
+        last: Option<&RouterHop>,
+    ) -> Option<super::party::Holder<'a>> {
+        let Some((key, _)) = last.and_then(|hop| hop.neighbor) else {
+            return self.circumstances(departure).holder;
+        };
+        let network = self.plan.names.network(key.vni);
+        let mut holders = super::party::Holder::all(self.topology);
+        let is_next = |ip: IpAddr| Ip::from(ip) == key.ip;
+        holders.find(|it| it.network() == network && it.addresses().any(is_next))
     }
 
     fn refusal(

@@ -23,6 +23,17 @@ pub enum Outcome {
         /// Where the port is declared, as `file:line:column`.
         origin: Option<String>,
     },
+    /// It goes to another host or an ordinary VTEP, which takes it further.
+    Sent {
+        /// The peer.
+        peer: String,
+        /// The port there that it is for, if it is declared.
+        port: Option<String>,
+        /// Whether this is only the next hop, which takes the packet further.
+        next_hop: bool,
+        /// Where the port is declared, as `file:line:column`.
+        origin: Option<String>,
+    },
     /// It goes to all these ports.
     Flooded {
         /// The ports, in order.
@@ -115,6 +126,7 @@ impl Outcome {
 /// Why a workload's kernel sends nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NotSent {
+    Elsewhere,
     Unplugged,
     NoAddress,
     NoRoute,
@@ -125,6 +137,7 @@ pub(super) enum NotSent {
 impl NotSent {
     const fn name(self) -> &'static str {
         match self {
+            Self::Elsewhere => "elsewhere",
             Self::Unplugged => "unplugged",
             Self::NoAddress => "no_address",
             Self::NoRoute => "no_route",
@@ -213,6 +226,19 @@ impl fmt::Display for Outcome {
                 match ttl {
                     Some(ttl) => write!(f, ", with TTL {ttl}"),
                     None => Ok(()),
+                }
+            }
+            Self::Sent {
+                peer,
+                port,
+                next_hop,
+                origin: _,
+            } => {
+                write!(f, "sent to {peer}")?;
+                match (port, next_hop) {
+                    (Some(port), true) => write!(f, ", to {port}, the next hop"),
+                    (Some(port), false) => write!(f, ", to {port}"),
+                    (None, _) => Ok(()),
                 }
             }
             Self::Answered { router, .. } => write!(f, "answered by router {router}"),

@@ -67,11 +67,14 @@ impl<'a> Holder<'a> {
         }
     }
 
-    pub(super) fn mtu(&self) -> u32 {
-        match self {
+    /// The largest IP packet that it takes, in bytes, where tunnels carry packets of `carried` bytes.
+    pub(super) fn mtu(&self, topology: &Topology, carried: u32) -> u32 {
+        let own = match self {
             Self::Workload(_, port) => port.mtu,
             Self::Router(_, _, port) => port.mtu,
-        }
+        };
+        let network = topology.networks.get(self.network());
+        own.within(network.map_or(own, |network| network.mtu), carried)
     }
 
     pub(super) fn origin(&self) -> &'a Origin {

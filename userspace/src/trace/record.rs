@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
 use datapath::{Action, Count, Frame, Tables};
 use maps_schema::map::{
-    Budget, BudgetKey, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Resolved, Route, RouteKey,
-    RouterAddress, RouterAddressKey, RouterPort,
+    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
+    LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Resolved, Route,
+    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
-use maps_schema::{DropReason, IfIndex, Mac, PortId, Vni};
+use maps_schema::record::PeerState;
+use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, Vni};
 
 /// Something that the datapath asked the tables or told them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,6 +140,27 @@ impl Tables for Recorder<'_> {
         found
     }
 
+    // What comes from the underlay is not traced, and of peers only that there is a way to them.
+    fn uplink(&self, interface: IfIndex) -> Option<Uplink> {
+        self.tables.uplink(interface)
+    }
+
+    fn peer(&self, address: Ip) -> Option<Peer> {
+        self.tables.peer(address)
+    }
+
+    fn direct(&self, address: Ip) -> Option<Direct> {
+        self.tables.direct(address)
+    }
+
+    fn peer_state(&self, port: PortId) -> Option<PeerState> {
+        self.tables.peer_state(port)
+    }
+
+    fn set_peer_state(&self, port: PortId, state: &PeerState) {
+        self.tables.set_peer_state(port, state);
+    }
+
     fn network(&self, vni: Vni) -> Option<Network> {
         let found = self.tables.network(vni);
         self.note(Lookup::Network(vni, found));
@@ -219,6 +241,10 @@ impl Tables for Recorder<'_> {
 
     fn now_ns(&self) -> u64 {
         Tables::now_ns(self.tables)
+    }
+
+    fn precise_ns(&self) -> u64 {
+        self.tables.precise_ns()
     }
 
     fn count(&self, port: PortId, count: Count) {

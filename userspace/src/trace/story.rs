@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use datapath::Action;
+use datapath::{Action, Frame};
 use maps_schema::map::{
     EgressPort, IngressPort, LearnedEntry, Neighbor, NeighborKey, Network, RouteKey,
 };
@@ -13,7 +13,7 @@ use super::packet::Station;
 use super::record::{Lookup, Passage};
 use super::{Stage, Step};
 use crate::counted::counted;
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 
 /// One frame's way through the datapath, to be told.
 pub(super) struct Story<'a> {
@@ -70,11 +70,16 @@ impl Story<'_> {
             (Action::Consume(port), _) => {
                 self.at_port(port, format!("taken by router port {}", names.port(port)))
             }
-            (Action::Deliver(_), ports) if self.passage.is_flooded() => {
+            (Action::Deliver(_) | Action::Copied, ports) if self.passage.is_flooded() => {
                 let ports: Vec<String> = ports.iter().map(|&port| names.port(port)).collect();
                 self.step(format!("flooded to {}", listed(&ports)))
             }
-            (Action::Deliver(_), ports) => {
+            (Action::Pass, _) => self.step("left to the host".to_owned()),
+            (Action::Underlay { .. } | Action::Copied, ports) => {
+                let port = ports.last().copied().unwrap_or(PortId::NONE);
+                self.at_port(port, format!("sent to {}", names.port(port)))
+            }
+            (Action::Deliver(_) | Action::Return(_), ports) => {
                 let port = ports.last().copied().unwrap_or(PortId::NONE);
                 self.at_port(port, format!("delivered to {}", names.port(port)))
             }
@@ -208,11 +213,45 @@ impl Story<'_> {
         match found {
             None => Some(self.at_port(port, format!("nothing is plugged in at {name}"))),
             Some(_) if self.passage.is_flooded() => None,
-            Some(EgressPort { ifindex }) => {
+            // An answer goes back to where the question came from, and is told as one.
+            Some(exit) if exit.ifindex == self.passage.interface => None,
+            Some(exit) if exit.kind != EgressPort::WORKLOAD => {
+                Some(self.at_port(port, self.way_to_peer(&name, &exit)))
+            }
+            Some(EgressPort { ifindex, .. }) => {
                 let interface = self.interface(port, ifindex);
                 Some(self.at_port(port, format!("{name} is behind {interface}")))
             }
         }
+    }
+
+    /// How the frame travels to a peer.
+    fn way_to_peer(&self, name: &str, exit: &EgressPort) -> String {
+        let EgressPort { local, remote, .. } = exit;
+        let way = plan::way(exit.kind);
+        let uplink = self
+            .plan
+            .uplink
+            .as_ref()
+            .filter(|it| it.ifindex == exit.ifindex);
+        let interface = uplink.map_or_else(
+            || format!("interface {}", exit.ifindex.0),
+            |uplink| uplink.interface.clone(),
+        );
+        let leaves = match self.passage.action {
+            Action::Underlay { .. } => format!(", {} bytes in all", self.passage.frame.len()),
+            _ => String::new(),
+        };
+        if exit.kind == EgressPort::DIRECT {
+            return format!("{name} is reached {way}: by next hop {remote} at {interface}{leaves}");
+        }
+        let lookups = self.passage.lookups.iter().rev();
+        let vni = lookups.into_iter().find_map(|lookup| match lookup {
+            Lookup::Fdb(key, _) => Some(format!(" with vni {}", key.vni)),
+            _ => None,
+        });
+        let vni = vni.unwrap_or_default();
+        format!("{name} is reached {way}{vni}: from {local} to {remote} by {interface}{leaves}")
     }
 
     /// What the host's end of a port's link is called.

@@ -13,6 +13,7 @@ use bowline::instance::Instance;
 use bowline::kernel::datapath::{Datapath, remove_all};
 use bowline::kernel::object::Object;
 use bowline::plan::Plan;
+use bowline::program::Program;
 use bowline::topology::PortName;
 use integration::case::{Case, Counters, Outcome, Step};
 use integration::lab::{Namespace, PacketSocket, veth};
@@ -102,18 +103,18 @@ impl<'a> Realm<'a> {
         self.on_host(|| {
             let mut datapath = self.datapath.lock().unwrap();
             for plugged in self.ports.values() {
-                let attached = datapath.attach(plugged.ifindex, &plugged.host_end);
+                let attached =
+                    datapath.attach(Program::PortIngress, plugged.ifindex, &plugged.host_end);
                 attached.unwrap_or_else(|error| panic!("{error:#}"));
             }
         });
     }
 
-    /// The loaded program.
-    pub(crate) fn program(&self) -> SchedClassifier {
-        let folder = self.instance.0.pin_dir().join("programs");
-        let mut pins = std::fs::read_dir(folder).unwrap();
-        let pin = pins.next().expect("the program is pinned").unwrap();
-        SchedClassifier::from_pin(pin.path()).unwrap()
+    /// One of the loaded programs.
+    pub(crate) fn program(&self, program: Program) -> SchedClassifier {
+        let fingerprint = self.datapath.lock().unwrap().fingerprint().to_owned();
+        let pin = format!("programs/{}-{fingerprint}", program.symbol());
+        SchedClassifier::from_pin(self.instance.0.pin_dir().join(pin)).unwrap()
     }
 
     /// Takes a step that is no frame.

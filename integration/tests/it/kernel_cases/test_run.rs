@@ -2,6 +2,7 @@
 //! frame would go is told by the counters alone.
 
 use aya::programs::{TestRun, TestRunOptions};
+use bowline::program::Program;
 use integration::case::{Outcome, Send};
 use integration::lab;
 use maps_schema::IfIndex;
@@ -44,7 +45,7 @@ impl Runner for TestRunner {
 
     fn send(realm: &Realm<'_>, frame: &Send, _: &Outcome, what: &str) -> Outcome {
         let before = realm.counters();
-        let program = realm.program();
+        let program = realm.program(Program::PortIngress);
         let context = context(realm.port(&frame.from).ifindex);
         let mut wire = vec![0; frame.wire.len() + 256];
         let result = realm.on_host(|| {

@@ -12,11 +12,13 @@ use bowline::kernel::datapath::{Datapath, Mode, remove_all};
 use bowline::kernel::link::Links;
 use bowline::kernel::object::Object;
 use bowline::link::Link;
+use bowline::program::Program;
+use integration::lab::{Feature, eventually, is_usable};
 use maps_schema::map::{FdbEntry, FdbKey, IngressPort, MapName, PortCounters};
 use maps_schema::plain::bytes_of;
 use maps_schema::{IfIndex, Mac, PortId, RouterId, Vni};
 
-use super::{Owned, Space, block_on, create, eventually, is_root, wanted};
+use super::{Owned, Space, block_on, create, wanted};
 
 /// A host with one link to a workload, and the instance whose it is.
 struct Plugged {
@@ -56,7 +58,7 @@ impl Plugged {
             (IfIndex(9999), "gone".to_owned()),
         ]);
         datapath
-            .attached(&interfaces)
+            .attached(Program::PortIngress, &interfaces)
             .unwrap()
             .remove(&self.ifindex)
     }
@@ -102,23 +104,25 @@ fn attached_mode(mode: Mode) {
         write_rows(&mut one, plugged.ifindex);
         assert_eq!(plugged.attachment(&one), None);
         for _ in 0..2 {
-            one.attach(plugged.ifindex, &name).unwrap();
+            one.attach(Program::PortIngress, plugged.ifindex, &name)
+                .unwrap();
             let attached = plugged.attachment(&one).unwrap();
             assert_eq!(attached.fingerprint.as_deref(), Some(one.fingerprint()));
             assert!(attached.sound);
         }
         plugged.is_counting(&one);
-        ids.push(one.program_info().unwrap().id());
+        ids.push(one.program_info(Program::PortIngress).unwrap().id());
         let first = one.fingerprint().to_owned();
         drop(one);
 
         // Another setting is another program, and the rows stay.
         let mut two = plugged.load(true, mode);
-        ids.push(two.program_info().unwrap().id());
+        ids.push(two.program_info(Program::PortIngress).unwrap().id());
         assert_ne!(two.fingerprint(), first);
         let attached = plugged.attachment(&two).unwrap();
         assert_eq!(attached.fingerprint.as_deref(), Some(&*first));
-        two.attach(plugged.ifindex, &name).unwrap();
+        two.attach(Program::PortIngress, plugged.ifindex, &name)
+            .unwrap();
         let attached = plugged.attachment(&two).unwrap();
         assert_eq!(attached.fingerprint.as_deref(), Some(two.fingerprint()));
         plugged.is_counting(&two);
@@ -144,15 +148,22 @@ fn attached_mode(mode: Mode) {
 fn unplug(plugged: &Plugged, mode: Mode, program: u32) {
     let (instance, name) = (&plugged.instance.0, &plugged.link.name);
     let opened = Datapath::open(instance).unwrap().unwrap();
-    assert_eq!(opened.program_info().unwrap().id(), program);
+    assert_eq!(
+        opened.program_info(Program::PortIngress).unwrap().id(),
+        program
+    );
     let again = plugged.load(true, mode);
     assert_eq!(
-        again.program_info().unwrap().id(),
+        again.program_info(Program::PortIngress).unwrap().id(),
         program,
         "loaded once more"
     );
-    again.detach(plugged.ifindex, name).unwrap();
-    again.detach(plugged.ifindex, name).unwrap();
+    again
+        .detach(Program::PortIngress, plugged.ifindex, name)
+        .unwrap();
+    again
+        .detach(Program::PortIngress, plugged.ifindex, name)
+        .unwrap();
     assert_eq!(plugged.attachment(&again), None);
     drop((opened, again));
     remove_all(instance).unwrap();
@@ -180,21 +191,21 @@ fn write_rows(datapath: &mut Datapath, ifindex: IfIndex) {
 
 #[test]
 fn a_program_runs_is_replaced_and_goes_tcx() {
-    if is_root() {
+    if is_usable() && Feature::Tcx.is_there() {
         attached_mode(Mode::Tcx);
     }
 }
 
 #[test]
 fn a_program_runs_is_replaced_and_goes_clsact() {
-    if is_root() {
+    if is_usable() {
         attached_mode(Mode::Clsact);
     }
 }
 
 #[test]
 fn rows_are_written_read_and_removed() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let instance = Owned::new("rows");
@@ -202,16 +213,19 @@ fn rows_are_written_read_and_removed() {
     let mut datapath = Datapath::load(&instance.0, &object, false).unwrap();
     let widths: &[(MapName, usize, usize)] = &[
         (MapName::Counters, 4, 0),
-        (MapName::Ports, 4, 4),
+        (MapName::Ports, 4, 48),
         (MapName::RouterPorts, 4, 52),
         (MapName::RouterAddresses, 20, 4),
         (MapName::NextHops, 8, 20),
         (MapName::Routes, 28, 32),
         (MapName::Neighbors, 20, 12),
         (MapName::Fdb, 12, 8),
-        (MapName::Flood, 8, 4),
+        (MapName::Flood, 8, 8),
         (MapName::Networks, 4, 24),
         (MapName::Interfaces, 4, 16),
+        (MapName::Direct, 16, 20),
+        (MapName::Peers, 16, 12),
+        (MapName::Uplinks, 4, 20),
     ];
     assert_eq!(widths.len(), MapName::ALL.len());
     for &(map, key_len, value_len) in widths {
@@ -264,32 +278,41 @@ fn rows_are_written_read_and_removed() {
 
 #[test]
 fn an_attachment_whose_pin_is_lost_is_adopted_and_not_doubled() {
-    if !is_root() {
+    if !is_usable() || !Feature::Tcx.is_there() {
         return;
     }
     let plugged = Plugged::new("orphan");
     let instance = &plugged.instance.0;
     let name = plugged.link.name.clone();
-    let pin = instance.pin_dir().join("links").join(&name);
+    let pin = format!("links/port_ingress@{name}");
+    let pin = instance.pin_dir().join(pin);
     plugged
         .host
         .open()
         .run(|| {
             let mut datapath = plugged.load(false, Mode::Tcx);
             write_rows(&mut datapath, plugged.ifindex);
-            datapath.attach(plugged.ifindex, &name).unwrap();
+            datapath
+                .attach(Program::PortIngress, plugged.ifindex, &name)
+                .unwrap();
             // As after a BPF file system was mounted over ours: the pin is out of sight and works.
             let hidden = instance.pin_dir().join("hidden");
             fs::rename(&pin, &hidden).unwrap();
             assert!(!plugged.attachment(&datapath).unwrap().sound);
-            datapath.attach(plugged.ifindex, &name).unwrap();
+            datapath
+                .attach(Program::PortIngress, plugged.ifindex, &name)
+                .unwrap();
             assert!(plugged.attachment(&datapath).unwrap().sound);
             let (_, programs) = SchedClassifier::query_tcx(&name, TcAttachType::Ingress).unwrap();
             assert_eq!(programs.len(), 1);
             // The pin of an interface of the past: the link in it is attached to nothing.
             fs::remove_file(&hidden).unwrap();
-            datapath.detach(plugged.ifindex, &name).unwrap();
-            datapath.attach(plugged.ifindex, &name).unwrap();
+            datapath
+                .detach(Program::PortIngress, plugged.ifindex, &name)
+                .unwrap();
+            datapath
+                .attach(Program::PortIngress, plugged.ifindex, &name)
+                .unwrap();
         })
         .unwrap();
     block_on(async {
@@ -301,7 +324,9 @@ fn an_attachment_whose_pin_is_lost_is_adopted_and_not_doubled() {
         let attach = || {
             let mut datapath = plugged.load(false, Mode::Tcx);
             write_rows(&mut datapath, ifindex);
-            datapath.attach(ifindex, &name).unwrap();
+            datapath
+                .attach(Program::PortIngress, ifindex, &name)
+                .unwrap();
             plugged.is_counting(&datapath);
             datapath.prune(&BTreeSet::new()).unwrap();
         };
@@ -312,26 +337,29 @@ fn an_attachment_whose_pin_is_lost_is_adopted_and_not_doubled() {
 
 #[test]
 fn what_a_crash_left_is_completed() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let instance = Owned::new("crash");
     let object = Object::embedded().unwrap();
     let load = || Datapath::load(&instance.0, &object, false).unwrap();
-    let first = load().program_info().unwrap().id();
-    let row = ([1; 4], [2; 4]);
+    let first = load().program_info(Program::PortIngress).unwrap().id();
+    let row = ([1; 4], [2; 48]);
     load().write(MapName::Ports, &row.0, &row.1).unwrap();
 
-    // The program's pin is missing: it is loaded again on the maps that are there.
+    // A program's pin is missing: all are loaded again on the maps that are there.
     let programs: Vec<PathBuf> = fs::read_dir(instance.0.pin_dir().join("programs"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    assert_eq!(programs.len(), 1);
-    fs::remove_file(&programs[0]).unwrap();
+    assert_eq!(programs.len(), Program::ALL.len());
+    fs::remove_file(&programs[1]).unwrap();
     assert!(Datapath::open(&instance.0).unwrap().is_none());
     let second = load();
-    assert_ne!(second.program_info().unwrap().id(), first);
+    assert_ne!(
+        second.program_info(Program::PortIngress).unwrap().id(),
+        first
+    );
     assert_eq!(second.rows(MapName::Ports).unwrap().len(), 1);
 
     // A map's pin is missing: the program works on a map that nobody can write any more.
@@ -339,8 +367,8 @@ fn what_a_crash_left_is_completed() {
     assert!(Datapath::open(&instance.0).unwrap().is_none());
     let third = load();
     assert_ne!(
-        third.program_info().unwrap().id(),
-        second.program_info().unwrap().id()
+        third.program_info(Program::PortIngress).unwrap().id(),
+        second.program_info(Program::PortIngress).unwrap().id()
     );
     assert!(third.rows(MapName::Ports).unwrap().is_empty());
     bpffs::prepare(&instance.0).unwrap();

@@ -6,13 +6,14 @@ use std::fs;
 use bowline::holdings::Peer;
 use bowline::kernel::link::{InterfaceTaken, Links};
 use bowline::topology::PortName;
+use integration::lab::is_usable;
 use maps_schema::PortId;
 
-use super::{Owned, Space, addresses, block_on, create, is_root, observe, routes, wanted};
+use super::{Owned, Space, addresses, block_on, create, observe, routes, wanted};
 
 #[test]
 fn a_link_is_what_was_asked_for_until_it_is_deleted() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let (host, workload) = (Space::new("host"), Space::new("work"));
@@ -53,7 +54,7 @@ fn a_link_is_what_was_asked_for_until_it_is_deleted() {
 
 #[test]
 fn a_link_is_adjusted_without_going_down() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let (host, workload) = (Space::new("host"), Space::new("work"));
@@ -109,7 +110,7 @@ fn a_link_is_adjusted_without_going_down() {
 
 #[test]
 fn what_others_did_to_a_link_is_seen_and_put_right() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let (host, workload) = (Space::new("host"), Space::new("work"));
@@ -134,7 +135,7 @@ fn what_others_did_to_a_link_is_seen_and_put_right() {
 
 #[test]
 fn an_interface_name_that_is_taken_is_an_error_and_nothing_stays() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let (host, workload) = (Space::new("host"), Space::new("work"));
@@ -157,7 +158,7 @@ fn an_interface_name_that_is_taken_is_an_error_and_nothing_stays() {
 
 #[test]
 fn a_link_that_cannot_be_completed_says_why_and_can_be_deleted() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let (host, workload) = (Space::new("host"), Space::new("work"));
@@ -191,7 +192,7 @@ fn a_link_that_cannot_be_completed_says_why_and_can_be_deleted() {
 
 #[test]
 fn ipv6_is_switched_on_where_docker_switched_it_off() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let (host, workload) = (Space::new("host"), Space::new("work"));
@@ -211,7 +212,7 @@ fn ipv6_is_switched_on_where_docker_switched_it_off() {
 
 #[test]
 fn a_namespace_made_anew_under_its_old_name_is_another_one() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let (host, workload) = (Space::new("host"), Space::new("work"));
@@ -235,7 +236,7 @@ fn a_namespace_made_anew_under_its_old_name_is_another_one() {
 
 #[test]
 fn half_made_links_are_ours_and_strangers_are_not() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let (host, workload) = (Space::new("host"), Space::new("work"));

@@ -3,33 +3,21 @@
 
 mod datapath;
 mod link;
+mod uplink;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use bowline::holdings::Observed;
 use bowline::instance::Instance;
-use bowline::kernel::capability;
 use bowline::kernel::datapath::remove_all;
 use bowline::kernel::link::Links;
 use bowline::kernel::netns::Netns;
 use bowline::link::{Inside, Link, Route};
 use bowline::topology::PortName;
+use integration::lab::{Feature, is_usable};
 use maps_schema::{IfIndex, Mac, PortId};
-
-/// Whether these tests can run; says so if not.
-fn is_root() -> bool {
-    match capability::check_capabilities() {
-        Ok(()) => true,
-        Err(error) => {
-            eprintln!("skipped: {error:#}");
-            false
-        }
-    }
-}
 
 /// A network namespace of the test's own.
 struct Space {
@@ -130,14 +118,6 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
         .block_on(work)
 }
 
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
-
 fn wanted(instance: &Instance, port: u32) -> Link {
     let name = PortName {
         workload: format!("w{port}"),
@@ -190,7 +170,7 @@ async fn create(links: &Links, link: &Link, netns: &Netns) -> IfIndex {
 
 #[test]
 fn work_inside_a_namespace_leaves_the_thread_outside() {
-    if !is_root() {
+    if !is_usable() {
         return;
     }
     let space = Space::new("run");
@@ -202,4 +182,13 @@ fn work_inside_a_namespace_leaves_the_thread_outside() {
     let typo = format!("{}x", space.name);
     let error = Netns::by_name(&typo).unwrap_err();
     assert!(error.to_string().contains(&space.name), "{error}");
+}
+
+/// Tests of tunnels and of other bridges ask for these. Where one is missing they are skipped, and so
+/// is this, which says which one it is.
+#[test]
+fn the_kernel_has_what_bowline_is_compared_with() {
+    if is_usable() {
+        let _ = Feature::MODULES.iter().all(|feature| feature.is_there());
+    }
 }

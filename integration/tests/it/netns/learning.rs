@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use integration::lab::{Namespace, PacketSocket, eventually, veth};
+use integration::lab::{Feature, Namespace, PacketSocket, eventually, veth};
 
 use super::{Site, drops, experiment, mac, stats};
 
@@ -36,6 +36,9 @@ fn stations_behind_a_port_are_learned() {
     let Some(site) = Site::new(["web", "left", "right", "one", "two"]) else {
         return;
     };
+    if !Feature::Bridge.is_there() {
+        return;
+    }
     let bowline = site.bowline();
     bowline.load(&site.topology(TOPOLOGY));
     let stations = [

@@ -3,6 +3,7 @@
 
 mod bridging;
 mod guarding;
+mod hosts;
 mod learning;
 mod lifecycle;
 mod mounts;

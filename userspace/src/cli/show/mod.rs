@@ -1,6 +1,7 @@
 //! `bowline show`: what is loaded, and how the kernel holds it.
 
 mod routing;
+mod underlay;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -29,6 +30,9 @@ pub(super) struct Show {
     /// Only this part
     #[arg(value_enum, value_name = "PART")]
     part: Option<Part>,
+    /// Which of the topology's hosts this one is, as for `load`
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
     /// With `routers` and `routes`: only those of this router
     #[arg(value_name = "ROUTER", requires = "part")]
     router: Option<String>,
@@ -38,6 +42,10 @@ pub(super) struct Show {
 enum Part {
     /// The files that are loaded
     Sources,
+    /// The machines, and the uplink of this one
+    Hosts,
+    /// The other hosts and tunnel endpoints: what came from there, and when
+    Peers,
     /// The virtual networks
     Networks,
     /// Where workloads plug in
@@ -56,6 +64,10 @@ enum Part {
 struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     sources: Option<Vec<Source>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hosts: Option<Vec<underlay::HostState>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<Vec<underlay::PeerRow>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     networks: Option<Vec<Network>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +106,7 @@ struct PortState {
     network: String,
     mac: String,
     addresses: Vec<String>,
+    host: Option<String>,
     host_interface: Option<String>,
     state: &'static str,
     reason: Option<String>,
@@ -115,11 +128,20 @@ impl Show {
             bail!("only `routers` and `routes` are those of one router");
         }
         let instance = global.instance()?;
-        let outlook = Host::new(&instance)?.look(None).await?;
+        let host = Host::new(&instance)?.called(self.host);
+        let outlook = host.look(None).await?;
         let wants = |part| self.part.is_none_or(|wanted| wanted == part);
         let mut shown = Shown::default();
         if wants(Part::Sources) {
             shown.sources = Some(sources(&Ledger::new(&instance))?);
+        }
+        if wants(Part::Hosts) {
+            let datapath = Datapath::open(&instance)?;
+            shown.hosts = Some(underlay::hosts(&outlook, datapath.as_ref()));
+        }
+        if self.part == Some(Part::Peers) {
+            let datapath = Datapath::open(&instance)?;
+            shown.peers = Some(underlay::peers(&outlook, datapath.as_ref())?);
         }
         if wants(Part::Networks) {
             shown.networks = Some(networks(&outlook));
@@ -128,7 +150,7 @@ impl Show {
             shown.ports = Some(ports(&outlook));
         }
         if wants(Part::Routers) {
-            shown.routers = Some(routing::routers(&outlook.topology, router)?);
+            shown.routers = Some(routing::routers(&outlook, router)?);
         }
         // There may be a million routes: they are shown when they are asked for.
         if self.part == Some(Part::Routes) {
@@ -174,7 +196,7 @@ fn networks(outlook: &Outlook) -> Vec<Network> {
             name: name.clone(),
             vni: network.vni.number(),
             subnets: network.subnets.iter().map(ToString::to_string).collect(),
-            mtu: network.mtu,
+            mtu: network.mtu.bytes(outlook.plan.carried),
             unknown_unicast: match network.unknown_unicast {
                 UnknownUnicast::Drop => "drop",
                 UnknownUnicast::Flood => "flood",
@@ -205,7 +227,9 @@ fn port_state(name: &PortName, port: &Port, outlook: &Outlook) -> PortState {
         !outlook.diff.links.contains_key(host_end) && !outlook.diff.attach.contains(host_end)
     });
     let missing = outlook.places.missing().get(&name.workload);
+    let host = outlook.host_of(&name.workload);
     let (state, reason) = match missing {
+        _ if host != outlook.situation.host.as_deref() => ("remote", None),
         Some(reason) if planned.is_some() => ("unknown", Some(format!("{reason:#}"))),
         Some(reason) => ("unplugged", Some(format!("{reason:#}"))),
         None if is_there => ("up", None),
@@ -219,6 +243,7 @@ fn port_state(name: &PortName, port: &Port, outlook: &Outlook) -> PortState {
         network: port.network.clone(),
         mac: port.mac.to_string(),
         addresses: port.addresses.iter().map(ToString::to_string).collect(),
+        host: host.map(str::to_owned),
         host_interface: host_end.filter(|_| is_there),
         state,
         reason,
@@ -269,6 +294,14 @@ fn print(shown: &Shown, part: Option<Part>) -> Result<()> {
             .map(|it| vec![it.name.clone(), it.path.clone()])
             .collect();
         section(&["SOURCE", "FILE"], &rows)?;
+    }
+    // A file for one host need not speak of hosts.
+    let hosts = shown.hosts.as_ref();
+    if let Some(hosts) = hosts.filter(|it| part == Some(Part::Hosts) || !it.is_empty()) {
+        section(underlay::HOSTS, &underlay::host_rows(hosts))?;
+    }
+    if let Some(peers) = &shown.peers {
+        section(underlay::PEERS, &underlay::peer_rows(peers))?;
     }
     if let Some(networks) = &shown.networks {
         let rows: Vec<_> = networks.iter().map(network_row).collect();
@@ -334,6 +367,9 @@ fn port_row(port: &PortState) -> Vec<String> {
         port.host_interface
             .clone()
             .unwrap_or_else(|| "-".to_owned()),
-        port.state.to_owned(),
+        match (port.state, &port.host) {
+            ("remote", Some(host)) => format!("on {host}"),
+            (state, _) => state.to_owned(),
+        },
     ]
 }

@@ -13,7 +13,7 @@ use crate::host::Outlook;
 use crate::kernel::clock;
 use crate::kernel::datapath::Datapath;
 use crate::similar::Similar;
-use crate::topology::{NextHop, RouteTarget, Router, Topology};
+use crate::topology::{self, NextHop, RouteTarget, Router, Topology};
 
 #[derive(Serialize)]
 pub(super) struct RouterState {
@@ -85,7 +85,13 @@ fn chosen<'a>(
     Ok(routers.filter(move |(router, _)| name.as_ref().is_none_or(|name| name == *router)))
 }
 
-pub(super) fn routers(topology: &Topology, name: Option<&str>) -> Result<Vec<RouterState>> {
+pub(super) fn routers(outlook: &Outlook, name: Option<&str>) -> Result<Vec<RouterState>> {
+    let topology = &outlook.topology;
+    let mtu = |port: &topology::RouterPort| {
+        let network = topology.networks.get(&port.network);
+        let network = network.map_or(port.mtu, |network| network.mtu);
+        port.mtu.within(network, outlook.plan.carried)
+    };
     let state = |(name, router): (&String, &Router)| RouterState {
         name: name.clone(),
         ports: router
@@ -96,7 +102,7 @@ pub(super) fn routers(topology: &Topology, name: Option<&str>) -> Result<Vec<Rou
                 network: port.network.clone(),
                 addresses: port.addresses.iter().map(ToString::to_string).collect(),
                 mac: port.mac.to_string(),
-                mtu: port.mtu,
+                mtu: mtu(port),
                 origin: port.origin.to_string(),
             })
             .collect(),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use maps_schema::Mac;
 
 use super::*;
-use crate::holdings::{Attachment, Observed, Peer};
+use crate::holdings::{Attachment, HeldUplink, Observed, Peer};
 use crate::link::Inside;
 
 const FINGERPRINT: &str = "0123456789ab";
@@ -28,6 +28,7 @@ fn holdings(plan: &Plan) -> Holdings {
         links: plan.links.iter().map(link).collect(),
         tables: tables(plan),
         attached: interfaces.values().map(attachment).collect(),
+        uplinks: BTreeMap::new(),
         fingerprint: Some(FINGERPRINT.to_owned()),
     }
 }
@@ -296,4 +297,48 @@ fn interfaces_are_those_of_links_that_lead_where_they_should() {
     let names: BTreeSet<String> = held.interfaces().into_keys().collect();
     let expected = ["bl-c684ad68", DB].map(str::to_owned);
     assert_eq!(names, BTreeSet::from(expected));
+}
+
+#[test]
+fn the_program_at_the_uplink_follows_the_plan() {
+    let uplink = |interface: &str, ifindex| {
+        let interface = interface.to_owned();
+        Some(PlannedUplink {
+            interface,
+            ifindex: IfIndex(ifindex),
+            xdp: false,
+        })
+    };
+    let held = |fingerprint: &str| HeldUplink {
+        interface: "lan0".to_owned(),
+        ingress: attachment(fingerprint),
+    };
+    let mut plan = plan(SHOP);
+    let mut holdings = holdings(&plan);
+    plan.uplink = uplink("lan0", 2);
+    assert_eq!(
+        differences(&plan, &holdings).1,
+        ["+ attachment uplink_ingress at lan0"]
+    );
+    holdings.uplinks.insert(IfIndex(2), held("another"));
+    assert_eq!(
+        differences(&plan, &holdings).1,
+        ["~ attachment uplink_ingress at lan0"]
+    );
+    holdings.uplinks.insert(IfIndex(2), held(FINGERPRINT));
+    assert_eq!(differences(&plan, &holdings).1, [""; 0]);
+    plan.uplink = uplink("lan1", 3);
+    assert_eq!(
+        differences(&plan, &holdings).1,
+        [
+            "+ attachment uplink_ingress at lan1",
+            "- attachment uplink_ingress at lan0",
+        ]
+    );
+    plan.uplink = None;
+    let gone = ["- attachment uplink_ingress at lan0"];
+    assert_eq!(differences(&plan, &holdings).1, gone);
+    let removal = Diff::removal(&holdings).lines(&plan, &holdings);
+    let removal: Vec<String> = removal.iter().map(ToString::to_string).collect();
+    assert!(removal.contains(&gone[0].to_owned()), "{removal:?}");
 }

@@ -96,6 +96,7 @@ pub(super) fn send(
         // A router has taken it.
         Action::Consume(_) => {}
         Action::Drop { reason, .. } => dropped = Some(reason),
+        other => panic!("there are no other hosts here: {other:?}"),
     }
     let n_sent = sent.len();
     let received: BTreeSet<_> = sent

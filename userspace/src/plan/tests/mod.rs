@@ -1,6 +1,7 @@
 //! What a topology becomes in the kernel, row by row.
 
 mod change;
+mod hosts;
 mod row;
 
 use std::collections::BTreeMap;
@@ -42,9 +43,12 @@ pub(crate) fn topology(rest: &str) -> Topology {
 
 /// The plan of a file whose workloads are there, but for those in `absent`.
 pub(crate) fn plan_without(rest: &str, absent: &[&str]) -> Plan {
-    let absent = absent.iter().map(|&name| name.to_owned()).collect();
+    let situation = Situation {
+        absent: absent.iter().map(|&name| name.to_owned()).collect(),
+        ..Situation::default()
+    };
     let instance = Instance::new(None).unwrap();
-    Plan::new(&topology(rest), &instance, &absent)
+    Plan::new(&topology(rest), &instance, &situation)
 }
 
 pub(crate) fn plan(rest: &str) -> Plan {

@@ -1,6 +1,6 @@
 //! Single plans: which rows there are, and what they say.
 
-use maps_schema::map::{FLOOD_MAX, FdbKey, FloodKey, NeighborKey, Network};
+use maps_schema::map::{FLOOD_MAX, FdbKey, FloodKey, FloodMember, NeighborKey, Network};
 use maps_schema::plain::from_bytes;
 use maps_schema::{FloodList, Ip, Mac};
 
@@ -303,8 +303,12 @@ fn what_has_no_name_is_numbered() {
         list: FloodList(1),
         idx: 2,
     };
+    let member = FloodMember {
+        port: PortId(3),
+        vni: vni(7),
+    };
     assert_eq!(
-        names.describe(MapName::Flood, bytes_of(&key), &3_u32.to_ne_bytes()),
+        names.describe(MapName::Flood, bytes_of(&key), bytes_of(&member)),
         "list 00000001[2]: port 00000003"
     );
     // A row of another width is shown as it is.

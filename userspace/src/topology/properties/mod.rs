@@ -199,7 +199,8 @@ proptest! {
             prop_assert!(ids.insert(port.id));
             prop_assert!(macs.insert((&port.network, port.mac)));
             prop_assert!(!port.mac.is_group());
-            prop_assert!(topology.networks[&port.network].mtu >= port.mtu);
+            let network = topology.networks[&port.network].mtu;
+            prop_assert_eq!(port.mtu.within(network, 1), port.mtu.bytes(1));
         }
         let mut routers = BTreeSet::from([RouterId::NONE]);
         for router in topology.routers.values() {
@@ -208,7 +209,8 @@ proptest! {
                 prop_assert!(ids.insert(port.id));
                 prop_assert!(macs.insert((&port.network, port.mac)));
                 prop_assert!(!port.addresses.is_empty());
-                prop_assert!(topology.networks[&port.network].mtu >= port.mtu);
+                let network = topology.networks[&port.network].mtu;
+            prop_assert_eq!(port.mtu.within(network, 1), port.mtu.bytes(1));
             }
         }
         let vnis: BTreeSet<_> =

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::document::{Destination, Document, Gateway, Hop, Located, Port, Router};
+use crate::document::{Destination, Document, Gateway, Hop, Located, Mtu, Port, Router};
 
 /// A document as the value that it was read from, in long form.
 pub(super) fn written(document: &Document) -> Value {
@@ -17,7 +17,10 @@ pub(super) fn written(document: &Document) -> Value {
             json!(on)
         });
         put(&mut value, "vni", network.vni.as_ref(), |vni| json!(vni));
-        put(&mut value, "mtu", network.mtu.as_ref(), |mtu| json!(mtu));
+        put(&mut value, "mtu", network.mtu.as_ref(), |mtu| match mtu {
+            Mtu::Auto => json!("auto"),
+            Mtu::Bytes(bytes) => json!(bytes),
+        });
         put(&mut value, "ageing", network.ageing.as_ref(), |age| {
             json!(age.as_secs())
         });

@@ -13,7 +13,7 @@ use crate::topology::family::Family;
 use crate::topology::merge::Merged;
 use crate::topology::network::DEFAULT_AGEING;
 use crate::topology::station::{Owner, Plug};
-use crate::topology::{Network, NetworkKind, UnknownUnicast, address, identity, mtu};
+use crate::topology::{Mtu, Network, NetworkKind, UnknownUnicast, address, identity, mtu};
 
 /// A port that leads to a router.
 pub(super) struct End<'a> {
@@ -21,7 +21,7 @@ pub(super) struct End<'a> {
     /// The addresses that are in order.
     pub(super) addresses: Vec<Located<IpNet>>,
     /// What this end carries, and after pairing what the link does.
-    pub(super) mtu: u32,
+    pub(super) mtu: Mtu,
     /// The link's name as a network, and the other end.
     pub(super) link: Option<(String, RouterPortName<'a>)>,
 }
@@ -67,7 +67,7 @@ pub(super) fn resolve<'a>(
             continue;
         };
         common_subnets(merged, (one, a), (other, b), problems);
-        let mtu = a.mtu.min(b.mtu);
+        let mtu = smaller(a.mtu, b.mtu);
         let name = format!("{one}--{other}");
         links.insert(name.clone(), (network(a, b, mtu), a.given.origin.clone()));
         for (name_of_end, far) in [(one, other), (other, one)] {
@@ -81,10 +81,19 @@ pub(super) fn resolve<'a>(
     ends
 }
 
-/// What of a network follows from its two ends: its subnets and what it carries.
-type Wire = (Vec<IpNet>, u32);
+/// What both ends of a link carry. Nothing on a link goes through a tunnel, so that what is said of
+/// one end holds for both.
+fn smaller(one: Mtu, other: Mtu) -> Mtu {
+    match (one, other) {
+        (Mtu::Auto, said) | (said, Mtu::Auto) => said,
+        (Mtu::Bytes(one), Mtu::Bytes(other)) => Mtu::Bytes(one.min(other)),
+    }
+}
 
-fn network(a: &End<'_>, b: &End<'_>, mtu: u32) -> Wire {
+/// What of a network follows from its two ends: its subnets and what it carries.
+type Wire = (Vec<IpNet>, Mtu);
+
+fn network(a: &End<'_>, b: &End<'_>, mtu: Mtu) -> Wire {
     let mut subnets: Vec<IpNet> = Vec::new();
     for address in a.addresses.iter().chain(&b.addresses) {
         let subnet = address.trunc();
@@ -120,6 +129,7 @@ fn ends<'a>(
     merged: &Merged<'a>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<RouterPortName<'a>, End<'a>> {
+    let unsaid = mtu::unsaid(merged);
     let mut ends = BTreeMap::new();
     for (&router, &(declared, defaults)) in &merged.routers {
         for (port, given) in &declared.ports {
@@ -134,7 +144,7 @@ fn ends<'a>(
             let addresses = address::resolve_on_link(&plug, &given.addresses, problems);
             let end = End {
                 given,
-                mtu: largest_packet(&plug, given, &addresses, defaults, problems),
+                mtu: largest_packet(&plug, given, &addresses, defaults, problems).unwrap_or(unsaid),
                 addresses,
                 link: None,
             };
@@ -144,34 +154,34 @@ fn ends<'a>(
     ends
 }
 
-/// What one end carries; wrong defaults are reported once, where they are given.
+/// What one end carries, if it is said; wrong defaults are reported once, where they are given.
 fn largest_packet(
     plug: &Plug<'_>,
     given: &RouterPort,
     addresses: &[Located<IpNet>],
     defaults: &Defaults,
     problems: &mut Vec<Problem>,
-) -> u32 {
+) -> Option<Mtu> {
     let object = format!("port {plug}");
-    let (source, value) = match &given.mtu {
-        Some(own) => (Some(own), mtu::check(Some(own), &object, problems)),
-        None => (
-            defaults.mtu.as_ref(),
-            defaults.mtu.as_ref().and_then(mtu::in_range),
-        ),
+    let (origin, value) = match &given.mtu {
+        Some(own) => {
+            let value = mtu::check(Some(own), &object, problems);
+            (&own.origin, value.map(Mtu::Bytes))
+        }
+        None => (&defaults.mtu.as_ref()?.origin, mtu::of_defaults(defaults)),
     };
-    let value = value.unwrap_or(mtu::DEFAULT);
+    let value = value?;
     let ipv6 = addresses.iter().find(|address| Family::V6.has(address));
-    if let (Some(source), Some(ipv6)) = (source, ipv6)
+    if let Some(ipv6) = ipv6
         && !mtu::carries_ipv6(value)
     {
         problems.push(
             mtu::too_small_for_ipv6(&object, value)
-                .at(&source.origin, "too small")
+                .at(origin, "too small")
                 .at(&ipv6.origin, "the port's IPv6 address"),
         );
     }
-    value
+    Some(value)
 }
 
 /// The two ends of a link reach each other in every family that one of them has.

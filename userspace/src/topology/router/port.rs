@@ -16,7 +16,7 @@ use crate::topology::identity::{self, PortIds};
 use crate::topology::merge::Merged;
 use crate::topology::port::unknown_network;
 use crate::topology::station::{self, Owner, Plug, Station};
-use crate::topology::{Network, RouterPort, address, mtu};
+use crate::topology::{Mtu, Network, RouterPort, address, mtu};
 
 /// Checks the ports of all routers, and adds the links between routers to the networks.
 pub(in crate::topology) fn resolve<'a>(
@@ -159,7 +159,7 @@ fn resolve_one<'a>(
         plug,
         network: place.network,
         addresses: place.addresses.clone(),
-        mac,
+        mac: Some(mac),
         learning: false,
         origin: &given.origin,
     };
@@ -175,7 +175,7 @@ fn resolve_one<'a>(
 struct Place<'a> {
     network: String,
     addresses: Vec<Located<IpNet>>,
-    mtu: u32,
+    mtu: Mtu,
     peer: Option<(RouterPortName<'a>, Vec<IpNet>)>,
 }
 
@@ -206,7 +206,8 @@ fn on_network<'a>(
                 value: name.to_owned(),
                 origin: given.origin.clone(),
             };
-            problems.push(unknown_network(plug, &network, known.merged));
+            let subject = format!("port {plug} is on");
+            problems.push(unknown_network(&subject, &network, known.merged));
         }
         return None;
     };

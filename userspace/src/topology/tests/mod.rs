@@ -2,6 +2,7 @@
 
 mod address;
 mod gateway;
+mod hosts;
 mod network;
 mod router;
 mod router_route;
@@ -60,7 +61,7 @@ workloads:
     let front = &topology.networks["front"];
     // Changing how identities are derived changes every loaded topology: these are fixed.
     assert_eq!(front.vni.number(), 7_985_977);
-    assert_eq!(front.mtu, 1500);
+    assert_eq!(front.mtu, Mtu::Bytes(1500));
     assert_eq!(front.unknown_unicast, UnknownUnicast::Drop);
     assert_eq!(front.ageing.as_secs(), 300);
     assert_eq!(
@@ -80,7 +81,7 @@ workloads:
     assert_eq!(addresses, ["10.1.0.10/24", "fd00:1::10/64"]);
     assert_eq!(
         (web.mtu, web.learning, web.spoofing),
-        (1500, false, Spoofing::Deny)
+        (Mtu::Bytes(1500), false, Spoofing::Deny)
     );
     assert_eq!(web.origin.to_string(), "test.yaml:5:18");
     port(&topology, "db", "eth0");
@@ -113,15 +114,15 @@ workloads:
     assert!(topology.drop_events);
     assert_eq!(topology.workloads["web"].place, Place::Pid(42));
     let front = &topology.networks["front"];
-    assert_eq!((front.vni.number(), front.mtu), (100, 9000));
+    assert_eq!((front.vni.number(), front.mtu), (100, Mtu::Bytes(9000)));
     assert_eq!(front.unknown_unicast, UnknownUnicast::Flood);
     assert_eq!(front.ageing.as_secs(), 7);
-    assert_eq!(topology.networks["same"].mtu, 1400);
+    assert_eq!(topology.networks["same"].mtu, Mtu::Bytes(1400));
     let web = port(&topology, "web", "lan");
     assert_eq!(web.mac, Mac::new([2, 0, 0, 0, 0, 0x10]));
     assert_eq!(
         (web.mtu, web.learning, web.spoofing),
-        (1280, true, Spoofing::Allow)
+        (Mtu::Bytes(1280), true, Spoofing::Allow)
     );
     let routes: Vec<String> = web
         .routes

@@ -4,7 +4,7 @@ use maps_schema::{PortId, RouterId};
 
 use super::{check, compiled, document};
 use crate::problem::listing::listing;
-use crate::topology::{Problem, RouterPort, Topology, UnknownUnicast, compile};
+use crate::topology::{Mtu, Problem, RouterPort, Topology, UnknownUnicast, compile};
 
 /// The networks that the files below share.
 const NETWORKS: &str = "networks: { front: [10.1.0.0/24, 'fd00:1::/64'], back: 10.2.0.0/24 }\n";
@@ -24,13 +24,16 @@ fn what_is_left_out_is_derived() {
     let front = &core.ports["front"];
     assert_eq!(front.id, PortId(0xdf03_28d2));
     assert_eq!(front.mac.to_string(), "02:72:62:69:b4:77");
-    assert_eq!((front.network.as_str(), front.mtu), ("front", 1500));
+    assert_eq!(
+        (front.network.as_str(), front.mtu),
+        ("front", Mtu::Bytes(1500))
+    );
     assert_eq!(addresses(front), ["10.1.0.1/24", "fd00:1::1/64"]);
     assert_eq!(front.origin.to_string(), "test.yaml:4:29");
     let back = &core.ports["back"];
     assert_eq!(
         (back.mac.to_string().as_str(), back.mtu),
-        ("02:00:00:00:00:01", 1400)
+        ("02:00:00:00:00:01", Mtu::Bytes(1400))
     );
     assert_eq!(topology.warnings, []);
 }
@@ -73,15 +76,21 @@ routers:
     let link = &topology.networks["core/up--edge/a"];
     assert_eq!(
         (link.mtu, link.unknown_unicast),
-        (1400, UnknownUnicast::Drop)
+        (Mtu::Bytes(1400), UnknownUnicast::Drop)
     );
     let subnets: Vec<String> = link.subnets.iter().map(ToString::to_string).collect();
     assert_eq!(subnets, ["192.0.2.0/30", "fd00::/127"]);
     for (router, port) in [("core", "up"), ("edge", "a")] {
         let port = &topology.routers[router].ports[port];
-        assert_eq!((port.network.as_str(), port.mtu), ("core/up--edge/a", 1400));
+        assert_eq!(
+            (port.network.as_str(), port.mtu),
+            ("core/up--edge/a", Mtu::Bytes(1400))
+        );
     }
-    assert_eq!(topology.routers["core"].ports["second"].mtu, 9000);
+    assert_eq!(
+        topology.routers["core"].ports["second"].mtu,
+        Mtu::Bytes(9000)
+    );
 }
 
 #[test]

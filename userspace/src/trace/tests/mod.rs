@@ -4,17 +4,18 @@ mod delivered;
 mod flooded;
 mod live;
 mod nowhere;
+mod peer;
 mod property;
 mod routed;
 mod routed_property;
 mod unrouted;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::*;
 use crate::document::draft;
 use crate::instance::Instance;
+use crate::plan::Situation;
 use crate::problem::listing::listing;
 use crate::topology::compile_drafts;
 
@@ -67,8 +68,11 @@ fn planned(rest: &str, absent: &[&str]) -> (Topology, Plan) {
     let topology = compile_drafts([draft("shop.yaml", &text)])
         .unwrap_or_else(|problems| panic!("{text}\n{}", listing(&problems)));
     let instance = Instance::new(None).unwrap();
-    let absent: BTreeSet<String> = absent.iter().map(|&name| name.to_owned()).collect();
-    let plan = Plan::new(&topology, &instance, &absent);
+    let situation = Situation {
+        absent: absent.iter().map(|&name| name.to_owned()).collect(),
+        ..Situation::default()
+    };
+    let plan = Plan::new(&topology, &instance, &situation);
     (topology, plan)
 }
 

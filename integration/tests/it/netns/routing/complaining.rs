@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use integration::lab::{Complaint, Probe, eventually};
+use integration::lab::{Complaint, Probe, eventually, patience};
 
 use super::super::{Site, drops};
 use super::{ip, line};
@@ -111,7 +111,7 @@ fn a_connection_to_a_router_is_refused() {
         let socket = site.workload("web").run(|| UdpSocket::bind((any, 0)));
         let socket = socket.unwrap();
         socket.connect((ip(router), 53)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(patience())).unwrap();
         socket.send(b"who are you?").unwrap();
         let error = socket.recv(&mut [0; 16]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");

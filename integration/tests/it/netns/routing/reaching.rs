@@ -1,9 +1,8 @@
 //! Packets get through routers, and only where there are some.
 
 use std::net::{IpAddr, UdpSocket};
-use std::time::Duration;
 
-use integration::lab::Namespace;
+use integration::lab::{Namespace, patience};
 
 use super::super::{PAIR, Site, drops};
 use super::{BACK, ip, line, near_sides};
@@ -178,7 +177,6 @@ workloads:
 fn receiver(space: &Namespace, address: &str) -> UdpSocket {
     let address: IpAddr = ip(address);
     let socket = space.run(|| UdpSocket::bind((address, 7000))).unwrap();
-    let patience = Some(Duration::from_secs(10));
-    socket.set_read_timeout(patience).unwrap();
+    socket.set_read_timeout(Some(patience())).unwrap();
     socket
 }

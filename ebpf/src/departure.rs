@@ -1,0 +1,277 @@
+//! How a frame leaves: to a workload on this host, or to a peer.
+//!
+//! It is the second half of a frame's journey. What the first half decided is in the working memory,
+//! so that the kernel's verifier follows this half once, and not anew for every way that leads here.
+
+use maps_schema::map::{EgressPort, IngressPort};
+use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, RouterId, Vni};
+
+use crate::edit;
+use crate::frame::{Frame, Note, Refused};
+use crate::icmp::{self, Message};
+use crate::parse::ethernet::{self, HEADER_LEN};
+use crate::parse::{Kind, Packet, transport};
+use crate::pipeline::{Action, Scratch};
+use crate::router::Routed;
+use crate::tables::{Count, Tables};
+
+/// Where a frame came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Origin {
+    /// The interface.
+    pub interface: IfIndex,
+    /// The port.
+    pub port: PortId,
+    /// The port's network.
+    pub vni: Vni,
+    /// What [`IngressPort::flags`] says of it.
+    pub flags: u8,
+}
+
+impl Origin {
+    /// Whether it came from another host, and not from an ordinary VTEP.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_host(&self) -> bool {
+        self.flags & (IngressPort::PEER | IngressPort::SERVED) == IngressPort::PEER
+    }
+
+    /// Whether it came through a tunnel.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_peer(&self) -> bool {
+        self.flags & IngressPort::PEER != 0
+    }
+}
+
+/// Where a frame goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// Where it came in.
+    pub origin: Origin,
+    /// The port that it leaves by.
+    pub destination: PortId,
+    /// The network that it is in when it gets there.
+    pub vni: Vni,
+    /// How many routers forward it, which is still to be written; with the MAC addresses that it has
+    /// after them.
+    pub hops: u32,
+    /// As above.
+    pub source: Mac,
+    /// As above.
+    pub target: Mac,
+}
+
+impl Way {
+    /// To a port of a network.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to(origin: Origin, destination: PortId, vni: Vni) -> Self {
+        Self {
+            origin,
+            destination,
+            vni,
+            hops: 0,
+            source: Mac::ZERO,
+            target: Mac::ZERO,
+        }
+    }
+
+    /// To where it came from: the frame is an answer now.
+    #[inline(always)]
+    #[must_use]
+    pub const fn back(origin: Origin) -> Self {
+        Self::to(origin, origin.port, origin.vni)
+    }
+
+    /// Whether the frame is an answer: a bridge never sends one back, and a router changes it.
+    const fn is_back(&self) -> bool {
+        self.destination.0 == self.origin.port.0 && self.hops == 0
+    }
+
+    /// To where routers send it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn routed(origin: Origin, routed: &Routed) -> Self {
+        Self {
+            origin,
+            destination: routed.port,
+            vni: routed.neighbor.vni,
+            hops: routed.hops,
+            source: routed.source,
+            target: routed.destination,
+        }
+    }
+}
+
+/// Lets the frame leave the way that was decided. Until it is known that it can, it stays as it is.
+#[inline(always)]
+pub fn depart<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Action {
+    let (packet, way) = (&scratch.packet, &scratch.way);
+    match leave(frame, tables, packet, way) {
+        Ok(action) => action,
+        Err(reason) => {
+            let port = way.origin.port;
+            tables.count(port, Count::Drop(reason));
+            Action::Drop { port, reason }
+        }
+    }
+}
+
+#[inline(always)]
+fn leave<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    way: &Way,
+) -> Result<Action, DropReason> {
+    if way.is_back() && !way.origin.is_peer() {
+        // An answer: the way back needs no row, which may just have been removed.
+        tables.count(way.destination, Count::Egress(frame.len()));
+        return Ok(Action::Deliver(way.origin.interface));
+    }
+    let exit = tables
+        .egress_port(way.destination)
+        .ok_or(DropReason::PortUnplugged)?;
+    if exit.kind != EgressPort::WORKLOAD {
+        // An ordinary VTEP's frame may go to another host: it has not sent it there itself.
+        if way.origin.is_host() && way.origin.port != way.destination {
+            return Err(DropReason::SplitHorizon);
+        }
+        if size(frame, packet) > exit.mtu {
+            return refuse_size(frame, tables, packet, way, exit.mtu);
+        }
+    }
+    if way.hops != 0 {
+        edit::forward::write(frame, packet, way.target, way.source, way.hops)
+            .map_err(|_refused| DropReason::KernelRefused)?;
+    }
+    // Without what it is wrapped in.
+    let len = frame.len();
+    match exit.kind {
+        EgressPort::WORKLOAD => {
+            tables.count(way.destination, Count::Egress(len));
+            Ok(Action::Deliver(exit.ifindex))
+        }
+        EgressPort::DIRECT => {
+            // The kernel finds the neighbor for packets of its own family only.
+            let fits = match packet.kind {
+                Kind::Ipv4 => exit.remote.is_v4(),
+                Kind::Ipv6 => !exit.remote.is_v4(),
+                Kind::Arp | Kind::Opaque => false,
+            };
+            if !fits || packet.destination.is_group() {
+                return Err(DropReason::NeedsTunnel);
+            }
+            tables.count(way.destination, Count::Egress(len));
+            Ok(Action::Underlay {
+                uplink: exit.ifindex,
+                next_hop: exit.remote,
+            })
+        }
+        _ => {
+            wrap(frame, packet, way, &exit).map_err(|_refused| DropReason::KernelRefused)?;
+            tables.count(way.destination, Count::Egress(len));
+            if matches!(packet.kind, Kind::Arp | Kind::Opaque) {
+                return Ok(Action::Copied);
+            }
+            Ok(Action::Underlay {
+                uplink: exit.ifindex,
+                next_hop: Ip::UNSPECIFIED_V6,
+            })
+        }
+    }
+}
+
+/// Gives the frame its outer header, as the last change to it.
+#[inline(always)]
+fn wrap<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    way: &Way,
+    exit: &EgressPort,
+) -> Result<(), Refused> {
+    edit::outer::write(frame, packet, exit, way.vni)?;
+    if matches!(packet.kind, Kind::Arp | Kind::Opaque) {
+        // The kernel still takes the frame for what it was; when it comes in again it looks anew.
+        frame.resubmit(way.origin.interface, Note::WRAPPED)?;
+    }
+    Ok(())
+}
+
+/// The frame does not fit through the tunnel. Its sender is told by the bridge, in the name of whom the
+/// packet is for: bridges have no addresses.
+#[inline(always)]
+fn refuse_size<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    packet: &Packet,
+    way: &Way,
+    mtu: u32,
+) -> Result<Action, DropReason> {
+    let Origin {
+        interface, port, ..
+    } = way.origin;
+    // An error into a tunnel is more than it is worth.
+    let may_tell = !way.origin.is_peer()
+        && matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6)
+        && !packet.destination.is_group()
+        && icmp::may_complain(packet)
+        && icmp::spend(tables, RouterId::NONE, packet.ip_source);
+    if !may_tell {
+        return Err(DropReason::TunnelTooSmall);
+    }
+    tables.count(port, Count::Drop(DropReason::TooBig));
+    let source = packet.ip_destination;
+    edit::icmp::write_error(frame, packet, source, Message::TooBig, mtu)
+        .map_err(|_refused| DropReason::KernelRefused)?;
+    tables.count(port, Count::Egress(frame.len()));
+    Ok(Action::Deliver(interface))
+}
+
+/// Where a frame goes that has its outer header and came in again: that says which peer it is for.
+///
+/// # Errors
+/// The peer is gone.
+#[inline(always)]
+pub fn resume<F: Frame, T: Tables>(frame: &F, tables: &T) -> Result<Action, DropReason> {
+    let truncated = |_short| DropReason::MalformedOuter;
+    let ethertype = frame.fixed::<12, u16>().map_err(truncated)?;
+    let destination = if u16::from_be(ethertype) == ethernet::IPV4 {
+        Ip::v4_from_word(frame.fixed::<30, u32>().map_err(truncated)?)
+    } else {
+        Ip::from_words(frame.fixed::<38, [u32; 4]>().map_err(truncated)?)
+    };
+    let peer = tables.peer(destination).ok_or(DropReason::UnknownMember)?;
+    let exit = tables
+        .egress_port(peer.port)
+        .ok_or(DropReason::PortUnplugged)?;
+    Ok(Action::Underlay {
+        uplink: exit.ifindex,
+        next_hop: Ip::UNSPECIFIED_V6,
+    })
+}
+
+/// The size of the largest packet that the frame is, or will be cut into, from the IP header on; of a
+/// frame that is no IP packet, what is behind the Ethernet header.
+#[inline(always)]
+pub fn size<F: Frame>(frame: &F, packet: &Packet) -> u32 {
+    if matches!(packet.kind, Kind::Arp | Kind::Opaque) {
+        return frame.len().saturating_sub(HEADER_LEN as u32);
+    }
+    let segment_len = frame.segment_len();
+    let headers = packet.payload.start - HEADER_LEN as u32;
+    if segment_len == 0 {
+        // Not the frame's length: what pads a short frame is no part of the packet.
+        return headers + packet.payload.len;
+    }
+    let transport = match packet.protocol {
+        // The data offset counts words in the upper half of its byte (RFC 9293 section 3.1).
+        transport::TCP => match frame.load::<[u8; 1]>(packet.payload.start + 12) {
+            Ok([offset]) => u32::from(offset >> 4) * 4,
+            Err(_short) => 20,
+        },
+        _ => 8,
+    };
+    headers + transport + segment_len
+}

@@ -1,0 +1,151 @@
+//! Outer headers in a socket buffer: room for them, and what the kernel must know of it.
+
+use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
+use aya_ebpf::bindings::{
+    BPF_ADJ_ROOM_ENCAP_L2_MASK, BPF_ADJ_ROOM_ENCAP_L2_SHIFT, BPF_F_ADJ_ROOM_DECAP_L3_IPV4,
+    BPF_F_ADJ_ROOM_DECAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L2_ETH, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4,
+    BPF_F_ADJ_ROOM_ENCAP_L3_IPV6, BPF_F_ADJ_ROOM_ENCAP_L4_GRE, BPF_F_ADJ_ROOM_ENCAP_L4_UDP,
+    BPF_F_ADJ_ROOM_FIXED_GSO, bpf_redir_neigh,
+};
+use aya_ebpf::helpers::generated::{
+    bpf_redirect, bpf_redirect_neigh, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_vlan_pop,
+};
+use datapath::frame::Outer;
+use datapath::{Frame, Refused};
+use maps_schema::Ip;
+
+use super::skb::Skb;
+
+/// Length of an Ethernet header, in bytes.
+const ETHERNET_LEN: u32 = 14;
+/// EtherType of IPv6.
+const IPV6: u16 = 0x86dd;
+/// Address families of `bpf_redir_neigh` (`AF_INET` and `AF_INET6` of `linux/socket.h`).
+const INET: u32 = 2;
+const INET6: u32 = 10;
+
+/// [`Frame::push`]: the kernel makes the room behind the Ethernet header, which is moved to where the
+/// inner one must be.
+#[inline(always)]
+pub(super) fn push(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
+    let header = skb.fixed::<0, [u16; 7]>().map_err(|_short| Refused)?;
+    let l3 = if outer.is_v6 {
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
+    } else {
+        BPF_F_ADJ_ROOM_ENCAP_L3_IPV4
+    };
+    let l4 = if outer.is_udp {
+        BPF_F_ADJ_ROOM_ENCAP_L4_UDP
+    } else {
+        BPF_F_ADJ_ROOM_ENCAP_L4_GRE
+    };
+    let l2 = u64::from(ETHERNET_LEN & BPF_ADJ_ROOM_ENCAP_L2_MASK) << BPF_ADJ_ROOM_ENCAP_L2_SHIFT;
+    // Workloads know the MTU behind the tunnel, so segments keep their size; without this flag those
+    // of TCP would become smaller, and UDP would be refused.
+    let flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L2_ETH | l3 | l4;
+    adjust_room(skb, outer.len as i32, u64::from(flags) | l2)?;
+    skb.store(outer.len, &header)
+}
+
+/// [`Frame::push_opaque`].
+#[inline(always)]
+pub(super) fn push_opaque(skb: &mut Skb, len: u32) -> Result<(), Refused> {
+    if skb.segment_len() != 0 {
+        return Err(Refused);
+    }
+    let Some(tci) = skb.outer_tag() else {
+        return change_head(skb, len);
+    };
+    let kind = skb.outer_tag_kind();
+    let macs = skb.fixed::<0, [u16; 6]>().map_err(|_short| Refused)?;
+    // SAFETY: the context is valid.
+    if unsafe { bpf_skb_vlan_pop(skb.context()) } != 0 {
+        return Err(Refused);
+    }
+    change_head(skb, len + 4)?;
+    skb.store(len, &macs)?;
+    skb.store(len + 12, &[kind, tci.to_be()])
+}
+
+#[inline(always)]
+fn change_head(skb: &Skb, len: u32) -> Result<(), Refused> {
+    // SAFETY: the context is valid; the other arguments are plain integers.
+    let result = unsafe { bpf_skb_change_head(skb.context(), len, 0) };
+    if result == 0 { Ok(()) } else { Err(Refused) }
+}
+
+/// [`Frame::pop`]: the kernel takes away what is behind the Ethernet header, into whose place the inner
+/// one is written.
+#[inline(always)]
+pub(super) fn pop(skb: &mut Skb, len: u32) -> Result<(), Refused> {
+    let header = skb.load::<[u16; 7]>(len).map_err(|_short| Refused)?;
+    let [.., ethertype] = header;
+    // What is neither is not looked for beyond the shortest header.
+    let inner = if u16::from_be(ethertype) == IPV6 {
+        BPF_F_ADJ_ROOM_DECAP_L3_IPV6
+    } else {
+        BPF_F_ADJ_ROOM_DECAP_L3_IPV4
+    };
+    let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO);
+    // Before Linux 6.3 the kernel cannot be told what is inside.
+    if adjust_room(skb, -(len as i32), flags | u64::from(inner)).is_err() {
+        adjust_room(skb, -(len as i32), flags)?;
+    }
+    skb.store(0, &header)
+}
+
+#[inline(always)]
+fn adjust_room(skb: &Skb, len_diff: i32, flags: u64) -> Result<(), Refused> {
+    // SAFETY: the context is valid; the other arguments are plain integers.
+    let result = unsafe { bpf_skb_adjust_room(skb.context(), len_diff, BPF_ADJ_ROOM_MAC, flags) };
+    if result == 0 { Ok(()) } else { Err(Refused) }
+}
+
+impl Skb {
+    /// Asks the kernel to send the packet to the underlay, as it would send one of its own: it looks
+    /// for the route, unless `next_hop` says where to, and for the neighbor, whom it asks for if need
+    /// be while the packet waits (since Linux 5.10). It acts when the program returns
+    /// `TC_ACT_REDIRECT`.
+    #[inline(always)]
+    pub(crate) fn redirect_neigh(&self, uplink: u32, next_hop: Ip) -> i64 {
+        self.clear_note();
+        if next_hop == Ip::UNSPECIFIED_V6 {
+            // SAFETY: the helper takes no parameters when there are none.
+            return unsafe { bpf_redirect_neigh(uplink, core::ptr::null_mut(), 0, 0) };
+        }
+        // SAFETY: zeros are a valid value of it.
+        let mut params: bpf_redir_neigh = unsafe { core::mem::zeroed() };
+        let [_, _, _, v4] = next_hop.words();
+        if next_hop.is_v4() {
+            params.nh_family = INET;
+            params.__bindgen_anon_1.ipv4_nh = v4;
+        } else {
+            params.nh_family = INET6;
+            params.__bindgen_anon_1.ipv6_nh = next_hop.words();
+        }
+        // SAFETY: the helper reads the parameters, of which this is the size.
+        unsafe {
+            bpf_redirect_neigh(
+                uplink,
+                &raw mut params,
+                size_of::<bpf_redir_neigh>() as i32,
+                0,
+            )
+        }
+    }
+
+    /// Asks the kernel to send the frame out of an interface as it is.
+    #[inline(always)]
+    pub(crate) fn redirect(&self, ifindex: u32) -> i64 {
+        // SAFETY: the helper takes plain integers.
+        unsafe { bpf_redirect(ifindex, 0) }
+    }
+
+    /// Whether the kernel takes the frame for what it is. After a tunnel it may not: then it must look
+    /// anew, as it does for a frame that comes in through an interface.
+    #[inline(always)]
+    pub(crate) fn is_understood(&self) -> bool {
+        let ethertype = self.fixed::<12, u16>().unwrap_or(0);
+        u32::from(ethertype) == self.protocol()
+    }
+}

@@ -1,0 +1,173 @@
+//! The host as the underlay sees it: its interfaces, their addresses, and the ways from there.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context, Result};
+use futures_util::TryStreamExt;
+use maps_schema::IfIndex;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia};
+use rtnetlink::{Handle, RouteMessageBuilder};
+use rustix::io::Errno;
+
+use super::interface::{self, is_errno, system_error};
+use super::netns::Netns;
+
+/// An interface of the host.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HostInterface {
+    /// Its name.
+    pub name: String,
+    /// Its index.
+    pub ifindex: IfIndex,
+    /// The largest IP packet that it carries, in bytes.
+    pub mtu: u32,
+    /// Whether it leads to the host itself only.
+    pub is_loopback: bool,
+}
+
+/// The interfaces of a host and the addresses that they have.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Interfaces {
+    /// The interfaces.
+    pub all: Vec<HostInterface>,
+    /// Which interface has an address.
+    pub addresses: BTreeMap<IpAddr, IfIndex>,
+}
+
+impl Interfaces {
+    /// The interface of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&HostInterface> {
+        self.all.iter().find(|it| it.name == name)
+    }
+
+    /// The interface that has an address.
+    #[must_use]
+    pub fn with(&self, address: IpAddr) -> Option<&HostInterface> {
+        let ifindex = self.addresses.get(&address)?;
+        self.all.iter().find(|it| it.ifindex == *ifindex)
+    }
+}
+
+/// The first step on the way to an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// The interface that it leads through.
+    pub ifindex: IfIndex,
+    /// The next hop: the address itself if it can be reached directly.
+    pub next_hop: IpAddr,
+}
+
+/// A host's connection to what the kernel knows of the underlay.
+#[derive(Debug)]
+pub struct Underlay {
+    handle: Handle,
+}
+
+impl Underlay {
+    /// That of a host.
+    ///
+    /// # Errors
+    ///
+    /// No tokio runtime is running, or netlink is not available.
+    pub fn new(host: &Netns) -> Result<Self> {
+        Ok(Self {
+            handle: host.connect()?,
+        })
+    }
+
+    /// The interfaces and their addresses.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub async fn interfaces(&self) -> Result<Interfaces> {
+        let interfaces = interface::interfaces(&self.handle).await?;
+        let messages: Vec<AddressMessage> = self
+            .handle
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(system_error)
+            .context("list addresses")?;
+        let all = interfaces.into_iter().map(|it| HostInterface {
+            name: it.name,
+            ifindex: IfIndex(it.index),
+            mtu: it.mtu,
+            is_loopback: it.is_loopback,
+        });
+        Ok(Interfaces {
+            all: all.collect(),
+            addresses: messages.iter().filter_map(address).collect(),
+        })
+    }
+
+    /// The way to an address, as the routing tables have it now (`RTM_GETROUTE`, what `ip route get`
+    /// asks); nothing if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub async fn way(&self, to: IpAddr) -> Result<Option<Way>> {
+        let question = match to {
+            IpAddr::V4(to) => RouteMessageBuilder::<std::net::Ipv4Addr>::new()
+                .destination_prefix(to, 32)
+                .build(),
+            IpAddr::V6(to) => RouteMessageBuilder::<std::net::Ipv6Addr>::new()
+                .destination_prefix(to, 128)
+                .build(),
+        };
+        let mut answers = Box::pin(self.handle.route().get(question).execute());
+        match answers.try_next().await {
+            Ok(answer) => Ok(answer.and_then(|route| way(&route, to))),
+            Err(error) if NO_WAY.iter().any(|&errno| is_errno(&error, errno)) => Ok(None),
+            Err(error) => {
+                Err(system_error(error)).with_context(|| format!("ask for a way to {to}"))
+            }
+        }
+    }
+}
+
+/// What the kernel says of an address to which no route leads, or one that forbids it.
+const NO_WAY: &[Errno] = &[
+    Errno::NETUNREACH,
+    Errno::HOSTUNREACH,
+    Errno::ACCESS,
+    Errno::INVAL,
+];
+
+fn address(message: &AddressMessage) -> Option<(IpAddr, IfIndex)> {
+    let mut own = None;
+    for attribute in &message.attributes {
+        match attribute {
+            // At an interface to a single neighbor, `Address` is the neighbor's.
+            AddressAttribute::Local(address) => own = Some(*address),
+            AddressAttribute::Address(address) => own = own.or(Some(*address)),
+            _ => {}
+        }
+    }
+    Some((own?, IfIndex(message.header.index)))
+}
+
+fn way(route: &RouteMessage, to: IpAddr) -> Option<Way> {
+    let mut ifindex = None;
+    let mut next_hop = to;
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => ifindex = Some(IfIndex(*index)),
+            RouteAttribute::Gateway(RouteAddress::Inet(ip))
+            | RouteAttribute::Via(RouteVia::Inet(ip)) => next_hop = (*ip).into(),
+            RouteAttribute::Gateway(RouteAddress::Inet6(ip))
+            | RouteAttribute::Via(RouteVia::Inet6(ip)) => next_hop = (*ip).into(),
+            _ => {}
+        }
+    }
+    Some(Way {
+        ifindex: ifindex?,
+        next_hop,
+    })
+}

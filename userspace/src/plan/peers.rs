@@ -1,0 +1,158 @@
+//! The rows of the uplink and of what is behind it: other hosts and ordinary VTEPs.
+
+use std::net::IpAddr;
+
+use maps_schema::map::{Direct, EgressPort, IngressPort, MapName, Peer, Uplink};
+use maps_schema::{Ip, Mac, PortId};
+
+use super::rows::{add, add_counters};
+use super::view::{Place, Station, View};
+use super::{PlannedUplink, Tables};
+use crate::topology::Tunnel;
+
+/// What frames are sent to and taken from.
+struct Endpoint {
+    port: PortId,
+    address: IpAddr,
+    tunnel: Tunnel,
+    /// What the underlay carries from and to there, if it is declared.
+    mtu: Option<u32>,
+    flags: u8,
+}
+
+/// Adds the rows of the uplink and of every peer, and says which interface the uplink is. A host gets
+/// them whether it has workloads or not: it answers those who ask whether it is alive.
+pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedUplink> {
+    let (own_name, own) = view.own?;
+    let endpoints = endpoints(view, own_name);
+    if endpoints.is_empty() {
+        return None;
+    }
+    for peer in &endpoints {
+        add_counters(tables, peer.port);
+        let row = Peer {
+            port: peer.port,
+            kind: kind(peer.tunnel),
+            flags: u32::from(peer.flags),
+        };
+        add(tables, MapName::Peers, &Ip::from(peer.address), &row);
+    }
+    let uplink = view.situation.uplink.as_ref()?;
+    let local = Ip::from(own.address);
+    for peer in &endpoints {
+        let own_mtu = view.own_mtu().unwrap_or(uplink.mtu);
+        let underlay = peer.mtu.map_or(own_mtu, |mtu| mtu.min(own_mtu));
+        let remote = match peer.tunnel {
+            Tunnel::Direct => view.situation.next_hops.get(&peer.address),
+            Tunnel::Vxlan | Tunnel::Geneve | Tunnel::Gre => None,
+        };
+        let row = EgressPort {
+            ifindex: uplink.ifindex,
+            kind: kind(peer.tunnel),
+            mtu: underlay.saturating_sub(peer.tunnel.overhead(own.address)),
+            reserved: 0,
+            local,
+            remote: Ip::from(*remote.unwrap_or(&peer.address)),
+        };
+        add(tables, MapName::Ports, &peer.port, &row);
+    }
+    let is_direct = endpoints.iter().any(|peer| peer.tunnel == Tunnel::Direct);
+    if is_direct {
+        add_direct(tables, view, own_name);
+    }
+    let row = Uplink {
+        address: local,
+        flags: if is_direct { Uplink::DIRECT } else { 0 },
+    };
+    add(tables, MapName::Uplinks, &uplink.ifindex, &row);
+    Some(PlannedUplink {
+        interface: uplink.interface.clone(),
+        ifindex: uplink.ifindex,
+        xdp: false,
+    })
+}
+
+fn endpoints(view: &View<'_>, own: &str) -> Vec<Endpoint> {
+    let topology = view.topology;
+    let others = topology.hosts.iter().filter(|(name, _)| *name != own);
+    let hosts = others.map(|(name, host)| Endpoint {
+        port: host.id,
+        address: host.address,
+        tunnel: topology.tunnel(own, name),
+        mtu: host.mtu,
+        flags: IngressPort::PEER | learning(learns(view, name)),
+    });
+    let vteps = topology.vteps.values().map(|vtep| Endpoint {
+        port: vtep.id,
+        address: vtep.address,
+        tunnel: vtep.tunnel,
+        mtu: None,
+        flags: IngressPort::PEER
+            | IngressPort::SERVED
+            | learning(vtep.networks.values().any(|behind| behind.learn)),
+    });
+    hosts.chain(vteps).collect()
+}
+
+/// Whether there may be stations on a host that nobody declared.
+fn learns(view: &View<'_>, host: &str) -> bool {
+    let mut ports = view.topology.ports.iter();
+    ports.any(|(name, port)| {
+        let workload = view.topology.workloads.get(&name.workload);
+        port.learning && workload.is_some_and(|workload| workload.host.as_deref() == Some(host))
+    })
+}
+
+const fn learning(learns: bool) -> u8 {
+    if learns { IngressPort::LEARNING } else { 0 }
+}
+
+const fn kind(tunnel: Tunnel) -> u32 {
+    match tunnel {
+        Tunnel::Vxlan => EgressPort::VXLAN,
+        Tunnel::Geneve => EgressPort::GENEVE,
+        Tunnel::Gre => EgressPort::GRE,
+        Tunnel::Direct => EgressPort::DIRECT,
+    }
+}
+
+/// Adds where addresses are for packets that come without a tunnel: from workloads behind such peers,
+/// to workloads on this host.
+fn add_direct(tables: &mut Tables, view: &View<'_>, own: &str) {
+    for station in &view.ports {
+        let concerned = match station.place {
+            Place::Here => true,
+            Place::There(host, _) => view.topology.tunnel(own, host) == Tunnel::Direct,
+        };
+        let Some(network) = view.networks.get(station.port.network.as_str()) else {
+            continue;
+        };
+        for address in station.port.addresses.iter().filter(|_| concerned) {
+            let row = Direct {
+                vni: network.vni,
+                port: station.at(),
+                mac: station.port.mac,
+                gateway: gateway(view, station, address.addr()).unwrap_or(Mac::ZERO),
+            };
+            add(tables, MapName::Direct, &Ip::from(address.addr()), &row);
+        }
+    }
+}
+
+/// The MAC address of the router that packets from other networks reach an address from: of several
+/// the one that the workload itself sends to.
+fn gateway(view: &View<'_>, station: &Station<'_>, ip: IpAddr) -> Option<Mac> {
+    let ports = view
+        .routers
+        .values()
+        .flat_map(|router| router.ports.values());
+    let near = ports.filter(|port| {
+        let mut addresses = port.addresses.iter();
+        port.network == station.port.network && addresses.any(|address| address.contains(&ip))
+    });
+    let is_not_used = |port: &&crate::topology::RouterPort| {
+        let mut routes = station.port.routes.iter();
+        !routes.any(|route| port.addresses.iter().any(|own| own.addr() == route.via))
+    };
+    near.min_by_key(is_not_used).map(|port| port.mac)
+}

@@ -1,0 +1,172 @@
+//! The topology as one host sees it: what is here, what is behind a peer, and what it has nothing to
+//! do with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use maps_schema::PortId;
+
+use super::Situation;
+use crate::topology::{Host, Network, Port, PortName, Router, Topology, Vtep};
+
+/// What Ethernet carries (RFC 894), where nobody knows what the underlay does.
+const ETHERNET: u32 = 1500;
+
+/// The topology as one host sees it.
+pub(super) struct View<'a> {
+    pub(super) topology: &'a Topology,
+    pub(super) situation: &'a Situation,
+    /// The host itself, if the topology names it.
+    pub(super) own: Option<(&'a str, &'a Host)>,
+    /// The largest IP packet that fits the underlay through every tunnel, in bytes.
+    pub(super) carried: u32,
+    /// The networks that the host needs: those of its own workloads, and all that routers connect
+    /// them with.
+    pub(super) networks: BTreeMap<&'a str, &'a Network>,
+    /// The routers between them.
+    pub(super) routers: BTreeMap<&'a str, &'a Router>,
+    /// The ports on these networks that can be reached.
+    pub(super) ports: Vec<Station<'a>>,
+    /// The stations on hosts that were found dead, by network and address.
+    dead: BTreeMap<&'a str, BTreeSet<IpAddr>>,
+}
+
+/// A port of a workload, and where it is.
+#[derive(Clone, Copy)]
+pub(super) struct Station<'a> {
+    pub(super) name: &'a PortName,
+    pub(super) port: &'a Port,
+    pub(super) place: Place<'a>,
+}
+
+/// Where a workload is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place<'a> {
+    /// On this host.
+    Here,
+    /// On the host of this name, which this port leads to.
+    There(&'a str, PortId),
+}
+
+impl Station<'_> {
+    /// The port that leads to it from here.
+    pub(super) fn at(&self) -> PortId {
+        match self.place {
+            Place::Here => self.port.id,
+            Place::There(_, peer) => peer,
+        }
+    }
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(topology: &'a Topology, situation: &'a Situation) -> Self {
+        let own = situation.host.as_deref();
+        let own = own.and_then(|name| topology.hosts.get_key_value(name));
+        let own = own.map(|(name, host)| (name.as_str(), host));
+        let mut view = Self {
+            topology,
+            situation,
+            own,
+            carried: ETHERNET,
+            networks: BTreeMap::new(),
+            routers: BTreeMap::new(),
+            ports: Vec::new(),
+            dead: BTreeMap::new(),
+        };
+        let mtus = topology.hosts.values().filter_map(|host| host.mtu);
+        let underlay = mtus.chain(view.own_mtu()).min().unwrap_or(ETHERNET);
+        view.carried = underlay.saturating_sub(topology.overhead());
+        view.find_networks();
+        for (name, port) in &topology.ports {
+            let Some(place) = view.place(name) else {
+                continue;
+            };
+            if let Place::There(host, _) = place
+                && situation.dead.contains(host)
+            {
+                let dead = view.dead.entry(&port.network).or_default();
+                dead.extend(port.addresses.iter().map(|address| address.addr()));
+            }
+            let is_absent = place == Place::Here && situation.absent.contains(&name.workload);
+            if !is_absent && view.networks.contains_key(port.network.as_str()) {
+                view.ports.push(Station { name, port, place });
+            }
+        }
+        view
+    }
+
+    /// What the own underlay carries: as it is declared, or as the uplink is.
+    pub(super) fn own_mtu(&self) -> Option<u32> {
+        let declared = self.own.and_then(|(_, host)| host.mtu);
+        let uplink = self.situation.uplink.as_ref();
+        declared.or_else(|| uplink.map(|uplink| uplink.mtu))
+    }
+
+    /// Where a port is; nothing if its host is none of the topology's.
+    fn place(&self, name: &PortName) -> Option<Place<'a>> {
+        let workload = self.topology.workloads.get(&name.workload)?;
+        match workload.host.as_deref() {
+            None => Some(Place::Here),
+            Some(host) if Some(host) == self.situation.host.as_deref() => Some(Place::Here),
+            Some(host) => {
+                let id = self.topology.hosts.get(host)?.id;
+                Some(Place::There(host, id))
+            }
+        }
+    }
+
+    /// Finds the networks that this host needs, and the routers between them. Without hosts these are
+    /// all.
+    fn find_networks(&mut self) {
+        let topology = self.topology;
+        let mut wanted: Vec<&str> = if topology.hosts.is_empty() {
+            topology.networks.keys().map(String::as_str).collect()
+        } else {
+            let own = topology.ports.iter();
+            let own = own.filter(|(name, _)| self.place(name) == Some(Place::Here));
+            own.map(|(_, port)| port.network.as_str()).collect()
+        };
+        let mut routers_of: BTreeMap<&str, Vec<(&'a str, &'a Router)>> = BTreeMap::new();
+        for (name, router) in &topology.routers {
+            if topology.hosts.is_empty() {
+                self.routers.insert(name, router);
+            }
+            for port in router.ports.values() {
+                let routers = routers_of.entry(&port.network).or_default();
+                routers.push((name, router));
+            }
+        }
+        while let Some(name) = wanted.pop() {
+            let Some((name, network)) = topology.networks.get_key_value(name) else {
+                continue;
+            };
+            if self.networks.insert(name, network).is_some() {
+                continue;
+            }
+            for (router_name, router) in routers_of.remove(name.as_str()).unwrap_or_default() {
+                if self.routers.insert(router_name, router).is_none() {
+                    wanted.extend(router.ports.values().map(|port| port.network.as_str()));
+                }
+            }
+        }
+    }
+
+    /// The ports on a network that can be reached.
+    pub(super) fn on(&self, network: &str) -> impl Iterator<Item = &Station<'a>> {
+        let stations = self.ports.iter();
+        stations.filter(move |station| station.port.network == network)
+    }
+
+    /// The ordinary VTEPs that take part in a network.
+    pub(super) fn vteps_on(&self, network: &str) -> impl Iterator<Item = &'a Vtep> {
+        let vteps = self.topology.vteps.values();
+        vteps.filter(move |vtep| vtep.networks.contains_key(network))
+    }
+
+    /// Whether a station is on a host that was found dead.
+    pub(super) fn is_dead(&self, network: &str, ip: IpAddr) -> bool {
+        self.dead
+            .get(network)
+            .is_some_and(|dead| dead.contains(&ip))
+    }
+}

@@ -1,0 +1,236 @@
+//! `vm`: the tests on other kernels than this machine's, in virtual machines.
+//!
+//! Each kernel boots with an image that holds the test binary and what it needs, and nothing else;
+//! no disk, no network card, no installation. The first process is `init.sh`.
+
+mod archive;
+mod image;
+mod kernel;
+mod machine;
+
+use crate::artifact::{self, Executable};
+use crate::failure::{Context as _, Failure, Result};
+use crate::libtest::Counts;
+use crate::setup::{self, Purpose};
+use crate::workspace::Workspace;
+use crate::{apt, bpf, terminal};
+use image::Payload;
+use kernel::{SERIES, Series};
+use machine::{Accelerator, Machine};
+use std::ffi::OsString;
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+pub(crate) const HELP: &str = "\
+Run the tests on other kernels, in virtual machines.
+
+Usage: cargo xtask vm [OPTIONS] [KERNEL...]
+
+Kernels (default: all of them):
+  6.1    of Debian 12, the oldest that bowline runs on: programs attached as clsact filters
+  6.12   of Debian 13: programs attached by TCX links
+
+Runs the levels edge, kernel and netns of `cargo xtask test` on each kernel. Kernels are Debian's
+packages, downloaded once and unpacked into $BOWLINE_CACHE, else $XDG_CACHE_HOME/bowline, else
+~/.cache/bowline; remove tools/linux-* there to get newer ones. Needs x86-64, Debian's apt, and no
+root. KVM is used where it works; without it everything is about ten times slower. This
+machine's own kernel is what `cargo xtask test` runs on.
+
+Options:
+  --quick           edge, and a few tests of kernel and netns: what `cargo xtask test` runs
+  --filter PATTERN  only tests with this in their names
+  --tcg             do without KVM
+
+What tests print is also in target/vm/KERNEL.log, what the kernel says in target/vm/KERNEL.console.
+
+Examples:
+  cargo xtask vm
+  cargo xtask vm 6.1 --filter netns::routing
+";
+
+/// After this, a virtual machine hangs.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// The levels of tests that need a kernel and no Docker.
+const LEVELS: [&str; 3] = ["kernel_edge::", "kernel_cases::", "netns::"];
+
+/// Of them, what shows within a few minutes whether a kernel takes the programs and carries frames.
+const QUICK: [&str; 8] = [
+    "kernel_edge::",
+    "kernel_cases::wire::route_",
+    "netns::bridging::ping_works",
+    "netns::bridging::tcp_arrives",
+    "netns::lifecycle::unload_leaves_nothing",
+    "netns::routing::reaching::ping_works",
+    "netns::routing::sizing::",
+    "netns::routing::spreading::",
+];
+
+struct Options {
+    series: Vec<&'static Series>,
+    patterns: Vec<String>,
+    accelerator: Accelerator,
+}
+
+/// Runs the tests on the chosen kernels and judges them.
+pub(crate) fn vm(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    let options = parse(arguments)?;
+    if let Some(reason) = obstacle() {
+        return Err(Failure::new(reason));
+    }
+    setup::ensure(&[Purpose::Vm])?;
+    bpf::build(workspace)?;
+    terminal::step("building the tests");
+    let mut command = workspace.cargo();
+    // All of the workspace, so that its features are resolved as for every other test.
+    command.args(["test", "--workspace", "--test", "it"]);
+    let executables = artifact::build(&mut command)
+        .map_err(|_| Failure::new("the tests do not build; cargo says why above"))?;
+    let [tests] = executables.as_slice() else {
+        return Err(Failure::new("there is not one test binary `it`"));
+    };
+
+    let outcomes = run(workspace, &options, tests)?;
+    terminal::say("");
+    terminal::say(terminal::heading(
+        "kernel                      verdict   passed   failed  skipped        time",
+    ));
+    let mut good = true;
+    for (release, counts, took) in outcomes {
+        let verdict = counts.verdict();
+        good &= matches!(verdict, "passed" | "skipped");
+        terminal::say(format!(
+            "{release:<26}  {}  {:>7}  {:>7}  {:>7}  {:>10}",
+            terminal::verdict(verdict, 8),
+            counts.passed,
+            counts.failed,
+            counts.skipped,
+            terminal::seconds(took)
+        ));
+    }
+    if good { Ok(()) } else { Err(Failure::Exit(1)) }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Options> {
+    let mut options = Options {
+        series: Vec::new(),
+        patterns: LEVELS.map(str::to_owned).to_vec(),
+        accelerator: Accelerator::choose(),
+    };
+    let mut words = arguments.iter().map(|word| word.to_string_lossy());
+    while let Some(word) = words.next() {
+        match &*word {
+            "--quick" => options.patterns = QUICK.map(str::to_owned).to_vec(),
+            "--tcg" => options.accelerator = Accelerator::Tcg,
+            "--filter" => {
+                let pattern = words.next();
+                let pattern = pattern.ok_or_else(|| Failure::usage("--filter needs a pattern"))?;
+                options.patterns = vec![pattern.into_owned()];
+            }
+            name => {
+                let series = SERIES.iter().find(|series| series.name == name);
+                options.series.push(series.ok_or_else(|| {
+                    let names = SERIES.map(|series| series.name).join(", ");
+                    Failure::usage(format!("no kernel or option `{name}`: kernels are {names}"))
+                })?);
+            }
+        }
+    }
+    if options.series.is_empty() {
+        options.series = SERIES.iter().collect();
+    }
+    Ok(options)
+}
+
+/// The quick half on every kernel, for `cargo xtask test`.
+pub(crate) fn quick(workspace: &Workspace, tests: &Executable) -> Result<Counts> {
+    if let Some(reason) = obstacle() {
+        terminal::say(format!("skipped: vm: {reason}"));
+        let mut counts = Counts::default();
+        counts.skip();
+        return Ok(counts);
+    }
+    setup::ensure(&[Purpose::Vm])?;
+    let options = Options {
+        series: SERIES.iter().collect(),
+        patterns: QUICK.map(str::to_owned).to_vec(),
+        accelerator: Accelerator::choose(),
+    };
+    let mut sum = Counts::default();
+    for (_, counts, _) in run(workspace, &options, tests)? {
+        sum += counts;
+    }
+    Ok(sum)
+}
+
+/// Why there can be no virtual machine here.
+fn obstacle() -> Option<&'static str> {
+    if !cfg!(target_arch = "x86_64") {
+        return Some("the kernels are for x86-64");
+    }
+    (!apt::is_available()).then_some("the kernels are Debian's, and there is no apt-get here")
+}
+
+/// Runs the tests on all chosen kernels at the same time; tells of each its release, what came of
+/// the tests, and how long they took.
+fn run(
+    workspace: &Workspace,
+    options: &Options,
+    tests: &Executable,
+) -> Result<Vec<(String, Counts, Duration)>> {
+    let mut machines = Vec::new();
+    for series in &options.series {
+        machines.push(prepare(workspace, series, tests, options)?);
+    }
+    // Emulation of one processor keeps one processor busy.
+    thread::scope(|scope| {
+        let running: Vec<_> = machines
+            .iter()
+            .map(|machine| scope.spawn(|| machine.run()))
+            .collect();
+        let lost = || Failure::new("a virtual machine was lost");
+        let ended = running.into_iter().zip(&machines).map(|(thread, machine)| {
+            let (counts, took) = thread.join().map_err(|_| lost())??;
+            Ok((machine.kernel.release.clone(), counts, took))
+        });
+        ended.collect()
+    })
+}
+
+/// A kernel with its image, ready to boot.
+fn prepare(
+    workspace: &Workspace,
+    series: &'static Series,
+    tests: &Executable,
+    options: &Options,
+) -> Result<Machine> {
+    let kernel = series.ensure()?;
+    let folder = workspace.target.join("vm");
+    fs::create_dir_all(&folder).context(|| format!("cannot make {}", folder.display()))?;
+    let file = |ending: &str| folder.join(format!("{}.{ending}", series.name));
+    // Cargo puts programs one level above the tests that run them.
+    let program = tests
+        .path
+        .ancestors()
+        .nth(2)
+        .map(|folder| folder.join("lab-bowline"))
+        .ok_or_else(|| Failure::new("the test binary is in no folder of cargo's"))?;
+    let image = file("cpio");
+    let payload = Payload {
+        tests,
+        program: &program,
+        patterns: &options.patterns,
+        patience: options.accelerator.patience(),
+    };
+    payload.write(image.clone(), &kernel)?;
+    Ok(Machine {
+        name: series.name,
+        kernel,
+        accelerator: options.accelerator,
+        image,
+        log: file("log"),
+        console: file("console"),
+        limit: LIMIT,
+    })
+}
