@@ -7,7 +7,7 @@ use maps_schema::{DropReason, IfIndex, Mac, PortId, Vni};
 use crate::echo::{self, Outcome};
 use crate::frame::{Frame, Note};
 use crate::parse::outer::{self, Outer};
-use crate::parse::{self, Kind, Packet};
+use crate::parse::{Kind, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::{Count, Tables};
 use crate::{departure, direct, ecn, edit};
@@ -109,7 +109,7 @@ fn receive<F: Frame, T: Tables>(
         flags: peer.flags as u8,
         reserved: 0,
     };
-    parse::parse(frame, &mut scratch.packet)?;
+    pipeline::read(frame, &mut scratch.packet)?;
     take_mark(frame, &mut scratch.packet, outer.traffic_class)?;
     pipeline::forward(frame, tables, scratch, interface, &port)
 }
