@@ -175,15 +175,27 @@ pub(crate) fn forward<F: Frame, T: Tables>(
         Decided::Route => {
             let routed = scratch.routed.write(Routed::new(decision.port));
             route(frame, tables, port, packet, routed);
-            if routed.outcome == Outcome::Ask {
-                ask(frame, tables, &origin, routed);
+            *way = Way::back(origin);
+            match routed.outcome {
+                Outcome::Deliver => *way = Way::routed(origin, routed),
+                Outcome::Echo => {
+                    echo(frame, packet).map_err(|_refused| DropReason::KernelRefused)?
+                }
+                Outcome::Error => {
+                    if !may_tell(tables, packet, routed) {
+                        return Err(routed.reason);
+                    }
+                    complain(frame, tables, &origin, packet, routed)?;
+                }
+                Outcome::Reset => reset(frame, tables, &origin, packet, routed)?,
+                Outcome::Ask => {
+                    if question(frame, tables, routed) {
+                        ask(frame, tables, &origin, routed);
+                    }
+                    return Err(routed.reason);
+                }
+                Outcome::Drop => return Err(routed.reason),
             }
-            carry_out(frame, tables, &origin, packet, routed)?;
-            *way = if routed.outcome == Outcome::Deliver {
-                Way::routed(origin, routed)
-            } else {
-                Way::back(origin)
-            };
         }
         Decided::Flood => match flood(frame, tables, &origin, &decision.network, way) {
             Reached::Nobody => return Err(DropReason::NoOtherPort),
@@ -264,43 +276,53 @@ fn route<F: Frame, T: Tables>(
     router::route(frame, tables, port, packet, routed);
 }
 
-/// Turns the frame into what its sender is told, where routers decided that.
+/// Turns an echo request into the reply to it.
 ///
 /// # Errors
-/// The reason why the frame itself is dropped.
+/// [`Refused`] if the kernel cannot make the frame's bytes writable.
 #[inline(never)]
-fn carry_out<F: Frame, T: Tables>(
+fn echo<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), Refused> {
+    edit::icmp::write_echo_reply(frame, packet)
+}
+
+/// Turns the packet into an error about it. It counts as dropped, and what goes back is another one.
+///
+/// # Errors
+/// [`DropReason::KernelRefused`].
+#[inline(never)]
+fn complain<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     origin: &Origin,
     packet: &Packet,
     routed: &Routed,
 ) -> Result<(), DropReason> {
-    let refused = |_refused| DropReason::KernelRefused;
-    match routed.outcome {
-        Outcome::Deliver => Ok(()),
-        Outcome::Echo => edit::icmp::write_echo_reply(frame, packet).map_err(refused),
-        Outcome::Error => {
-            let Some(source) = complaint_source(tables, packet, routed) else {
-                return Err(routed.reason);
-            };
-            // The packet is dropped, and what goes back is another one.
-            tables.count(origin.port, Count::Drop(routed.reason));
-            edit::icmp::write_error(frame, packet, source, routed.message, routed.detail)
-                .map_err(refused)
-        }
-        Outcome::Reset => {
-            let Some(reset) = tcp::reset(frame, packet) else {
-                return Err(routed.reason);
-            };
-            let Some(source) = complaint_source(tables, packet, routed) else {
-                return Err(routed.reason);
-            };
-            tables.count(origin.port, Count::Drop(routed.reason));
-            edit::tcp::write_reset(frame, packet, source, &reset).map_err(refused)
-        }
-        Outcome::Ask | Outcome::Drop => Err(routed.reason),
+    tables.count(origin.port, Count::Drop(routed.reason));
+    edit::icmp::write_error(frame, packet, routed.speaker, routed.message, routed.detail)
+        .map_err(|_refused| DropReason::KernelRefused)
+}
+
+/// Turns the packet into a reset of its connection, likewise.
+///
+/// # Errors
+/// The reason why it is dropped, if nobody may be told; [`DropReason::KernelRefused`].
+#[inline(never)]
+fn reset<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    origin: &Origin,
+    packet: &Packet,
+    routed: &mut Routed,
+) -> Result<(), DropReason> {
+    let Some(reset) = tcp::reset(frame, packet) else {
+        return Err(routed.reason);
+    };
+    if !may_tell(tables, packet, routed) {
+        return Err(routed.reason);
     }
+    tables.count(origin.port, Count::Drop(routed.reason));
+    edit::tcp::write_reset(frame, packet, routed.speaker, &reset)
+        .map_err(|_refused| DropReason::KernelRefused)
 }
 
 /// Turns the frame into the answer to it.
@@ -312,36 +334,41 @@ fn reply<F: Frame>(frame: &mut F, reply: &Reply) -> Result<(), Refused> {
     resolution::write_reply(frame, reply)
 }
 
-/// The address that an error or a reset about a packet comes from; nothing if none may be sent.
-#[inline(always)]
-fn complaint_source<T: Tables>(tables: &T, packet: &Packet, routed: &Routed) -> Option<Ip> {
-    let router_port = tables.router_port(routed.port)?;
+/// Whether the sender of a packet may be told what became of it, and by whom: `speaker` becomes the
+/// address that an error or a reset comes from.
+#[inline(never)]
+fn may_tell<T: Tables>(tables: &T, packet: &Packet, routed: &mut Routed) -> bool {
+    let Some(router_port) = tables.router_port(routed.port) else {
+        return false;
+    };
     let source = match (routed.reason, packet.kind) {
         // What was said to an address is answered by it (RFC 4443 section 2.2 (a)).
         (DropReason::RouterService, _) => packet.ip_destination,
         (_, Kind::Ipv4) => router_port.ipv4,
         (_, _) => router_port.ipv6,
     };
-    let may_send = source != Ip::UNSPECIFIED_V4
+    routed.speaker = source;
+    source != Ip::UNSPECIFIED_V4
         && source != Ip::UNSPECIFIED_V6
         && icmp::may_complain(packet)
-        && icmp::spend(tables, router_port.router, packet.ip_source);
-    may_send.then_some(source)
+        && icmp::spend(tables, router_port.router, packet.ip_source)
 }
 
-/// Turns the frame into the question for its next hop, and asks all stations of that network. All of
-/// them get copies: the kernel would hand the frame itself over as the protocol that it was.
+/// Turns the frame into the question for its next hop. Says whether that was possible.
+#[inline(never)]
+fn question<F: Frame, T: Tables>(frame: &mut F, tables: &T, routed: &Routed) -> bool {
+    tables
+        .router_port(routed.port)
+        .is_some_and(|asker| resolution::write_question(frame, routed.neighbor.ip, &asker).is_ok())
+}
+
+/// Asks all stations of the next hop's network. All of them get copies: the kernel would hand the frame
+/// itself over as the protocol that it was.
 #[inline(never)]
 fn ask<F: Frame, T: Tables>(frame: &mut F, tables: &T, origin: &Origin, routed: &Routed) {
-    let Some(asker) = tables.router_port(routed.port) else {
+    let Some(network) = tables.network(routed.neighbor.vni) else {
         return;
     };
-    let Some(network) = tables.network(asker.vni) else {
-        return;
-    };
-    if resolution::write_question(frame, routed.neighbor.ip, &asker).is_err() {
-        return;
-    }
     let (audience, interface) = (audience(origin), origin.interface);
     Flood::run(frame, tables, &network, audience, PortId::NONE, interface).finish();
 }
