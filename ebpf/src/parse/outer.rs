@@ -6,7 +6,7 @@ use maps_schema::{DropReason, Ip};
 
 use super::ethernet::{self, HEADER_LEN};
 use super::{ipv4, ipv6, transport};
-use crate::frame::Frame;
+use crate::frame::Bytes;
 
 /// UDP port of VXLAN (RFC 7348 section 5).
 pub const VXLAN_PORT: u16 = 4789;
@@ -63,7 +63,7 @@ impl Outer {
 /// # Errors
 /// The reason why a packet in a tunnel must be dropped.
 #[inline(always)]
-pub fn parse<'a, F: Frame>(
+pub fn parse<'a, F: Bytes>(
     frame: &F,
     address: Ip,
     out: &'a mut Outer,
@@ -82,7 +82,7 @@ pub fn parse<'a, F: Frame>(
 }
 
 #[inline(always)]
-fn parse_ipv4<F: Frame>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
+fn parse_ipv4<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
     const L4: usize = HEADER_LEN + ipv4::MIN_HEADER_LEN;
     let Ok([w0, w1, w2, source, destination]) = frame.fixed::<HEADER_LEN, [u32; 5]>() else {
         return Ok(());
@@ -106,7 +106,7 @@ fn parse_ipv4<F: Frame>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(),
 }
 
 #[inline(always)]
-fn parse_ipv6<F: Frame>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
+fn parse_ipv6<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
     const L4: usize = HEADER_LEN + ipv6::HEADER_LEN;
     let Ok([w0, w1, s0, s1, s2, s3, d0, d1, d2, d3]) = frame.fixed::<HEADER_LEN, [u32; 10]>()
     else {
@@ -184,7 +184,7 @@ fn parse_tunnel(
 
 /// Checks that a packet in a tunnel has an Ethernet frame in it.
 #[inline(always)]
-fn check<F: Frame>(frame: &F, is_fragment: bool, outer: &Outer) -> Result<(), DropReason> {
+fn check<F: Bytes>(frame: &F, is_fragment: bool, outer: &Outer) -> Result<(), DropReason> {
     if outer.kind == EgressPort::WORKLOAD {
         return Ok(());
     }
