@@ -1,7 +1,11 @@
 //! Several hosts with one topology, as a user notices them.
 
+mod flooding;
+mod living;
 mod place;
 mod reaching;
+mod refusing;
+mod sizing;
 
 use std::net::IpAddr;
 

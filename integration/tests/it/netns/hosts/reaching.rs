@@ -66,7 +66,7 @@ fn everybody_reaches_everybody(underlay: &Underlay) {
 }
 
 /// A megabyte and more over TCP, unchanged.
-fn assert_carries_tcp(from: &Namespace, to: &Namespace, address: &str) {
+pub(super) fn assert_carries_tcp(from: &Namespace, to: &Namespace, address: &str) {
     let address = SocketAddr::new(ip(address), 7000);
     let listener = to.run(|| TcpListener::bind(address)).unwrap();
     let (sent, received) = thread::scope(|scope| {
