@@ -216,6 +216,15 @@ impl Underlay {
         self.switch.ip(&["link", "set", host, state]);
     }
 
+    /// Sets the MTU of the switch's link to a host, in bytes: larger packets are lost without a word.
+    ///
+    /// # Panics
+    /// There is no such host.
+    pub fn set_link_mtu(&self, host: &str, mtu: u32) {
+        self.switch
+            .ip(&["link", "set", host, "mtu", &mtu.to_string()]);
+    }
+
     /// Lets what the switch sends to a host be delayed, lost or the like, in the words of `tc netem`.
     ///
     /// # Panics
