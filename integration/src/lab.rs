@@ -2,7 +2,7 @@
 //! do in them what a user does and to look at what happens.
 //!
 //! A test makes [`Namespace`]s, runs [`Bowline`] in one of them, sends and captures frames with
-//! [`PacketSocket`]s, and waits with [`eventually`]. Everything is gone when the values are dropped,
+//! [`PacketSocket`]s, and waits with [`eventually`]. An [`Underlay`] is several hosts. Everything is gone when the values are dropped,
 //! after a panic too; [`Snapshot`]s show whether that is so. Nothing touches the namespace that the
 //! tests were started in.
 
@@ -16,6 +16,7 @@ mod ping;
 mod snapshot;
 mod stream;
 mod talk;
+mod underlay;
 mod wait;
 
 use std::fs::OpenOptions;
@@ -32,6 +33,7 @@ pub use ping::{Pings, ping};
 pub use snapshot::Snapshot;
 pub use stream::{Transfer, receive_all, send_all};
 pub use talk::Talk;
+pub use underlay::{Family, Fleet, UPLINK, Underlay};
 pub use wait::{eventually, eventually_some, patience};
 
 /// The variable that names the file where skipped tests are written down for whoever counts them.

@@ -12,6 +12,8 @@ use crate::topology::PortName;
 /// Where every instance keeps what must survive a reboot, unless [`STATE_DIR_VARIABLE`] says
 /// otherwise.
 const STATE_ROOT: &str = "/var/lib/bowline";
+/// Where every instance keeps what a reboot may take, unless its state is elsewhere, too.
+const RUN_ROOT: &str = "/run/bowline";
 /// Environment variable that names another root for the state of all instances, for tests.
 pub const STATE_DIR_VARIABLE: &str = "BOWLINE_STATE_DIR";
 /// Where every instance pins its maps, programs and links.
@@ -24,6 +26,7 @@ const ALIAS_OWNER: &str = "bowline";
 pub struct Instance {
     name: String,
     state_root: PathBuf,
+    run_root: PathBuf,
 }
 
 /// The name given for an instance is not one.
@@ -53,20 +56,26 @@ impl Instance {
         if !fits {
             return Err(InvalidName(name.to_owned()));
         }
-        let state_root = std::env::var_os(STATE_DIR_VARIABLE)
-            .filter(|root| !root.is_empty())
-            .map_or_else(|| PathBuf::from(STATE_ROOT), PathBuf::from);
-        Ok(Self {
+        let instance = Self {
             name: name.to_owned(),
-            state_root,
+            state_root: PathBuf::from(STATE_ROOT),
+            run_root: PathBuf::from(RUN_ROOT),
+        };
+        let given = std::env::var_os(STATE_DIR_VARIABLE).filter(|root| !root.is_empty());
+        Ok(match given {
+            Some(root) => instance.with_state_root(root),
+            None => instance,
         })
     }
 
     /// The same instance with its state under another root.
     #[must_use]
     pub fn with_state_root(self, state_root: impl Into<PathBuf>) -> Self {
+        let state_root = state_root.into();
         Self {
-            state_root: state_root.into(),
+            // No instance can have this name.
+            run_root: state_root.join(".run"),
+            state_root,
             ..self
         }
     }
@@ -81,6 +90,12 @@ impl Instance {
     #[must_use]
     pub fn state_dir(&self) -> PathBuf {
         self.state_root.join(&self.name)
+    }
+
+    /// The folder of what a reboot may take.
+    #[must_use]
+    pub fn run_dir(&self) -> PathBuf {
+        self.run_root.join(&self.name)
     }
 
     /// The file that is locked while the instance is being changed.
@@ -175,6 +190,7 @@ mod tests {
         let lab = instance("lab").with_state_root("/somewhere");
         assert_eq!(lab.state_dir(), Path::new("/somewhere/lab"));
         assert_eq!(lab.lock_path(), Path::new("/somewhere/lab/lock"));
+        assert_eq!(lab.run_dir(), Path::new("/somewhere/.run/lab"));
         assert_eq!(lab.bpffs_dir(), Path::new("/sys/fs/bpf/bowline/lab"));
         assert!(lab.pin_dir().starts_with(lab.bpffs_dir()));
     }

@@ -48,6 +48,10 @@ pub struct Ledger {
     instance: Instance,
 }
 
+/// When the record was changed last: see [`Ledger::stamp`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp([Option<SystemTime>; 2]);
+
 /// The right to change an instance; given back when it is dropped or the process ends.
 #[derive(Debug)]
 pub struct Locked {
@@ -116,6 +120,17 @@ impl Ledger {
             }
         }
         Ok(sources)
+    }
+
+    /// Something that changes when a source or the host's name does; it costs next to nothing.
+    #[must_use]
+    pub fn stamp(&self) -> Stamp {
+        // Everything is put there by renaming, which the folder notes.
+        let changed = |dir: PathBuf| fs::metadata(dir).and_then(|it| it.modified()).ok();
+        Stamp([
+            changed(self.sources_dir()),
+            changed(self.instance.state_dir()),
+        ])
     }
 
     /// One source, or nothing if it was removed while the folder was being listed.

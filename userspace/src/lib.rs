@@ -4,6 +4,7 @@
 //! `document`, `topology`, `plan`, `diff` and `trace` do no I/O; only `document` knows YAML and only
 //! `kernel` knows aya and netlink.
 
+pub mod agent;
 pub mod cli;
 mod counted;
 pub mod diff;
@@ -23,3 +24,4 @@ pub mod similar;
 pub mod source;
 pub mod topology;
 pub mod trace;
+pub mod verdicts;

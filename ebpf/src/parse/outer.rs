@@ -6,6 +6,7 @@ use maps_schema::{DropReason, Ip};
 
 use super::ethernet::{self, HEADER_LEN};
 use super::{ipv4, ipv6, transport};
+use crate::checksum;
 use crate::frame::Bytes;
 
 /// UDP port of VXLAN (RFC 7348 section 5).
@@ -98,11 +99,22 @@ fn parse_ipv4<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(),
     }
     outer.source = Ip::v4_from_word(source);
     outer.traffic_class = traffic_class;
-    match frame.fixed::<L4, [u32; 4]>() {
-        Ok(words) => parse_tunnel(protocol, words, L4 as u32, outer)?,
-        Err(_short) => return Ok(()),
+    let Ok(words) = frame.fixed::<L4, [u32; 4]>() else {
+        return Ok(());
+    };
+    let end = end(frame, HEADER_LEN as u32, u32::from_be(w0) & 0xffff);
+    parse_tunnel(protocol, words, L4 as u32, end, outer)?;
+    if outer.kind == EgressPort::WORKLOAD {
+        return Ok(());
     }
-    check(frame, fragment & FRAGMENT != 0, outer)
+    if fragment & FRAGMENT != 0 {
+        return Err(DropReason::OuterFragment);
+    }
+    // Nobody behind us looks at it any more.
+    if checksum::finish(checksum::sum32(&[w0, w1, w2, source, destination])) != 0 {
+        return Err(DropReason::MalformedOuter);
+    }
+    check(frame, end, outer)
 }
 
 #[inline(always)]
@@ -119,20 +131,37 @@ fn parse_ipv6<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(),
     }
     outer.source = Ip::from_words([s0, s1, s2, s3]);
     outer.traffic_class = first << 4 | second >> 4;
-    match frame.fixed::<L4, [u32; 4]>() {
-        Ok(words) => parse_tunnel(next_header, words, L4 as u32, outer)?,
-        Err(_short) => return Ok(()),
-    }
+    let Ok(words) = frame.fixed::<L4, [u32; 4]>() else {
+        return Ok(());
+    };
+    let end = end(frame, L4 as u32, u32::from_be(w1) >> 16);
     // Fragments have a header of their own, behind which nobody looks.
-    check(frame, false, outer)
+    parse_tunnel(next_header, words, L4 as u32, end, outer)?;
+    if outer.kind == EgressPort::WORKLOAD {
+        return Ok(());
+    }
+    check(frame, end, outer)
+}
+
+/// Where a packet ends that has `len` bytes from `start` on, by what its header says. Segmentation
+/// offload leaves packets whole that are too long for that: they say 0.
+#[inline(always)]
+fn end<F: Bytes>(frame: &F, start: u32, len: u32) -> u32 {
+    if len == 0 && frame.len() > u32::from(u16::MAX) {
+        frame.len()
+    } else {
+        start + len
+    }
 }
 
 /// Parses what is behind the IP header, which all three tunnels have 16 bytes of before any payload.
+/// By the IP header the packet ends at `end`.
 #[inline(always)]
 fn parse_tunnel(
     protocol: u8,
     [w0, w1, w2, w3]: [u32; 4],
     start: u32,
+    end: u32,
     outer: &mut Outer,
 ) -> Result<(), DropReason> {
     match protocol {
@@ -147,8 +176,8 @@ fn parse_tunnel(
                 GENEVE_PORT => outer.kind = EgressPort::GENEVE,
                 _ => return Ok(()),
             }
-            // 0 in a packet of more than 64 KiB that segmentation offload left whole.
-            if len != 0 && len < UDP_LEN + TUNNEL_LEN {
+            // 0 in a packet that is too long, as in the IP header.
+            if start + len != end && (len != 0 || end <= u32::from(u16::MAX)) {
                 return Err(DropReason::MalformedOuter);
             }
             if port == VXLAN_PORT {
@@ -182,16 +211,11 @@ fn parse_tunnel(
     }
 }
 
-/// Checks that a packet in a tunnel has an Ethernet frame in it.
+/// Checks that a packet in a tunnel is all there, and has an Ethernet header in it.
 #[inline(always)]
-fn check<F: Bytes>(frame: &F, is_fragment: bool, outer: &Outer) -> Result<(), DropReason> {
-    if outer.kind == EgressPort::WORKLOAD {
-        return Ok(());
-    }
-    if is_fragment {
-        return Err(DropReason::OuterFragment);
-    }
-    if frame.len() < outer.len + HEADER_LEN as u32 {
+fn check<F: Bytes>(frame: &F, end: u32, outer: &Outer) -> Result<(), DropReason> {
+    // Short frames are padded, so that there may be more of them.
+    if end > frame.len() || end < outer.len + HEADER_LEN as u32 {
         return Err(DropReason::MalformedOuter);
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The command line: one verb per file. This is where text is printed and exit codes are chosen;
 //! everything else is in the library's stages.
 
+mod agent;
 mod completions;
 mod drops;
 mod load;
@@ -29,7 +30,8 @@ use output::Format;
 /// Virtual networks for Docker containers, evaluated in the kernel.
 ///
 /// A YAML file describes virtual networks and what is plugged into them; `bowline load` puts it into
-/// the kernel, where eBPF programs carry it out. No process stays behind.
+/// the kernel, where eBPF programs carry it out. No process stays behind, unless you want one: `bowline
+/// agent` watches the other hosts.
 #[derive(Parser, Debug)]
 #[command(name = "bowline", version, max_term_width = 100, after_help = EXIT_CODES)]
 #[command(
@@ -84,6 +86,7 @@ enum Verb {
     Stats(stats::Stats),
     Trace(trace::Trace),
     Drops(drops::Drops),
+    Agent(agent::Agent),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Stats(verb) => block_on(verb.run(&global)),
         Verb::Trace(verb) => block_on(verb.run(&global)),
         Verb::Drops(verb) => block_on(verb.run(&global)),
+        Verb::Agent(verb) => block_on(verb.run(&global)),
         Verb::Schema(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),

@@ -11,6 +11,7 @@ mod whereabouts;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -28,16 +29,21 @@ use crate::holdings::{HeldUplink, Holdings};
 use crate::instance::Instance;
 use crate::kernel::bpffs;
 use crate::kernel::capability::{check_capabilities, check_kernel};
+use crate::kernel::clock;
 use crate::kernel::datapath::Datapath;
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::kernel::object::Object;
 use crate::kernel::underlay::{Interfaces, Underlay};
 use crate::ledger::{Ledger, Locked, Source};
-use crate::plan::{Plan, Situation};
+use crate::plan::{Plan, Situation, Uplink};
 use crate::problem::{Problem, Problems};
 use crate::program::Program;
 use crate::topology::{self, Topology};
+use crate::verdicts::Verdicts;
+
+/// The next hops on the ways to addresses.
+type NextHops = BTreeMap<IpAddr, IpAddr>;
 
 /// An instance on this host.
 #[derive(Debug)]
@@ -177,23 +183,23 @@ impl Host {
     async fn compare(&self, topology: Topology, required: Option<&str>) -> Result<Outlook> {
         let object = Object::embedded()?;
         let interfaces = self.underlay.interfaces().await?;
-        let name = self.name()?;
-        let mut here = Whereabouts::find(&topology, &interfaces, name.as_ref())
-            .map_err(|problem| Problems(vec![problem]))?;
-        let next_hops = here.next_hops(&topology, &self.underlay).await?;
+        let (here, next_hops) = self.whereabouts(&topology, &interfaces).await?;
         let places = Places::resolve(&topology, here.host.as_deref(), &Netns::current()?).await;
         if let Some(source) = required {
             places.require(&topology, source)?;
         }
         // Which links there are comes before where they should lead.
         let held = self.links.observe(&BTreeMap::new()).await?;
-        let situation = Situation {
+        let mut situation = Situation {
             host: here.host,
             uplink: here.uplink,
             absent: places.absent(&topology, &self.instance, &held),
             next_hops,
             ..Situation::default()
         };
+        if let Some(verdicts) = Verdicts::fresh(&self.instance, clock::precise_ns()) {
+            verdicts.apply(&topology, &mut situation);
+        }
         let plan = Plan::new(&topology, &self.instance, &situation);
         let netns = places.by_host_end(&self.instance, &plan, &held);
         let holdings = self.observe(&netns, &interfaces).await?;
@@ -212,6 +218,30 @@ impl Host {
             requested: None,
             vacant: false,
         })
+    }
+
+    /// What the kernel says now of this host's place in the underlay: the uplink, and the next hops on
+    /// the way to hosts that no tunnel leads to.
+    ///
+    /// # Errors
+    ///
+    /// [`Problems`]: it is not clear any more which host this is; or the kernel does not tell.
+    pub async fn underlay_of(&self, topology: &Topology) -> Result<(Option<Uplink>, NextHops)> {
+        let interfaces = self.underlay.interfaces().await?;
+        let (here, next_hops) = self.whereabouts(topology, &interfaces).await?;
+        Ok((here.uplink, next_hops))
+    }
+
+    async fn whereabouts(
+        &self,
+        topology: &Topology,
+        interfaces: &Interfaces,
+    ) -> Result<(Whereabouts, NextHops)> {
+        let name = self.name()?;
+        let mut here = Whereabouts::find(topology, interfaces, name.as_ref())
+            .map_err(|problem| Problems(vec![problem]))?;
+        let next_hops = here.next_hops(topology, &self.underlay).await?;
+        Ok((here, next_hops))
     }
 
     /// What this host is called, if anybody has said so.

@@ -15,8 +15,8 @@ struct Endpoint {
     port: PortId,
     address: IpAddr,
     tunnel: Tunnel,
-    /// What the underlay carries from and to there, if it is declared.
-    mtu: Option<u32>,
+    /// The largest IP packet that the underlay carries to there, in bytes.
+    underlay: u32,
     flags: u8,
 }
 
@@ -24,7 +24,8 @@ struct Endpoint {
 /// them whether it has workloads or not: it answers those who ask whether it is alive.
 pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedUplink> {
     let (own_name, own) = view.own?;
-    let endpoints = endpoints(view, own_name);
+    let own_mtu = view.own_mtu().unwrap_or(0);
+    let endpoints = endpoints(view, own_name, own_mtu);
     if endpoints.is_empty() {
         return None;
     }
@@ -40,8 +41,6 @@ pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedU
     let uplink = view.situation.uplink.as_ref()?;
     let local = Ip::from(own.address);
     for peer in &endpoints {
-        let own_mtu = view.own_mtu().unwrap_or(uplink.mtu);
-        let underlay = peer.mtu.map_or(own_mtu, |mtu| mtu.min(own_mtu));
         let remote = match peer.tunnel {
             Tunnel::Direct => view.situation.next_hops.get(&peer.address),
             Tunnel::Vxlan | Tunnel::Geneve | Tunnel::Gre => None,
@@ -49,7 +48,9 @@ pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedU
         let row = EgressPort {
             ifindex: uplink.ifindex,
             kind: kind(peer.tunnel),
-            mtu: underlay.saturating_sub(peer.tunnel.overhead(own.address)),
+            mtu: peer
+                .underlay
+                .saturating_sub(peer.tunnel.overhead(own.address)),
             reserved: 0,
             local,
             remote: Ip::from(*remote.unwrap_or(&peer.address)),
@@ -72,21 +73,26 @@ pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedU
     })
 }
 
-fn endpoints(view: &View<'_>, own: &str) -> Vec<Endpoint> {
-    let topology = view.topology;
+fn endpoints(view: &View<'_>, own: &str, own_mtu: u32) -> Vec<Endpoint> {
+    let (topology, situation) = (view.topology, view.situation);
+    let underlay = |name: &String| {
+        let promised = situation.promised_mtu(topology, name).unwrap_or(own_mtu);
+        let found = situation.path_mtu.get(name);
+        found.map_or(promised, |&found| found.min(promised))
+    };
     let others = topology.hosts.iter().filter(|(name, _)| *name != own);
     let hosts = others.map(|(name, host)| Endpoint {
         port: host.id,
         address: host.address,
         tunnel: topology.tunnel(own, name),
-        mtu: host.mtu,
+        underlay: underlay(name),
         flags: IngressPort::PEER | learning(learns(view, name)),
     });
     let vteps = topology.vteps.values().map(|vtep| Endpoint {
         port: vtep.id,
         address: vtep.address,
         tunnel: vtep.tunnel,
-        mtu: None,
+        underlay: own_mtu,
         flags: IngressPort::PEER
             | IngressPort::SERVED
             | learning(vtep.networks.values().any(|behind| behind.learn)),

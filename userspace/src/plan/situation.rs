@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use maps_schema::IfIndex;
 
+use crate::topology::Topology;
+
 /// What a plan must know of the host that it is for.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Situation {
@@ -20,6 +22,28 @@ pub struct Situation {
     pub dead: BTreeSet<String>,
     /// For peers without a tunnel: the next hop on the way to their address.
     pub next_hops: BTreeMap<IpAddr, IpAddr>,
+    /// Hosts to which smaller packets get than they should: the largest IP packet of the underlay that
+    /// does, in bytes.
+    pub path_mtu: BTreeMap<String, u32>,
+}
+
+impl Situation {
+    /// What the own underlay carries, in bytes: as it is declared, or as the uplink is.
+    #[must_use]
+    pub fn own_mtu(&self, topology: &Topology) -> Option<u32> {
+        let own = self.host.as_deref().and_then(|own| topology.hosts.get(own));
+        let declared = own.and_then(|host| host.mtu);
+        declared.or_else(|| self.uplink.as_ref().map(|uplink| uplink.mtu))
+    }
+
+    /// The largest IP packet that the underlay should carry from here to another host, in bytes: what
+    /// fits both ends, as far as that is known.
+    #[must_use]
+    pub fn promised_mtu(&self, topology: &Topology, host: &str) -> Option<u32> {
+        let own = self.own_mtu(topology)?;
+        let other = topology.hosts.get(host)?.mtu;
+        Some(other.map_or(own, |other| other.min(own)))
+    }
 }
 
 /// A host's interface to the underlay.

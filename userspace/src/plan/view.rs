@@ -97,9 +97,7 @@ impl<'a> View<'a> {
 
     /// What the own underlay carries: as it is declared, or as the uplink is.
     pub(super) fn own_mtu(&self) -> Option<u32> {
-        let declared = self.own.and_then(|(_, host)| host.mtu);
-        let uplink = self.situation.uplink.as_ref();
-        declared.or_else(|| uplink.map(|uplink| uplink.mtu))
+        self.situation.own_mtu(self.topology)
     }
 
     /// Where a port is; nothing if its host is none of the topology's.

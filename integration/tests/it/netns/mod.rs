@@ -1,6 +1,7 @@
 //! Bowline as a user has it: a topology file is written, `bowline` is run, and real programs in
 //! namespaces talk to one another.
 
+mod agent;
 mod bridging;
 mod guarding;
 mod hosts;

@@ -1,5 +1,6 @@
 //! `bowline show`: what is loaded, and how the kernel holds it.
 
+mod peers;
 mod routing;
 mod underlay;
 
@@ -44,7 +45,7 @@ enum Part {
     Sources,
     /// The machines, and the uplink of this one
     Hosts,
-    /// The other hosts and tunnel endpoints: what came from there, and when
+    /// The other hosts and tunnel endpoints: what came from there, and whether they are alive
     Peers,
     /// The virtual networks
     Networks,
@@ -67,7 +68,9 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     hosts: Option<Vec<underlay::HostState>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    peers: Option<Vec<underlay::PeerRow>>,
+    agent: Option<peers::AgentState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peers: Option<Vec<peers::PeerRow>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     networks: Option<Vec<Network>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,7 +144,9 @@ impl Show {
         }
         if self.part == Some(Part::Peers) {
             let datapath = Datapath::open(&instance)?;
-            shown.peers = Some(underlay::peers(&outlook, datapath.as_ref())?);
+            let agent = peers::agent(&instance);
+            shown.peers = Some(peers::peers(&outlook, datapath.as_ref(), &agent)?);
+            shown.agent = Some(agent);
         }
         if wants(Part::Networks) {
             shown.networks = Some(networks(&outlook));
@@ -301,7 +306,11 @@ fn print(shown: &Shown, part: Option<Part>) -> Result<()> {
         section(underlay::HOSTS, &underlay::host_rows(hosts))?;
     }
     if let Some(peers) = &shown.peers {
-        section(underlay::PEERS, &underlay::peer_rows(peers))?;
+        section(peers::PEERS, &peers::peer_rows(peers))?;
+        let agent = shown.agent.as_ref();
+        for remark in agent.map_or(Vec::new(), |agent| peers::remarks(agent, peers)) {
+            output::print_line(format!("{DIM}{remark}{RESET}"))?;
+        }
     }
     if let Some(networks) = &shown.networks {
         let rows: Vec<_> = networks.iter().map(network_row).collect();

@@ -5,7 +5,7 @@ use std::process::Command;
 use integration::lab::{Bowline, Namespace, Run, is_usable, veth};
 use serde_json::Value;
 
-use super::Site;
+use super::super::Site;
 
 /// Two hosts with one workload each. Line 4 is `alpha`, line 5 is `beta`.
 const HOSTS: &str = "version: 1

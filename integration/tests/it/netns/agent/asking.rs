@@ -1,0 +1,107 @@
+//! Echoes through every kind of tunnel.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use integration::lab::{Family, Namespace, Underlay, eventually_some};
+use rustix::process::Signal;
+
+use super::{Agent, QUICK, eventually_peer, fleet, peer};
+
+/// Another tunnel to every other host.
+const TUNNELS: &str = "version: 1
+name: tunnels
+@hosts
+networks:
+  front: [10.1.0.0/24]
+tunnels:
+  - { between: [alpha, gamma], tunnel: geneve }
+  - { between: [alpha, delta], tunnel: gre }
+  - { between: [alpha, epsilon], tunnel: none }
+";
+
+const HOSTS: [&str; 5] = ["alpha", "beta", "delta", "epsilon", "gamma"];
+
+#[test]
+fn every_host_answers_whatever_the_tunnel() {
+    for family in [Family::V4, Family::V6] {
+        let Some(underlay) = Underlay::new(family, 1500, &HOSTS, &[]) else {
+            return;
+        };
+        let fleet = fleet(&underlay);
+        fleet.load(&underlay.topology(TUNNELS));
+        let alpha = fleet.on("alpha");
+        let shown = alpha.succeed(&["show", "peers"]);
+        assert!(shown.contains("no agent runs: "), "{shown}");
+        let agent = Agent::start(alpha, &QUICK);
+        for (name, tunnel) in [
+            ("beta", "vxlan"),
+            ("gamma", "geneve"),
+            ("delta", "gre"),
+            ("epsilon", "none"),
+        ] {
+            let found = eventually_peer(alpha, name, "is known", |peer| {
+                peer["state"] == "up" && peer["path_mtu"] == 1500
+            });
+            assert_eq!(found["tunnel"], tunnel, "{found}");
+            assert_eq!(found["loss_percent"], 0, "{found}");
+            let rtt_us = found["rtt_us"].as_u64().unwrap();
+            assert!(rtt_us < 1_000_000, "{found}");
+            assert!(found["warning"].is_null(), "{found}");
+            assert_eq!(found["drops"], 0, "{found}");
+            // Who is asked needs no agent, and drops nothing.
+            let asked = peer(fleet.on(name), "alpha");
+            assert_eq!(asked["drops"], 0, "{asked}");
+        }
+        let shown = alpha.json(&["show", "peers"]);
+        assert_eq!(shown["agent"]["running"], true, "{shown}");
+        assert_eq!(shown["agent"]["pid"], agent.pid(), "{shown}");
+        // Nothing is different from what a load by hand would do.
+        assert_eq!(alpha.json(&["load"])["changed"], false);
+
+        assert!(agent.stop(Signal::TERM).success());
+        let shown = alpha.json(&["show", "peers"]);
+        assert_eq!(shown["agent"]["running"], false, "{shown}");
+        assert!(peer(alpha, "beta")["path_mtu"].is_null());
+    }
+}
+
+fn get(space: &Namespace, at: &str, what: &str) -> Option<String> {
+    let at: SocketAddr = at.parse().unwrap();
+    space.run(|| {
+        let mut stream = TcpStream::connect(at).ok()?;
+        let question = format!("GET {what} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(question.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    })
+}
+
+#[test]
+fn metrics_are_told_to_whoever_asks() {
+    let Some(underlay) = Underlay::new(Family::V4, 1500, &["alpha", "beta"], &[]) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    let text = "version: 1\nname: pair\n@hosts\nnetworks: { front: [10.1.0.0/24] }\n";
+    fleet.load(&underlay.topology(text));
+    let at = "127.0.0.1:9476";
+    let _agent = Agent::start(
+        fleet.on("alpha"),
+        &[&QUICK, &["--metrics", at][..]].concat(),
+    );
+    let space = underlay.host("alpha");
+    let up = "bowline_peer_up{peer=\"beta\"} 1\n";
+    let page = eventually_some("the peer is up", || {
+        get(space, at, "/metrics").filter(|page| page.contains(up))
+    });
+    assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
+    assert!(
+        page.contains("bowline_port_packets_total{port=\"peer beta\",direction=\"in\"} "),
+        "{page}"
+    );
+    assert!(page.contains("bowline_peer_rtt_seconds{peer=\"beta\"} 0."));
+    let other = get(space, at, "/").unwrap();
+    assert!(other.starts_with("HTTP/1.1 404 "), "{other}");
+}

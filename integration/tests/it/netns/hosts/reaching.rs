@@ -1,0 +1,176 @@
+//! Frames get from any host to any other.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::thread;
+
+use integration::lab::{Family, Namespace, Numbered, Snapshot, Underlay, receive_all, send_all};
+
+use super::{assert_reaches, drops, fleet, ip};
+
+/// `web` and `db` in one network, `cache` behind one router, and `far` behind one more.
+const TRIO: &str = r#"
+version: 1
+name: trio
+@hosts
+networks:
+  front: [10.1.0.0/24, "fd00:1::/64"]
+  back: [10.2.0.0/24, "fd00:2::/64"]
+  remote: [10.3.0.0/24, "fd00:3::/64"]
+routers:
+  core:
+    ports:
+      front: [10.1.0.1, "fd00:1::1"]
+      back: [10.2.0.1, "fd00:2::1"]
+      edge: { peer: edge, addresses: [192.168.1.1/30, "fd00:99::1/64"] }
+    routes:
+      - { to: 10.3.0.0/24, via: edge }
+      - { to: "fd00:3::/64", via: edge }
+  edge:
+    ports:
+      core: { peer: core, addresses: [192.168.1.2/30, "fd00:99::2/64"] }
+      remote: [10.3.0.1, "fd00:3::1"]
+    routes:
+      - { to: 10.0.0.0/8, via: core }
+      - { to: "fd00::/16", via: core }
+workloads:
+  web: { host: alpha, netns: @web, ports: [{ network: front, addresses: [10.1.0.10, "fd00:1::10"] }] }
+  db: { host: beta, netns: @db, ports: [{ network: front, addresses: [10.1.0.20, "fd00:1::20"] }] }
+  cache: { host: gamma, netns: @cache, ports: [{ network: back, addresses: [10.2.0.30, "fd00:2::30"] }] }
+  far: { host: gamma, netns: @far, ports: [{ network: remote, addresses: [10.3.0.40, "fd00:3::40"] }] }
+"#;
+
+/// Every workload of [`TRIO`] with its addresses.
+const PLACES: [(&str, [&str; 2]); 4] = [
+    ("web", ["10.1.0.10", "fd00:1::10"]),
+    ("db", ["10.1.0.20", "fd00:1::20"]),
+    ("cache", ["10.2.0.30", "fd00:2::30"]),
+    ("far", ["10.3.0.40", "fd00:3::40"]),
+];
+
+fn trio(family: Family, mtu: u32) -> Option<Underlay> {
+    let hosts = ["alpha", "beta", "gamma"];
+    Underlay::new(family, mtu, &hosts, &["web", "db", "cache", "far"])
+}
+
+fn everybody_reaches_everybody(underlay: &Underlay) {
+    for (from, _) in PLACES {
+        for (to, addresses) in PLACES {
+            if from == to {
+                continue;
+            }
+            for address in addresses {
+                assert_reaches(underlay, from, address);
+            }
+        }
+    }
+}
+
+/// A megabyte and more over TCP, unchanged.
+pub(super) fn assert_carries_tcp(from: &Namespace, to: &Namespace, address: &str) {
+    let address = SocketAddr::new(ip(address), 7000);
+    let listener = to.run(|| TcpListener::bind(address)).unwrap();
+    let (sent, received) = thread::scope(|scope| {
+        let receiver = scope.spawn(|| receive_all(&listener));
+        (send_all(from, address, 3 << 20), receiver.join().unwrap())
+    });
+    assert_eq!(sent, received, "to {address}");
+}
+
+fn any_to_any(family: Family, tunnel: &str) {
+    let Some(underlay) = trio(family, 1500) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    let before: Vec<_> = fleet
+        .iter()
+        .map(|(_, bowline)| Snapshot::take(&underlay.spaces(), bowline.instance()))
+        .collect();
+    let text = TRIO.replace(
+        "@hosts\n",
+        &format!("defaults: {{ tunnel: {tunnel} }}\n@hosts\n"),
+    );
+    fleet.load(&underlay.topology(&text));
+    everybody_reaches_everybody(&underlay);
+    for (to, [v4, v6]) in &PLACES[1..] {
+        for address in [v4, v6] {
+            assert_carries_tcp(underlay.workload("web"), underlay.workload(to), address);
+        }
+    }
+    let numbered = udp_flows(&underlay);
+    thread::sleep(std::time::Duration::from_millis(500));
+    for flow in numbered.finish() {
+        flow.assert_complete();
+        assert!(flow.sent() > 5);
+    }
+    for host in underlay.hosts() {
+        for reason in [
+            "kernel_refused",
+            "unknown_peer",
+            "malformed_outer",
+            "unknown_vni",
+        ] {
+            assert_eq!(drops(&fleet, host, reason), 0, "{reason} at {host}");
+        }
+    }
+    fleet.unload("trio");
+    for ((_, bowline), before) in fleet.iter().zip(before) {
+        before.assert_same(&Snapshot::take(&underlay.spaces(), bowline.instance()));
+    }
+}
+
+/// From `db` to everybody else.
+fn udp_flows(underlay: &Underlay) -> Numbered {
+    let mut senders = Vec::new();
+    let mut receivers = Vec::new();
+    for (to, addresses) in PLACES {
+        if to == "db" {
+            continue;
+        }
+        for address in addresses {
+            let to_address = SocketAddr::new(ip(address), 7001);
+            let any = if address.contains(':') {
+                "[::]:0"
+            } else {
+                "0.0.0.0:0"
+            };
+            let bind = || UdpSocket::bind(to_address).unwrap();
+            receivers.push(underlay.workload(to).run(bind));
+            senders.push(underlay.workload("db").run(|| {
+                let socket = UdpSocket::bind(any).unwrap();
+                socket.connect(to_address).unwrap();
+                socket
+            }));
+        }
+    }
+    Numbered::start(senders, receivers)
+}
+
+#[test]
+fn any_to_any_through_vxlan() {
+    any_to_any(Family::V4, "vxlan");
+}
+
+#[test]
+fn any_to_any_through_geneve() {
+    any_to_any(Family::V4, "geneve");
+}
+
+#[test]
+fn any_to_any_through_gre() {
+    any_to_any(Family::V4, "gre");
+}
+
+#[test]
+fn any_to_any_through_vxlan_over_ipv6() {
+    any_to_any(Family::V6, "vxlan");
+}
+
+#[test]
+fn any_to_any_through_geneve_over_ipv6() {
+    any_to_any(Family::V6, "geneve");
+}
+
+#[test]
+fn any_to_any_through_gre_over_ipv6() {
+    any_to_any(Family::V6, "gre");
+}

@@ -1,0 +1,222 @@
+//! Keeps what is loaded true: when the record changes, when hosts die or come back, and when this
+//! host's own addresses, uplink or routes change.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::{Event, Scene, Settings, Stop, Target, notify};
+use crate::host::{Host, Outlook};
+use crate::instance::Instance;
+use crate::kernel::changes::Changes;
+use crate::ledger::{Ledger, LockError, Stamp};
+use crate::plan::Situation;
+use crate::topology::Topology;
+use crate::verdicts::Verdicts;
+
+/// How long changes of the host's situation are gathered.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How long to wait for another process that changes the instance.
+const BUSY: Duration = Duration::from_millis(100);
+/// After how long something that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+pub(super) struct Planner<'a> {
+    host: Host,
+    ledger: Ledger,
+    scenes: watch::Sender<Arc<Scene>>,
+    verdicts: watch::Receiver<Arc<Verdicts>>,
+    say: &'a dyn Fn(&Event),
+    changes: Changes,
+    /// How often to look at the record.
+    look: Duration,
+    stamp: Option<Stamp>,
+    /// What the last plan was made of; nothing if nothing is loaded.
+    planned: Option<Planned>,
+    trouble: Option<String>,
+}
+
+struct Planned {
+    topology: Topology,
+    situation: Situation,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        instance: &'a Instance,
+        settings: &Settings,
+        scenes: watch::Sender<Arc<Scene>>,
+        verdicts: watch::Receiver<Arc<Verdicts>>,
+        say: &'a dyn Fn(&Event),
+    ) -> Result<Self> {
+        Ok(Self {
+            host: Host::new(instance)?,
+            ledger: Ledger::new(instance),
+            scenes,
+            verdicts,
+            say,
+            changes: Changes::listen()?,
+            look: settings.interval.min(Duration::from_secs(1)),
+            stamp: None,
+            planned: None,
+            trouble: None,
+        })
+    }
+
+    /// Plans until it is told to stop. What has begun is finished first.
+    pub(super) async fn run(mut self, stop: &mut Stop) -> Result<()> {
+        let mut looks = interval(self.look);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // When to plan again, and when to look whether the host's situation has changed.
+        let mut due = Some(Instant::now());
+        let mut moved: Option<Instant> = None;
+        let mut is_ready = false;
+        loop {
+            let now = Instant::now();
+            if moved.is_some_and(|at| at <= now) {
+                moved = None;
+                if self.has_moved().await {
+                    due = Some(now);
+                }
+            }
+            if due.is_some_and(|at| at <= now) {
+                due = self.plan().await.map(|pause| Instant::now() + pause);
+                if !is_ready && due.is_none_or(|_| self.trouble.is_some()) {
+                    is_ready = true;
+                    (self.say)(&Event::Started(self.scenes.borrow().targets.len()));
+                    notify::ready();
+                }
+            }
+            let wake = [due, moved].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                () = stop.wait() => return Ok(()),
+                () = sleep_until(wake.unwrap_or(now)), if wake.is_some() => {}
+                Ok(()) = self.verdicts.changed() => {
+                    if self.makes_difference() {
+                        due = Some(Instant::now());
+                    }
+                }
+                result = self.changes.next() => {
+                    result?;
+                    moved = moved.or(Some(Instant::now() + SETTLE));
+                }
+                _ = looks.tick() => {
+                    if self.stamp != Some(self.ledger.stamp()) && due.is_none() {
+                        due = Some(Instant::now());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether what was found out about other hosts is not yet in the plan.
+    fn makes_difference(&mut self) -> bool {
+        let verdicts = Arc::clone(&self.verdicts.borrow_and_update());
+        self.planned.as_ref().is_some_and(|planned| {
+            let mut situation = planned.situation.clone();
+            verdicts.apply(&planned.topology, &mut situation);
+            situation != planned.situation
+        })
+    }
+
+    /// Whether this host is in another situation than the one that was planned for.
+    async fn has_moved(&self) -> bool {
+        let Some(planned) = &self.planned else {
+            return false;
+        };
+        // An error is told by the plan.
+        let now = self.host.underlay_of(&planned.topology).await;
+        now.map_or(true, |(uplink, next_hops)| {
+            (&uplink, &next_hops) != (&planned.situation.uplink, &planned.situation.next_hops)
+        })
+    }
+
+    /// Plans again what is recorded, and applies it. Returns after how long to do so again, if that is
+    /// to be.
+    async fn plan(&mut self) -> Option<Duration> {
+        let stamp = self.ledger.stamp();
+        match self.try_plan().await {
+            Ok(true) => {
+                self.stamp = Some(stamp);
+                self.trouble = None;
+                None
+            }
+            Ok(false) => Some(BUSY),
+            Err(error) => {
+                self.stamp = Some(stamp);
+                let trouble = format!("{error:#}");
+                if self.trouble.as_ref() != Some(&trouble) {
+                    (self.say)(&Event::Failed(trouble.clone()));
+                    self.trouble = Some(trouble);
+                }
+                Some(AGAIN)
+            }
+        }
+    }
+
+    /// Whether another process did not come first.
+    async fn try_plan(&mut self) -> Result<bool> {
+        if self.ledger.sources()?.is_empty() {
+            self.planned = None;
+            self.scenes.send_replace(Arc::default());
+            return Ok(true);
+        }
+        let lock = match self.ledger.lock(Duration::ZERO) {
+            Err(LockError::Busy { .. }) => return Ok(false),
+            lock => lock?,
+        };
+        let outlook = self.host.look(None).await?;
+        if !outlook.diff.is_empty() {
+            let summary = self.host.load(&lock, &outlook).await?;
+            (self.say)(&Event::Changed {
+                links: summary.created + summary.adjusted + summary.deleted,
+                rows: summary.written + summary.removed,
+            });
+        }
+        lock.remove_if_empty()?;
+        let targets = targets(&outlook);
+        let Outlook {
+            topology,
+            situation,
+            plan,
+            ..
+        } = outlook;
+        self.scenes.send_replace(Arc::new(Scene {
+            targets,
+            names: plan.names,
+        }));
+        self.planned = Some(Planned {
+            topology,
+            situation,
+        });
+        Ok(true)
+    }
+}
+
+/// The hosts to ask.
+fn targets(outlook: &Outlook) -> std::collections::BTreeMap<String, Target> {
+    let (topology, situation) = (&outlook.topology, &outlook.situation);
+    let own = situation.host.as_ref();
+    let own = own.and_then(|name| Some((name, topology.hosts.get(name)?.address)));
+    let uplink = outlook.plan.uplink.as_ref().and(situation.uplink.as_ref());
+    let (Some((own, local)), Some(uplink)) = (own, uplink) else {
+        return Default::default();
+    };
+    let target = |name: &String, address: IpAddr, port| Target {
+        address,
+        local,
+        tunnel: topology.tunnel(own, name),
+        port,
+        uplink_mtu: uplink.mtu,
+        promised_mtu: situation.promised_mtu(topology, name).unwrap_or(uplink.mtu),
+    };
+    let others = topology.hosts.iter().filter(|(name, _)| *name != own);
+    others
+        .map(|(name, host)| (name.clone(), target(name, host.address, host.id)))
+        .collect()
+}
