@@ -5,7 +5,6 @@
 //! needs no process that runs; the datapath of the host that asked notes the answer.
 
 use maps_schema::PortId;
-use maps_schema::record::PeerState;
 
 use crate::edit;
 use crate::frame::{Frame, Refused};
@@ -65,22 +64,18 @@ pub fn handle<F: Frame, T: Tables>(
         }
         ANSWER => {
             let sent_ns = u64::from(u32::from_be(upper)) << 32 | u64::from(u32::from_be(lower));
-            let state = tables.peer_state(peer).unwrap_or(PeerState::ZERO);
             let len = frame.len() - HEADER_LEN as u32;
-            let answered = PeerState {
-                heard_ns: tables.now_ns(),
-                answered_ns: tables.now_ns(),
-                rtt_ns: tables.precise_ns().saturating_sub(sent_ns),
-                answers: state.answers.wrapping_add(1),
-                sequence: u32::from_be(sequence),
-                answered_len: if len > state.answered_len {
-                    len
-                } else {
-                    state.answered_len
-                },
-                reserved: 0,
-            };
-            tables.set_peer_state(peer, &answered);
+            let (now_ns, precise_ns) = (tables.now_ns(), tables.precise_ns());
+            tables.update_peer_state(peer, |state| {
+                state.heard_ns = now_ns;
+                state.answered_ns = now_ns;
+                state.rtt_ns = precise_ns.saturating_sub(sent_ns);
+                state.answers = state.answers.wrapping_add(1);
+                state.sequence = u32::from_be(sequence);
+                if len > state.answered_len {
+                    state.answered_len = len;
+                }
+            });
             Ok(Outcome::Noted)
         }
         _ => Ok(Outcome::Malformed),

@@ -4,7 +4,7 @@
 //! over its neighbors' traffic. A port that learns may also speak for addresses that nobody was
 //! given, and the same holds for a port that leads to a peer. The checks are switched off as a whole by [`IngressPort::MAY_SPOOF`].
 
-use maps_schema::map::{FdbKey, IngressPort, NeighborKey};
+use maps_schema::map::{FdbKey, IngressPort, Neighbor, NeighborKey};
 use maps_schema::{DropReason, Ip, Mac, PortId, RouterId};
 
 use crate::parse::{Claim, Kind, Message, Packet};
@@ -24,8 +24,7 @@ pub fn check<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet) -> Resu
     }
     match station(tables, port, packet.source) {
         Station::Own => {}
-        // What a router sends has the addresses of whoever it was sent by.
-        Station::Router => return Ok(()),
+        Station::Router => return check_routed(tables, port, packet),
         Station::Foreign => return Err(DropReason::SpoofedMac),
     }
     // An unspecified source impersonates nobody; it has its place before an address is known
@@ -76,6 +75,39 @@ fn may_use_ip<T: Tables>(tables: &T, port: &IngressPort, ip: Ip) -> bool {
         .neighbor(&NeighborKey { vni: port.vni, ip })
         .map_or(PortId::NONE, |neighbor| neighbor.port);
     owner == port.port || owner == PortId::NONE && port.flags & IngressPort::LEARNING != 0
+}
+
+/// What a router of another host sends has the source addresses of whoever it forwards for, but not
+/// those of the network's own stations elsewhere; and it asks and answers for itself only.
+#[inline(always)]
+fn check_routed<T: Tables>(
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+) -> Result<(), DropReason> {
+    if matches!(packet.resolution.message, Message::FromRouter) {
+        return Err(DropReason::RogueRouter);
+    }
+    if matches!(packet.kind, Kind::Opaque) {
+        return Ok(());
+    }
+    let is_resolution = !matches!(packet.resolution.message, Message::None);
+    let ip = match packet.resolution.message {
+        Message::NeighborAdvertisement => packet.resolution.target,
+        _ => packet.ip_source,
+    };
+    let (owner, flags) = tables
+        .neighbor(&NeighborKey { vni: port.vni, ip })
+        .map_or((PortId::NONE, 0), |neighbor| {
+            (neighbor.port, neighbor.flags)
+        });
+    let is_router = flags & Neighbor::ROUTER != 0;
+    let is_elsewhere = owner != PortId::NONE && owner != port.port;
+    if is_router || !is_resolution && !is_elsewhere {
+        Ok(())
+    } else {
+        Err(DropReason::SpoofedIp)
+    }
 }
 
 /// ARP and neighbor discovery make their receivers note pairs of addresses, so both of a pair must

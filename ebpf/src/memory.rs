@@ -7,8 +7,9 @@ use std::mem;
 
 use maps_schema::map::{
     Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, PortCounters,
-    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
+    Peer, PortCounters, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
+    Uplink,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::record::PeerState;
@@ -212,6 +213,7 @@ impl Frame for MemoryFrame {
     }
 
     fn push(&mut self, outer: Outer) -> Result<(), Refused> {
+        self.outer_tag = None;
         self.prepend(outer.len);
         Ok(())
     }
@@ -230,6 +232,7 @@ impl Frame for MemoryFrame {
         if self.bytes.len() < len as usize {
             return Err(Refused);
         }
+        self.outer_tag = None;
         self.bytes.drain(..len as usize);
         Ok(())
     }
@@ -266,6 +269,8 @@ pub struct MemoryTables {
     pub uplinks: BTreeMap<IfIndex, Uplink>,
     /// `PEERS`.
     pub peers: BTreeMap<Ip, Peer>,
+    /// `MEMBERS`.
+    pub members: BTreeMap<MemberKey, Member>,
     /// `DIRECT`.
     pub direct: BTreeMap<Ip, Direct>,
     /// `NETWORKS`.
@@ -343,6 +348,9 @@ impl MemoryTables {
             MapName::Direct => {
                 self.direct.insert(from_bytes(key)?, from_bytes(value)?);
             }
+            MapName::Members => {
+                self.members.insert(from_bytes(key)?, from_bytes(value)?);
+            }
             MapName::Peers => {
                 self.peers.insert(from_bytes(key)?, from_bytes(value)?);
             }
@@ -371,6 +379,10 @@ impl Tables for MemoryTables {
         self.peers.get(&address).copied()
     }
 
+    fn member(&self, key: &MemberKey) -> Option<Member> {
+        self.members.get(key).copied()
+    }
+
     fn direct(&self, address: Ip) -> Option<Direct> {
         self.direct.get(&address).copied()
     }
@@ -379,8 +391,9 @@ impl Tables for MemoryTables {
         self.peer_states.borrow().get(&port).copied()
     }
 
-    fn set_peer_state(&self, port: PortId, state: &PeerState) {
-        self.peer_states.borrow_mut().insert(port, *state);
+    fn update_peer_state(&self, port: PortId, update: impl Fn(&mut PeerState)) {
+        let mut states = self.peer_states.borrow_mut();
+        update(states.entry(port).or_insert(PeerState::ZERO));
     }
 
     fn network(&self, vni: Vni) -> Option<Network> {

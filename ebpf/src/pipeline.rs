@@ -256,7 +256,12 @@ pub fn walk<T: Tables>(
     Ok(match answer::answer(tables, port, packet) {
         Some(reply) => Verdict::Reply(reply),
         None => match bridge::decide(tables, port, packet.destination) {
-            Verdict::Route(router_port) if is_noted => Verdict::Consume(router_port),
+            // Another host passes on what a router was told there: it may have been asked for here.
+            Verdict::Route(router_port)
+                if is_noted || port.is_host() && resolver::is_answer(packet) =>
+            {
+                Verdict::Consume(router_port)
+            }
             // Another host has routed already what had to be.
             Verdict::Route(_) if port.is_host() => Verdict::Drop(DropReason::NotRoutable),
             verdict => verdict,

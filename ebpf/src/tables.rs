@@ -4,8 +4,8 @@ use core::hint::black_box;
 
 use maps_schema::map::{
     Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, PortCounters,
-    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer,
+    PortCounters, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
@@ -58,12 +58,15 @@ pub trait Tables {
     fn uplink(&self, interface: IfIndex) -> Option<Uplink>;
     /// The peer with an underlay address.
     fn peer(&self, address: Ip) -> Option<Peer>;
+    /// What a peer may send for a network.
+    fn member(&self, key: &MemberKey) -> Option<Member>;
     /// Where an address is whose packets come without a tunnel.
     fn direct(&self, address: Ip) -> Option<Direct>;
     /// What was heard from a peer.
     fn peer_state(&self, port: PortId) -> Option<PeerState>;
-    /// Notes what was heard from a peer.
-    fn set_peer_state(&self, port: PortId, state: &PeerState);
+    /// Notes what was heard from a peer. Fields that are left alone keep what others note in them
+    /// meanwhile.
+    fn update_peer_state(&self, port: PortId, update: impl Fn(&mut PeerState));
     /// A network.
     fn network(&self, vni: Vni) -> Option<Network>;
     /// Where a declared MAC address is.

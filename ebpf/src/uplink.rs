@@ -1,11 +1,11 @@
 //! The journey of a frame that comes from the underlay.
 
-use maps_schema::map::{EgressPort, IngressPort, Peer, Uplink};
-use maps_schema::record::PeerState;
+use maps_schema::map::{EgressPort, IngressPort, MemberKey, Peer, Uplink};
 use maps_schema::{DropReason, IfIndex, Mac, PortId, Vni};
 
 use crate::echo::{self, Outcome};
 use crate::frame::{Bytes, Frame, Note};
+use crate::parse::ethernet::VID_MASK;
 use crate::parse::outer::{self, Outer};
 use crate::parse::{Kind, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
@@ -41,16 +41,17 @@ pub fn uplink_xdp<B: Bytes, T: Tables>(
     let Some(uplink) = tables.uplink(interface) else {
         return Ok(());
     };
-    let outer = match outer::parse(bytes, uplink.address, &mut scratch.outer) {
-        Ok(outer) => *outer,
-        Err(reason) => return Err(refuse(tables, PortId::NONE, reason)),
-    };
-    if outer.kind == EgressPort::WORKLOAD {
+    let parsed = outer::parse(bytes, uplink.address, &mut scratch.outer);
+    let outer = scratch.outer;
+    if !is_ours(&uplink, &outer) {
         return Ok(());
+    }
+    if let Err(reason) = parsed {
+        return Err(refuse(tables, PortId::NONE, reason));
     }
     match admit(tables, &outer) {
         Ok(peer) => {
-            if outer.vni == 0 || is_known(tables, &outer) {
+            if outer.vni == 0 || member(tables, &peer, &outer).is_some() {
                 return Ok(());
             }
             note_arrival(tables, &peer, bytes.len() - outer.len);
@@ -71,22 +72,28 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     let Some(uplink) = tables.uplink(interface) else {
         return Progress::Done(Action::Pass);
     };
-    if frame.note() == Note::WRAPPED {
+    let note = frame.note();
+    if note == Note::WRAPPED {
         return match departure::resume(frame, tables) {
             Ok(action) => Progress::Done(action),
             Err(reason) => drop(tables, PortId::NONE, reason),
         };
     }
-    let outer = match outer::parse(frame, uplink.address, &mut scratch.outer) {
-        Ok(outer) => *outer,
-        Err(reason) => return drop(tables, PortId::NONE, reason),
-    };
-    if outer.kind == EgressPort::WORKLOAD {
-        return Progress::Done(if uplink.flags & Uplink::DIRECT == 0 {
+    // A VLAN of the underlay is another network; a tag without one only says how urgent the frame is.
+    if frame.outer_tag().is_some_and(|tci| tci & VID_MASK != 0) {
+        return Progress::Done(Action::Pass);
+    }
+    let parsed = outer::parse(frame, uplink.address, &mut scratch.outer);
+    let outer = scratch.outer;
+    if !is_ours(&uplink, &outer) {
+        return Progress::Done(if uplink.kinds & Uplink::of(EgressPort::DIRECT) == 0 {
             Action::Pass
         } else {
             direct::receive(frame, tables, scratch)
         });
+    }
+    if let Err(reason) = parsed {
+        return drop(tables, PortId::NONE, reason);
     }
     match admit(tables, &outer) {
         Ok(peer) => {
@@ -98,6 +105,12 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
         }
         Err(reason) => drop(tables, PortId::NONE, reason),
     }
+}
+
+/// Whether a packet is in a tunnel of a kind that leads anywhere from here.
+#[inline(always)]
+const fn is_ours(uplink: &Uplink, outer: &Outer) -> bool {
+    outer.kind != EgressPort::WORKLOAD && uplink.kinds & Uplink::of(outer.kind) != 0
 }
 
 #[inline(always)]
@@ -119,10 +132,19 @@ fn note_arrival<T: Tables>(tables: &T, peer: &Peer, len: u32) {
     note_heard(tables, peer.port);
 }
 
-/// Whether the network of a packet in a tunnel is one of this host's.
+/// The port of a peer as the network of its packet sees it; nothing if the peer may not send for that.
 #[inline(always)]
-fn is_known<T: Tables>(tables: &T, outer: &Outer) -> bool {
-    Vni::new(outer.vni).is_some_and(|vni| tables.network(vni).is_some())
+fn member<T: Tables>(tables: &T, peer: &Peer, outer: &Outer) -> Option<IngressPort> {
+    let vni = Vni::new(outer.vni)?;
+    let port = peer.port;
+    let member = tables.member(&MemberKey { port, vni })?;
+    Some(IngressPort {
+        port,
+        vni,
+        mac: Mac::ZERO,
+        flags: member.flags as u8,
+        reserved: 0,
+    })
 }
 
 /// Whether a packet in a tunnel comes from a peer, and in the tunnel that leads there.
@@ -158,18 +180,8 @@ fn receive<F: Frame, T: Tables>(
             Outcome::Malformed => Err(DropReason::MalformedEcho),
         };
     }
-    let vni = Vni::new(outer.vni).ok_or(DropReason::UnknownVni)?;
-    if !is_known(tables, outer) {
-        return Err(DropReason::UnknownVni);
-    }
+    let port = member(tables, peer, outer).ok_or(DropReason::UnknownVni)?;
     frame.pop(outer.len).map_err(refused)?;
-    let port = IngressPort {
-        port: peer.port,
-        vni,
-        mac: Mac::ZERO,
-        flags: peer.flags as u8,
-        reserved: 0,
-    };
     pipeline::read(frame, &mut scratch.packet)?;
     take_mark(frame, &mut scratch.packet, outer.traffic_class)?;
     pipeline::forward(frame, tables, scratch, interface, &port)
@@ -194,12 +206,9 @@ fn take_mark<F: Frame>(
 /// Notes that something came from a peer, unless that was noted a moment ago.
 #[inline(always)]
 fn note_heard<T: Tables>(tables: &T, port: PortId) {
-    let state = tables.peer_state(port).unwrap_or(PeerState::ZERO);
     let heard_ns = tables.now_ns();
-    if heard_ns.saturating_sub(state.heard_ns) >= HEARD_NS {
-        tables.set_peer_state(port, &PeerState { heard_ns, ..state });
+    let noted_ns = tables.peer_state(port).map_or(0, |state| state.heard_ns);
+    if heard_ns.saturating_sub(noted_ns) >= HEARD_NS {
+        tables.update_peer_state(port, |state| state.heard_ns = heard_ns);
     }
 }
-
-#[cfg(test)]
-mod tests;

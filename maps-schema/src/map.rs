@@ -6,6 +6,7 @@
 //! | `PORTS` | hash | [`PortId`] | [`EgressPort`] | 12,288 | user space | datapath: where does this port lead |
 //! | `UPLINKS` | hash | [`IfIndex`] | [`Uplink`] | 64 | user space | datapath: which frames from the underlay are for this host |
 //! | `PEERS` | hash | [`Ip`] | [`Peer`] | 8,192 | user space | datapath: who may send through a tunnel |
+//! | `MEMBERS` | hash | [`MemberKey`] | [`Member`] | 262,144 | user space | datapath: which networks a peer may send for |
 //! | `DIRECT` | hash | [`Ip`] | [`Direct`] | 131,072 | user space | datapath: whose packets come without a tunnel |
 //! | `NETWORKS` | hash | [`Vni`] | [`Network`] | 4,096 | user space | datapath |
 //! | `FDB` | hash | [`FdbKey`] | [`FdbEntry`] | 131,072 | user space | datapath: known MAC addresses |
@@ -88,6 +89,8 @@ maps! {
     Interfaces = "INTERFACES", 4096;
     /// Whose packets come from the underlay without a tunnel.
     Direct = "DIRECT", 131_072;
+    /// Which networks a peer may send for.
+    Members = "MEMBERS", 262_144;
     /// Who may send through a tunnel.
     Peers = "PEERS", 8192;
     /// Which frames from the underlay are for this host.
@@ -138,7 +141,7 @@ impl IngressPort {
     pub const LEARNING: u8 = 1;
     /// Flag: anti-spoofing is off for this port.
     pub const MAY_SPOOF: u8 = 2;
-    /// Flag: the port leads to a peer. No row of `INTERFACES` has it, but every one of `PEERS`.
+    /// Flag: the port leads to a peer. No row of `INTERFACES` has it, but every one of `MEMBERS`.
     pub const PEER: u8 = 4;
     /// Flag: the peer is an ordinary VTEP, which neither answers for stations nor routes for its own:
     /// that is done for it here. It comes with [`IngressPort::PEER`].
@@ -207,13 +210,18 @@ impl EgressPort {
 pub struct Uplink {
     /// This host's underlay address: what comes through a tunnel for any other is none of ours.
     pub address: Ip,
-    /// [`Uplink::DIRECT`].
-    pub flags: u32,
+    /// One bit for each kind of tunnel that leads anywhere: see [`Uplink::of`]. What comes in another
+    /// one is the host's own.
+    pub kinds: u32,
 }
 
 impl Uplink {
-    /// Flag: there are rows in `DIRECT`.
-    pub const DIRECT: u32 = 1;
+    /// The bit of a kind of tunnel, as [`EgressPort::kind`].
+    #[must_use]
+    #[inline(always)]
+    pub const fn of(kind: u32) -> u32 {
+        1 << (kind & 0x1f)
+    }
 }
 
 /// Who may send through a tunnel, by its underlay address.
@@ -224,6 +232,22 @@ pub struct Peer {
     pub port: PortId,
     /// How its frames travel, as [`EgressPort::kind`].
     pub kind: u32,
+}
+
+/// Key of what a peer may send for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct MemberKey {
+    /// The port that leads to the peer.
+    pub port: PortId,
+    /// The network.
+    pub vni: Vni,
+}
+
+/// A network that a peer may send for: it has stations there, or a router that leads there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Member {
     /// The flags that [`IngressPort`] has for what comes from it: [`IngressPort::PEER`] at least.
     pub flags: u32,
 }
@@ -547,7 +571,9 @@ plain! {
     IngressPort = 4 + 4 + 6 + 1 + 1;
     EgressPort = 4 + 4 + 4 + 4 + 16 + 16;
     Uplink = 16 + 4;
-    Peer = 4 + 4 + 4;
+    Peer = 4 + 4;
+    MemberKey = 4 + 4;
+    Member = 4;
     Direct = 4 + 4 + 6 + 6;
     Network = 4 + 4 + 8 + 4 + 4;
     FdbKey = 4 + 6 + 2;

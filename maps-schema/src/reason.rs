@@ -117,7 +117,8 @@ reasons! {
     MalformedOuter = 41, "malformed_outer";
     /// The frame came through another kind of tunnel than the one to that peer.
     WrongTunnel = 42, "wrong_tunnel";
-    /// The frame came through a tunnel for a network that this host has nothing to do with.
+    /// The frame came through a tunnel for a network that this host has nothing to do with, or that
+    /// peer.
     UnknownVni = 43, "unknown_vni";
     /// The underlay cut the outer packet into fragments, which a datapath cannot put together.
     OuterFragment = 44, "outer_fragment";
@@ -131,8 +132,8 @@ reasons! {
     NeedsTunnel = 47, "needs_tunnel";
     /// A copy of a flooded frame is for a member that its list does not have any more.
     UnknownMember = 48, "unknown_member";
-    /// The Geneve header has an option that a receiver must understand, and we understand none
-    /// (RFC 8926 section 3.4).
+    /// The Geneve header has an option that a receiver must understand, or is a control message, and we
+    /// understand none (RFC 8926 section 3.4).
     CriticalOption = 49, "critical_option";
     /// An echo between hosts that is none.
     MalformedEcho = 50, "malformed_echo";

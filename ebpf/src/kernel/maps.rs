@@ -8,9 +8,9 @@ use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use datapath::{Count, Scratch, Tables};
 use maps_schema::map::{
     Budget, BudgetKey, Direct, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort, FdbEntry, FdbKey,
-    FloodKey, FloodMember, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, Neighbor, NeighborKey,
-    Network, NextHop, NextHopKey, PEER_STATE_ROWS, Peer, PortCounters, RESOLVED_ROWS, Resolved,
-    Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    FloodKey, FloodMember, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, Member, MemberKey,
+    Neighbor, NeighborKey, Network, NextHop, NextHopKey, PEER_STATE_ROWS, Peer, PortCounters,
+    RESOLVED_ROWS, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
@@ -54,6 +54,9 @@ static UPLINKS: HashMap<IfIndex, Uplink> =
     HashMap::with_max_entries(MapName::Uplinks.rows(), PLANNED);
 #[map]
 static PEERS: HashMap<Ip, Peer> = HashMap::with_max_entries(MapName::Peers.rows(), PLANNED);
+#[map]
+static MEMBERS: HashMap<MemberKey, Member> =
+    HashMap::with_max_entries(MapName::Members.rows(), PLANNED);
 #[map]
 static DIRECT: HashMap<Ip, Direct> = HashMap::with_max_entries(MapName::Direct.rows(), PLANNED);
 #[map]
@@ -125,6 +128,11 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn member(&self, key: &MemberKey) -> Option<Member> {
+        row(&MEMBERS, key)
+    }
+
+    #[inline(always)]
     fn direct(&self, address: Ip) -> Option<Direct> {
         row(&DIRECT, &address)
     }
@@ -136,7 +144,15 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
-    fn set_peer_state(&self, port: PortId, state: &PeerState) {
+    fn update_peer_state(&self, port: PortId, update: impl Fn(&mut PeerState)) {
+        if let Some(state) = PEER_STATES.get_ptr_mut(port) {
+            // SAFETY: the kernel keeps the memory while the program runs. Other CPUs may write to it at
+            // the same time: fields are plain integers, and of two notes either may be the last.
+            update(unsafe { &mut *state });
+            return;
+        }
+        let mut state = PeerState::ZERO;
+        update(&mut state);
         // What cannot be noted now is noted with the peer's next frame.
         let _not_noted = PEER_STATES.insert(port, state, 0);
     }

@@ -6,8 +6,8 @@ use core::hint::black_box;
 use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 
-use aya_ebpf::bindings::bpf_adj_room_mode::BPF_ADJ_ROOM_MAC;
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
+use aya_ebpf::bindings::{BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC};
 use aya_ebpf::helpers::generated::{
     bpf_clone_redirect, bpf_loop, bpf_redirect_peer, bpf_skb_adjust_room, bpf_skb_change_tail,
     bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
@@ -178,7 +178,12 @@ impl Frame for Skb {
                 offset,
                 (&raw const *value).cast::<c_void>(),
                 size_of::<T>() as u32,
-                0,
+                // A sum that the device made covers what is behind the Ethernet header.
+                if offset >= 14 {
+                    u64::from(BPF_F_RECOMPUTE_CSUM)
+                } else {
+                    0
+                },
             )
         };
         if result == 0 { Ok(()) } else { Err(Refused) }

@@ -18,6 +18,8 @@ use super::skb::Skb;
 
 /// Length of an Ethernet header, in bytes.
 const ETHERNET_LEN: u32 = 14;
+/// Length of a VLAN tag, in bytes.
+const TAG_LEN: u32 = 4;
 /// EtherType of IPv6.
 const IPV6: u16 = 0x86dd;
 /// Address families of `bpf_redir_neigh` (`AF_INET` and `AF_INET6` of `linux/socket.h`).
@@ -28,6 +30,7 @@ const INET6: u32 = 10;
 /// inner one must be.
 #[inline(always)]
 pub(super) fn push(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
+    drop_priority(skb)?;
     let header = skb.fixed::<0, [u16; 7]>().map_err(|_short| Refused)?;
     let l3 = if outer.is_v6 {
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
@@ -53,18 +56,33 @@ pub(super) fn push_opaque(skb: &mut Skb, len: u32) -> Result<(), Refused> {
     if skb.segment_len() != 0 {
         return Err(Refused);
     }
-    let Some(tci) = skb.outer_tag() else {
+    if skb.outer_tag().is_none() {
         return change_head(skb, len);
-    };
-    let kind = skb.outer_tag_kind();
+    }
+    // When the kernel takes a tag away, the next one comes out of the frame and takes its place.
     let macs = skb.fixed::<0, [u16; 6]>().map_err(|_short| Refused)?;
-    // SAFETY: the context is valid.
-    if unsafe { bpf_skb_vlan_pop(skb.context()) } != 0 {
+    let first = pop_tag(skb)?;
+    if skb.outer_tag().is_none() {
+        change_head(skb, len + TAG_LEN)?;
+        skb.store(len, &macs)?;
+        return skb.store(len + 12, &first);
+    }
+    let second = pop_tag(skb)?;
+    if skb.outer_tag().is_some() {
         return Err(Refused);
     }
-    change_head(skb, len + 4)?;
+    change_head(skb, len + 2 * TAG_LEN)?;
     skb.store(len, &macs)?;
-    skb.store(len + 12, &[kind, tci.to_be()])
+    skb.store(len + 12, &[first, second])
+}
+
+/// Takes the outermost VLAN tag away: its EtherType and its control information, as on the wire.
+#[inline(always)]
+fn pop_tag(skb: &Skb) -> Result<[u16; 2], Refused> {
+    let tag = [skb.outer_tag_kind(), skb.outer_tag().unwrap_or(0).to_be()];
+    // SAFETY: the context is valid.
+    let result = unsafe { bpf_skb_vlan_pop(skb.context()) };
+    if result == 0 { Ok(tag) } else { Err(Refused) }
 }
 
 #[inline(always)]
@@ -78,6 +96,7 @@ fn change_head(skb: &Skb, len: u32) -> Result<(), Refused> {
 /// one is written.
 #[inline(always)]
 pub(super) fn pop(skb: &mut Skb, len: u32) -> Result<(), Refused> {
+    drop_priority(skb)?;
     let header = skb.load::<[u16; 7]>(len).map_err(|_short| Refused)?;
     let [.., ethertype] = header;
     // What is neither is not looked for beyond the shortest header.
@@ -92,6 +111,16 @@ pub(super) fn pop(skb: &mut Skb, len: u32) -> Result<(), Refused> {
         adjust_room(skb, -(len as i32), flags)?;
     }
     skb.store(0, &header)
+}
+
+/// A tag without a VLAN says how urgent the frame is, on its own link: it does not go along into a
+/// tunnel or out of one.
+#[inline(always)]
+fn drop_priority(skb: &Skb) -> Result<(), Refused> {
+    match skb.outer_tag() {
+        Some(_priority) => pop_tag(skb).map(drop),
+        None => Ok(()),
+    }
 }
 
 #[inline(always)]

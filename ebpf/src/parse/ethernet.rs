@@ -19,7 +19,7 @@ pub const SERVICE_TAG: u16 = 0x88a8;
 /// the datapath looks into begins here.
 pub const HEADER_LEN: usize = 14;
 /// The bits of the tag control information that are the VLAN's number; the others are priority.
-const VID_MASK: u16 = 0x0fff;
+pub const VID_MASK: u16 = 0x0fff;
 
 /// An Ethernet header and its tags.
 #[derive(Clone, Copy)]

@@ -29,8 +29,8 @@ pub const TUNNEL_LEN: u32 = 8;
 const FRAGMENT: u16 = 0x3fff;
 /// The offset of a fragment.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
-/// Options of Geneve that a receiver must understand are there (RFC 8926 section 3.4).
-const GENEVE_CRITICAL: u8 = 0x40;
+/// Geneve carries a control message, or options that a receiver must understand (RFC 8926 section 3.4).
+const GENEVE_SPECIAL: u8 = 0xc0;
 
 /// What the outer headers say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,22 +64,16 @@ impl Outer {
 /// # Errors
 /// The reason why a packet in a tunnel must be dropped.
 #[inline(always)]
-pub fn parse<'a, F: Bytes>(
-    frame: &F,
-    address: Ip,
-    out: &'a mut Outer,
-) -> Result<&'a mut Outer, DropReason> {
-    let outer = out;
+pub fn parse<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
     *outer = Outer::NONE;
     let Ok(ethertype) = frame.fixed::<12, u16>() else {
-        return Ok(outer);
+        return Ok(());
     };
     match u16::from_be(ethertype) {
-        ethernet::IPV4 => parse_ipv4(frame, address, outer)?,
-        ethernet::IPV6 => parse_ipv6(frame, address, outer)?,
-        _ => {}
+        ethernet::IPV4 => parse_ipv4(frame, address, outer),
+        ethernet::IPV6 => parse_ipv6(frame, address, outer),
+        _ => Ok(()),
     }
-    Ok(outer)
 }
 
 #[inline(always)]
@@ -126,10 +120,13 @@ fn parse_ipv6<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(),
     };
     let [first, second, ..] = w0.to_ne_bytes();
     let [_, _, next_header, _] = w1.to_ne_bytes();
-    if Ip::from_words([d0, d1, d2, d3]) != address || first >> 4 != 6 {
+    let source = Ip::from_words([s0, s1, s2, s3]);
+    // No address of IPv6 is one of IPv4, whatever its bits.
+    let is_mapped = address.is_v4() || source.is_v4();
+    if Ip::from_words([d0, d1, d2, d3]) != address || is_mapped || first >> 4 != 6 {
         return Ok(());
     }
-    outer.source = Ip::from_words([s0, s1, s2, s3]);
+    outer.source = source;
     outer.traffic_class = first << 4 | second >> 4;
     let Ok(words) = frame.fixed::<L4, [u32; 4]>() else {
         return Ok(());
@@ -192,7 +189,7 @@ fn parse_tunnel(
             if first >> 6 != 0 || u16::from_be_bytes([p0, p1]) != TRANSPARENT_ETHERNET {
                 return Err(DropReason::MalformedOuter);
             }
-            if second & GENEVE_CRITICAL != 0 {
+            if second & GENEVE_SPECIAL != 0 {
                 return Err(DropReason::CriticalOption);
             }
             Ok(())

@@ -189,6 +189,7 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
         MapName::Networks => "network",
         MapName::Interfaces => "interface",
         MapName::Direct => "direct",
+        MapName::Members => "member",
         MapName::Peers => "peer",
         MapName::Uplinks => "uplink",
     };

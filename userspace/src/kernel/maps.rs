@@ -11,8 +11,8 @@ use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use maps_schema::map::{
     Direct, ERROR_BUDGETS, EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember,
-    IngressPort, LEARNED, LearnedEntry, MapName, Neighbor, NeighborKey, Network, NextHop,
-    NextHopKey, PEER_STATES, Peer, PortCounters, RESOLVED, Resolved, Route, RouteKey,
+    IngressPort, LEARNED, LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network,
+    NextHop, NextHopKey, PEER_STATES, Peer, PortCounters, RESOLVED, Resolved, Route, RouteKey,
     RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::bytes_of;
@@ -78,6 +78,9 @@ macro_rules! with_widths {
             }
             MapName::Direct => {
                 $function::<{ size_of::<Ip>() }, { size_of::<Direct>() }>($($argument),*)
+            }
+            MapName::Members => {
+                $function::<{ size_of::<MemberKey>() }, { size_of::<Member>() }>($($argument),*)
             }
             MapName::Peers => {
                 $function::<{ size_of::<Ip>() }, { size_of::<Peer>() }>($($argument),*)

@@ -5,9 +5,9 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use maps_schema::map::{
-    Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Neighbor,
-    NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey, RouterAddressKey, RouterPort,
-    Uplink,
+    Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Member,
+    MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey,
+    RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::from_bytes;
 use maps_schema::{IfIndex, Ip, Mac, PortId, RouterId, Vni};
@@ -251,10 +251,10 @@ impl Names {
                     self.port(direct.port)
                 )
             }
-            MapName::Peers => {
-                let ip: Ip = from_bytes(key)?;
-                let peer: Peer = from_bytes(value)?;
-                let flag = |flag: u8| peer.flags & u32::from(flag) != 0;
+            MapName::Members => {
+                let MemberKey { port, vni } = from_bytes(key)?;
+                let member: Member = from_bytes(value)?;
+                let flag = |flag: u8| member.flags & u32::from(flag) != 0;
                 let served = if flag(IngressPort::SERVED) {
                     ", an ordinary VTEP"
                 } else {
@@ -265,8 +265,14 @@ impl Names {
                 } else {
                     ""
                 };
+                let (peer, network) = (self.port(port), self.network(vni));
+                format!("{peer} sends for {network}{served}{learning}")
+            }
+            MapName::Peers => {
+                let ip: Ip = from_bytes(key)?;
+                let peer: Peer = from_bytes(value)?;
                 let (name, way) = (self.port(peer.port), way(peer.kind));
-                format!("{ip} is {name}, {way}{served}{learning}")
+                format!("{ip} is {name}, {way}")
             }
             MapName::Uplinks => {
                 let IfIndex(ifindex) = from_bytes(key)?;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use maps_schema::map::{Direct, EgressPort, IngressPort, MapName, Peer, Uplink};
+use maps_schema::map::{Direct, EgressPort, IngressPort, MapName, Member, MemberKey, Peer, Uplink};
 use maps_schema::{Ip, Mac, PortId};
 
 use super::rows::{add, add_counters};
@@ -17,7 +17,6 @@ struct Endpoint {
     tunnel: Tunnel,
     /// The largest IP packet that the underlay carries to there, in bytes.
     underlay: u32,
-    flags: u8,
 }
 
 /// Adds the rows of the uplink and of every peer, and says which interface the uplink is. A host gets
@@ -34,10 +33,10 @@ pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedU
         let row = Peer {
             port: peer.port,
             kind: kind(peer.tunnel),
-            flags: u32::from(peer.flags),
         };
         add(tables, MapName::Peers, &Ip::from(peer.address), &row);
     }
+    add_members(tables, view);
     let uplink = view.situation.uplink.as_ref()?;
     let local = Ip::from(own.address);
     for peer in &endpoints {
@@ -63,7 +62,7 @@ pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedU
     }
     let row = Uplink {
         address: local,
-        flags: if is_direct { Uplink::DIRECT } else { 0 },
+        kinds: kinds(&endpoints),
     };
     add(tables, MapName::Uplinks, &uplink.ifindex, &row);
     Some(PlannedUplink {
@@ -86,27 +85,49 @@ fn endpoints(view: &View<'_>, own: &str, own_mtu: u32) -> Vec<Endpoint> {
         address: host.address,
         tunnel: topology.tunnel(own, name),
         underlay: underlay(name),
-        flags: IngressPort::PEER | learning(learns(view, name)),
     });
     let vteps = topology.vteps.values().map(|vtep| Endpoint {
         port: vtep.id,
         address: vtep.address,
         tunnel: vtep.tunnel,
         underlay: own_mtu,
-        flags: IngressPort::PEER
-            | IngressPort::SERVED
-            | learning(vtep.networks.values().any(|behind| behind.learn)),
     });
     hosts.chain(vteps).collect()
 }
 
-/// Whether there may be stations on a host that nobody declared.
-fn learns(view: &View<'_>, host: &str) -> bool {
-    let mut ports = view.topology.ports.iter();
-    ports.any(|(name, port)| {
-        let workload = view.topology.workloads.get(&name.workload);
-        port.learning && workload.is_some_and(|workload| workload.host.as_deref() == Some(host))
+/// The kinds of tunnels that lead anywhere. Echoes to peers without one are in VXLAN.
+fn kinds(endpoints: &[Endpoint]) -> u32 {
+    endpoints.iter().fold(0, |kinds, peer| {
+        let echoes = match peer.tunnel {
+            Tunnel::Direct => Uplink::of(EgressPort::VXLAN),
+            Tunnel::Vxlan | Tunnel::Geneve | Tunnel::Gre => 0,
+        };
+        kinds | echoes | Uplink::of(kind(peer.tunnel))
     })
+}
+
+/// Adds which networks the peers may send for. A router is on every host, so that one with stations in
+/// any network of a part of the topology sends for all of that part.
+fn add_members(tables: &mut Tables, view: &View<'_>) {
+    let hosts = view.senders().into_iter();
+    let hosts = hosts.map(|((port, network), learns)| (port, network, learning(learns)));
+    let vteps = view.topology.vteps.values().flat_map(|vtep| {
+        let networks = vtep.networks.iter();
+        networks.map(|(network, behind)| {
+            let flags = IngressPort::SERVED | learning(behind.learn);
+            (vtep.id, network.as_str(), flags)
+        })
+    });
+    for (port, network, flags) in hosts.chain(vteps) {
+        let Some(network) = view.networks.get(network) else {
+            continue;
+        };
+        let vni = network.vni;
+        let row = Member {
+            flags: u32::from(IngressPort::PEER | flags),
+        };
+        add(tables, MapName::Members, &MemberKey { port, vni }, &row);
+    }
 }
 
 const fn learning(learns: bool) -> u8 {

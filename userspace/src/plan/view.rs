@@ -20,6 +20,8 @@ pub(super) struct View<'a> {
     pub(super) own: Option<(&'a str, &'a Host)>,
     /// The largest IP packet that fits the underlay through every tunnel, in bytes.
     pub(super) carried: u32,
+    /// Which part of the topology a network is in.
+    parts: BTreeMap<&'a str, usize>,
     /// The networks that the host needs: those of its own workloads, and all that routers connect
     /// them with.
     pub(super) networks: BTreeMap<&'a str, &'a Network>,
@@ -68,6 +70,7 @@ impl<'a> View<'a> {
             situation,
             own,
             carried: ETHERNET,
+            parts: parts(topology),
             networks: BTreeMap::new(),
             routers: BTreeMap::new(),
             ports: Vec::new(),
@@ -117,36 +120,58 @@ impl<'a> View<'a> {
     /// all.
     fn find_networks(&mut self) {
         let topology = self.topology;
-        let mut wanted: Vec<&str> = if topology.hosts.is_empty() {
+        let wanted: Vec<&str> = if topology.hosts.is_empty() {
             topology.networks.keys().map(String::as_str).collect()
         } else {
             let own = topology.ports.iter();
             let own = own.filter(|(name, _)| self.place(name) == Some(Place::Here));
             own.map(|(_, port)| port.network.as_str()).collect()
         };
-        let mut routers_of: BTreeMap<&str, Vec<(&'a str, &'a Router)>> = BTreeMap::new();
-        for (name, router) in &topology.routers {
-            if topology.hosts.is_empty() {
-                self.routers.insert(name, router);
-            }
-            for port in router.ports.values() {
-                let routers = routers_of.entry(&port.network).or_default();
-                routers.push((name, router));
+        let wanted: BTreeSet<usize> = wanted
+            .iter()
+            .filter_map(|name| self.parts.get(name).copied())
+            .collect();
+        for (name, network) in &topology.networks {
+            if self
+                .parts
+                .get(name.as_str())
+                .is_some_and(|part| wanted.contains(part))
+            {
+                self.networks.insert(name, network);
             }
         }
-        while let Some(name) = wanted.pop() {
-            let Some((name, network)) = topology.networks.get_key_value(name) else {
-                continue;
-            };
-            if self.networks.insert(name, network).is_some() {
-                continue;
+        for (name, router) in &topology.routers {
+            let mut ports = router.ports.values();
+            if topology.hosts.is_empty()
+                || ports.any(|port| self.networks.contains_key(port.network.as_str()))
+            {
+                self.routers.insert(name, router);
             }
-            for (router_name, router) in routers_of.remove(name.as_str()).unwrap_or_default() {
-                if self.routers.insert(router_name, router).is_none() {
-                    wanted.extend(router.ports.values().map(|port| port.network.as_str()));
+        }
+    }
+
+    /// The other hosts that send frames for the networks that this one needs: each has stations in a
+    /// network, or in one that routers connect it with. With it goes whether there may be stations on
+    /// the host, in that very network, that nobody declared.
+    pub(super) fn senders(&self) -> BTreeMap<(PortId, &'a str), bool> {
+        let mut hosts_of: BTreeMap<usize, BTreeSet<PortId>> = BTreeMap::new();
+        let mut senders = BTreeMap::new();
+        for Station { port, place, .. } in &self.ports {
+            let name = port.network.as_str();
+            if let (Place::There(_, id), Some(&part)) = (*place, self.parts.get(name)) {
+                hosts_of.entry(part).or_default().insert(id);
+                if port.learning {
+                    senders.insert((id, name), true);
                 }
             }
         }
+        for &name in self.networks.keys() {
+            let hosts = self.parts.get(name).and_then(|part| hosts_of.get(part));
+            for &id in hosts.into_iter().flatten() {
+                senders.entry((id, name)).or_insert(false);
+            }
+        }
+        senders
     }
 
     /// The ports on a network that can be reached.
@@ -167,4 +192,24 @@ impl<'a> View<'a> {
             .get(network)
             .is_some_and(|dead| dead.contains(&ip))
     }
+}
+
+/// Numbers the parts of a topology: routers lead from a network to all others of its part, and to none of
+/// another one.
+fn parts(topology: &Topology) -> BTreeMap<&str, usize> {
+    let names = topology.networks.keys().map(String::as_str);
+    let mut parts: BTreeMap<&str, usize> = names.enumerate().map(|(n, name)| (name, n)).collect();
+    for router in topology.routers.values() {
+        let networks = router.ports.values().map(|port| port.network.as_str());
+        let joined: BTreeSet<usize> = networks
+            .filter_map(|name| parts.get(name).copied())
+            .collect();
+        let Some(&first) = joined.first() else {
+            continue;
+        };
+        for part in parts.values_mut().filter(|part| joined.contains(part)) {
+            *part = first;
+        }
+    }
+    parts
 }

@@ -6,8 +6,8 @@ use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
 use datapath::{Action, Bytes as _, Count, Tables};
 use maps_schema::map::{
     Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Resolved, Route,
-    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer,
+    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, Vni};
@@ -149,6 +149,10 @@ impl Tables for Recorder<'_> {
         self.tables.peer(address)
     }
 
+    fn member(&self, key: &MemberKey) -> Option<Member> {
+        self.tables.member(key)
+    }
+
     fn direct(&self, address: Ip) -> Option<Direct> {
         self.tables.direct(address)
     }
@@ -157,8 +161,8 @@ impl Tables for Recorder<'_> {
         self.tables.peer_state(port)
     }
 
-    fn set_peer_state(&self, port: PortId, state: &PeerState) {
-        self.tables.set_peer_state(port, state);
+    fn update_peer_state(&self, port: PortId, update: impl Fn(&mut PeerState)) {
+        self.tables.update_peer_state(port, update);
     }
 
     fn network(&self, vni: Vni) -> Option<Network> {

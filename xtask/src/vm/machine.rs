@@ -62,7 +62,9 @@ impl Accelerator {
             Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
             // Without a limit the cache of translations takes a gigabyte. The plainest processor is
             // the fastest, because every page table has one level less.
-            Self::Tcg => ["-accel", "tcg,tb-size=256", "-cpu", "qemu64"],
+            // Without `cmpxchg16b`: QEMU 7.2 now and then loses the processor's flags in it, and the kernel,
+            // which then does without, dies of a double fault.
+            Self::Tcg => ["-accel", "tcg,tb-size=256", "-cpu", "qemu64,-cx16"],
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use maps_schema::map::{
-    Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Network, NextHop, Peer, Uplink,
+    Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Member, MemberKey, Network,
+    NextHop, Uplink,
 };
 use maps_schema::plain::from_bytes;
 use maps_schema::{Ip, Mac};
@@ -74,12 +75,15 @@ fn row<V: Plain>(plan: &Plan, map: MapName, key: &impl Plain) -> Option<V> {
 fn what_is_on_another_host_is_behind_a_peer() {
     let plan = plan_at(SITE, "alpha");
     assert_eq!(
-        said(&plan, &[MapName::Peers, MapName::Uplinks]),
+        said(&plan, &[MapName::Members, MapName::Peers, MapName::Uplinks]),
         [
             "192.0.2.12 is peer beta, through vxlan",
             "192.0.2.13 is peer gamma, through geneve",
-            "192.0.2.50 is peer tor, through vxlan, an ordinary VTEP, learning",
+            "192.0.2.50 is peer tor, through vxlan",
             "interface 2 is the uplink of 192.0.2.11",
+            "peer beta sends for back",
+            "peer beta sends for front",
+            "peer tor sends for front, an ordinary VTEP, learning",
         ]
     );
     let web = plan.links.values().next().unwrap().ingress.port.0;
@@ -190,16 +194,35 @@ fn a_network_learns_where_a_remote_port_or_a_vtep_does() {
     assert_eq!(flags(&known), 0);
     let remote = known.replace("mac: 02:00:00:00:00:20", "learning: true");
     assert_eq!(flags(&remote), Network::LEARNS);
-    let peer: Peer = row(
-        &plan_at(&remote, "alpha"),
-        MapName::Peers,
-        &Ip::from("192.0.2.12".parse::<IpAddr>().unwrap()),
-    )
-    .unwrap();
+    let flags = |rest: &str, port: &str, vni: Vni| {
+        let topology = topology(rest);
+        let hosts = topology.hosts.get(port).map(|host| host.id);
+        let port = hosts.unwrap_or_else(|| topology.vteps[port].id);
+        let member: Option<Member> = row(
+            &plan_at(rest, "alpha"),
+            MapName::Members,
+            &MemberKey { port, vni },
+        );
+        member.map(|member| member.flags as u8)
+    };
+    let peer = IngressPort::PEER;
+    assert_eq!(flags(SITE, "beta", vni(100)), Some(peer));
     assert_eq!(
-        peer.flags,
-        u32::from(IngressPort::PEER | IngressPort::LEARNING)
+        flags(&remote, "beta", vni(100)),
+        Some(peer | IngressPort::LEARNING)
     );
+    // The router is on beta too, which sends for the network behind it; a VTEP sends for its own.
+    let back = topology(SITE).networks["back"].vni;
+    assert_eq!(flags(&remote, "beta", back), Some(peer));
+    let served = peer | IngressPort::SERVED;
+    assert_eq!(
+        flags(SITE, "tor", vni(100)),
+        Some(served | IngressPort::LEARNING)
+    );
+    assert_eq!(flags(SITE, "tor", back), None);
+    let apart = topology(SITE).networks["apart"].vni;
+    assert_eq!(flags(SITE, "gamma", apart), None);
+    assert_eq!(flags(SITE, "gamma", vni(100)), None);
 }
 
 #[test]
@@ -260,7 +283,11 @@ fn hosts_without_a_tunnel_know_one_anothers_addresses() {
     assert_eq!((port.kind, port.mtu), (EgressPort::DIRECT, 1400));
     assert_eq!(port.remote, Ip::from(hop));
     let uplink: Uplink = row(&plan, MapName::Uplinks, &IfIndex(2)).unwrap();
-    assert_eq!(uplink.flags, Uplink::DIRECT);
+    let kinds = [EgressPort::VXLAN, EgressPort::DIRECT];
+    assert_eq!(uplink.kinds & Uplink::of(EgressPort::GRE), 0);
+    for kind in kinds {
+        assert_ne!(uplink.kinds & Uplink::of(kind), 0, "{kind}");
+    }
     // A host that has tunnels to all others needs none of this.
     let other = plan_at(&rest, "gamma");
     assert_eq!(said(&other, &[MapName::Direct]), [""; 0]);
