@@ -2,7 +2,9 @@
 //!
 //! A workload speaks for the addresses that it was given and for no others; otherwise it could take
 //! over its neighbors' traffic. A port that learns may also speak for addresses that nobody was
-//! given, and the same holds for a port that leads to a peer. The checks are switched off as a whole by [`IngressPort::MAY_SPOOF`].
+//! given, and the same holds for a port that leads to a peer; of the stations behind an ordinary VTEP
+//! that does not learn, only the MAC addresses are given. The checks are switched off as a whole by
+//! [`IngressPort::MAY_SPOOF`].
 
 use maps_schema::map::{FdbKey, IngressPort, NeighborKey};
 use maps_schema::{DropReason, Ip, Mac, RouterId};
@@ -72,7 +74,7 @@ fn station<T: Tables>(tables: &T, port: &IngressPort, mac: Mac) -> Station {
 fn may_use_ip<T: Tables>(tables: &T, port: &IngressPort, ip: Ip) -> bool {
     match tables.neighbor(&NeighborKey { vni: port.vni, ip }) {
         Some(neighbor) => neighbor.port == port.port,
-        None => port.flags & IngressPort::LEARNING != 0,
+        None => port.flags & (IngressPort::LEARNING | IngressPort::SERVED) != 0,
     }
 }
 
