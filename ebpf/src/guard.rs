@@ -2,7 +2,9 @@
 //!
 //! A workload speaks for the addresses that it was given and for no others; otherwise it could take
 //! over its neighbors' traffic. A port that learns may also speak for addresses that nobody was
-//! given, and the same holds for a port that leads to a peer. The checks are switched off as a whole by [`IngressPort::MAY_SPOOF`].
+//! given, and the same holds for a port that leads to a peer; of the stations behind an ordinary VTEP
+//! that does not learn, only the MAC addresses are given. The checks are switched off as a whole by
+//! [`IngressPort::MAY_SPOOF`].
 
 use maps_schema::map::{FdbKey, IngressPort, Neighbor, NeighborKey};
 use maps_schema::{DropReason, Ip, Mac, PortId, RouterId};
@@ -74,7 +76,8 @@ fn may_use_ip<T: Tables>(tables: &T, port: &IngressPort, ip: Ip) -> bool {
     let owner = tables
         .neighbor(&NeighborKey { vni: port.vni, ip })
         .map_or(PortId::NONE, |neighbor| neighbor.port);
-    owner == port.port || owner == PortId::NONE && port.flags & IngressPort::LEARNING != 0
+    let free = IngressPort::LEARNING | IngressPort::SERVED;
+    owner == port.port || owner == PortId::NONE && port.flags & free != 0
 }
 
 /// What a router of another host sends has the source addresses of whoever it forwards for, but not
