@@ -139,7 +139,9 @@ fn leave<F: Frame, T: Tables>(
             return Err(DropReason::SplitHorizon);
         }
         if size(frame, packet) > exit.mtu {
-            return refuse_size(frame, tables, packet, way, exit.mtu);
+            refuse_size(frame, tables, packet, way, exit.mtu)?;
+            tables.count(way.origin.port, Count::Egress(frame.len()));
+            return Ok(Action::Deliver(way.origin.interface));
         }
     }
     if way.hops != 0 {
@@ -199,19 +201,19 @@ fn wrap<F: Frame>(
     Ok(())
 }
 
-/// The frame does not fit through the tunnel. Its sender is told by the bridge, in the name of whom the
-/// packet is for: bridges have no addresses.
-#[inline(always)]
+/// The frame does not fit through the tunnel. It becomes what its sender is told by the bridge, in the
+/// name of whom the packet is for: bridges have no addresses.
+///
+/// # Errors
+/// The reason why it is dropped, if nobody may be told.
+#[inline(never)]
 fn refuse_size<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     packet: &Packet,
     way: &Way,
     mtu: u32,
-) -> Result<Action, DropReason> {
-    let Origin {
-        interface, port, ..
-    } = way.origin;
+) -> Result<(), DropReason> {
     // An error into a tunnel is more than it is worth.
     let may_tell = !way.origin.is_peer()
         && matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6)
@@ -221,12 +223,10 @@ fn refuse_size<F: Frame, T: Tables>(
     if !may_tell {
         return Err(DropReason::TunnelTooSmall);
     }
-    tables.count(port, Count::Drop(DropReason::TooBig));
+    tables.count(way.origin.port, Count::Drop(DropReason::TooBig));
     let source = packet.ip_destination;
     edit::icmp::write_error(frame, packet, source, Message::TooBig, mtu)
-        .map_err(|_refused| DropReason::KernelRefused)?;
-    tables.count(port, Count::Egress(frame.len()));
-    Ok(Action::Deliver(interface))
+        .map_err(|_refused| DropReason::KernelRefused)
 }
 
 /// Where a frame goes that has its outer header and came in again: that says which peer it is for.

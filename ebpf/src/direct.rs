@@ -5,17 +5,18 @@ use maps_schema::{DropReason, Mac, PortId};
 
 use crate::edit;
 use crate::frame::Frame;
-use crate::parse::{self, Kind};
-use crate::pipeline::{Action, Scratch};
+use crate::parse::Kind;
+use crate::pipeline::{self, Action, Scratch};
 use crate::tables::{Count, Tables};
 
 /// Hands a packet to the workload on this host that it is for. What is for nobody here passes on to
 /// the host.
 #[inline(always)]
 pub fn receive<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Action {
-    let Ok(packet) = parse::parse(frame, &mut scratch.packet) else {
+    if pipeline::read(frame, &mut scratch.packet).is_err() {
         return Action::Pass;
-    };
+    }
+    let packet = &scratch.packet;
     if !matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) {
         return Action::Pass;
     }

@@ -55,8 +55,8 @@ pub trait Step {
     fn step(&mut self, idx: u32) -> ControlFlow<()>;
 }
 
-/// One Ethernet frame. Offsets count bytes from the beginning of the Ethernet header.
-pub trait Frame {
+/// The bytes of one Ethernet frame. Offsets count from the beginning of the Ethernet header.
+pub trait Bytes {
     /// Length in bytes. A frame that segmentation offload left whole may be longer than any MTU.
     fn len(&self) -> u32;
 
@@ -64,11 +64,6 @@ pub trait Frame {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The tag control information of the outermost VLAN tag (IEEE 802.1Q-2022, 9.6), in host byte
-    /// order. It is not among the frame's bytes: Linux takes it out before TC programs run, and puts
-    /// it back when the frame leaves.
-    fn outer_tag(&self) -> Option<u16>;
 
     /// The value at an offset that the compiler knows: the way to the headers that nearly every
     /// frame has, which the kernel can read in place.
@@ -84,6 +79,14 @@ pub trait Frame {
     /// # Errors
     /// [`Short`] if the frame ends before its end.
     fn load<T: Plain>(&self, offset: u32) -> Result<T, Short>;
+}
+
+/// One Ethernet frame that can be changed, copied and sent on.
+pub trait Frame: Bytes {
+    /// The tag control information of the outermost VLAN tag (IEEE 802.1Q-2022, 9.6), in host byte
+    /// order. It is not among the frame's bytes: Linux takes it out before TC programs run, and puts
+    /// it back when the frame leaves.
+    fn outer_tag(&self) -> Option<u16>;
 
     /// Overwrites the bytes at `offset` with those of the value.
     ///

@@ -5,7 +5,7 @@
 //! given, and the same holds for a port that leads to a peer. The checks are switched off as a whole by [`IngressPort::MAY_SPOOF`].
 
 use maps_schema::map::{FdbKey, IngressPort, NeighborKey};
-use maps_schema::{DropReason, Ip, Mac, RouterId};
+use maps_schema::{DropReason, Ip, Mac, PortId, RouterId};
 
 use crate::parse::{Claim, Kind, Message, Packet};
 use crate::tables::Tables;
@@ -70,10 +70,12 @@ fn station<T: Tables>(tables: &T, port: &IngressPort, mac: Mac) -> Station {
 
 #[inline(always)]
 fn may_use_ip<T: Tables>(tables: &T, port: &IngressPort, ip: Ip) -> bool {
-    match tables.neighbor(&NeighborKey { vni: port.vni, ip }) {
-        Some(neighbor) => neighbor.port == port.port,
-        None => port.flags & IngressPort::LEARNING != 0,
-    }
+    // Nobody's address is that of no port: with a value in every case the verifier has nothing undefined
+    // to follow.
+    let owner = tables
+        .neighbor(&NeighborKey { vni: port.vni, ip })
+        .map_or(PortId::NONE, |neighbor| neighbor.port);
+    owner == port.port || owner == PortId::NONE && port.flags & IngressPort::LEARNING != 0
 }
 
 /// ARP and neighbor discovery make their receivers note pairs of addresses, so both of a pair must

@@ -5,7 +5,8 @@
 //! notes where a station is, [`bridge`] decides, [`answer`] answers for stations that are known,
 //! [`edit`] is the only writer of the frame's bytes.
 //!
-//! Everything is generic over [`Frame`] (the bytes) and [`Tables`] (the lookups). The kernel's
+//! Everything is generic over [`Frame`] (the bytes; [`Bytes`] where they are only read) and [`Tables`]
+//! (the lookups). The kernel's
 //! programs implement the two over socket buffers and maps, user space over a byte buffer and the
 //! plan, so that the same compiled decision serves the kernel, `bowline trace`, the tests and the
 //! fuzzer.
@@ -43,8 +44,8 @@ pub mod uplink;
 pub mod verdict;
 
 pub use departure::depart;
-pub use frame::{Frame, Refused, Short, Step};
+pub use frame::{Bytes, Frame, Refused, Short, Step};
 pub use pipeline::{Action, Progress, Scratch, port_ingress};
 pub use tables::{Count, Tables};
-pub use uplink::uplink_ingress;
+pub use uplink::{uplink_ingress, uplink_xdp};
 pub use verdict::Verdict;

@@ -1,6 +1,6 @@
 //! The programs: the datapath library wrapped around the kernel's contexts and maps.
 //!
-//! This file alone knows the action codes of TC. It builds for BPF only; on the host, where nothing
+//! This file alone knows the action codes of TC and XDP. It builds for BPF only; on the host, where nothing
 //! runs it, an empty `main` keeps the workspace's builds and lints whole.
 
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
@@ -10,13 +10,14 @@ mod kernel;
 
 #[cfg(target_arch = "bpf")]
 mod programs {
-    use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC};
-    use aya_ebpf::macros::classifier;
-    use aya_ebpf::programs::TcContext;
+    use aya_ebpf::bindings::{TC_ACT_REDIRECT, TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
+    use aya_ebpf::macros::{classifier, xdp};
+    use aya_ebpf::programs::{TcContext, XdpContext};
     use datapath::{Action, Progress, Scratch};
     use maps_schema::IfIndex;
 
-    use crate::kernel::{self, Maps, Skb, event};
+    use crate::kernel::event::{self, Arrival as _};
+    use crate::kernel::{self, Buffer, Maps, Skb};
 
     /// Frames from a workload: attached at ingress of the host's end of its veth pair
     /// (TCX since Linux 6.6, clsact before).
@@ -44,6 +45,23 @@ mod programs {
         match enter_uplink(&mut skb, scratch, interface) {
             DEPART => depart(&mut skb, scratch),
             code => code,
+        }
+    }
+
+    /// Frames from the underlay before the kernel makes socket buffers of them: attached to the uplink.
+    /// Where it is not attached, the program above does all of it alone.
+    #[xdp(frags)]
+    pub(crate) fn uplink_xdp(ctx: XdpContext) -> u32 {
+        let buffer = Buffer::new(&ctx);
+        let Some(scratch) = kernel::scratch() else {
+            return xdp_action::XDP_PASS;
+        };
+        match datapath::uplink_xdp(&buffer, &Maps, scratch, buffer.interface()) {
+            Ok(()) => xdp_action::XDP_PASS,
+            Err(refusal) => {
+                event::report(&buffer, refusal.port, refusal.reason);
+                xdp_action::XDP_DROP
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
 use crate::departure::depart;
-use crate::frame::{Frame, Note, Outer, Refused, Short, Step};
+use crate::frame::{Bytes, Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
@@ -149,13 +149,9 @@ impl MemoryFrame {
     }
 }
 
-impl Frame for MemoryFrame {
+impl Bytes for MemoryFrame {
     fn len(&self) -> u32 {
         self.bytes.len() as u32
-    }
-
-    fn outer_tag(&self) -> Option<u16> {
-        self.outer_tag.map(|(_ethertype, tci)| tci)
     }
 
     fn fixed<const OFFSET: usize, T: Plain>(&self) -> Result<T, Short> {
@@ -169,6 +165,12 @@ impl Frame for MemoryFrame {
             .get(start..start.saturating_add(size_of::<T>()))
             .ok_or(Short)?;
         from_bytes(bytes).ok_or(Short)
+    }
+}
+
+impl Frame for MemoryFrame {
+    fn outer_tag(&self) -> Option<u16> {
+        self.outer_tag.map(|(_ethertype, tci)| tci)
     }
 
     fn store<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused> {

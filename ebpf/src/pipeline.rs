@@ -2,18 +2,19 @@
 
 use core::mem::MaybeUninit;
 
-use maps_schema::map::{FloodKey, IngressPort, Network, RouterPort};
+use maps_schema::map::{FloodKey, IngressPort, Network};
 use maps_schema::{DropReason, IfIndex, Ip, PortId, Vni};
 
 use crate::departure::{self, Origin, Way};
-use crate::edit::{self, resolution};
+use crate::edit;
+use crate::edit::resolution::{self, Reply};
 use crate::flood::{Audience, Flood};
-use crate::frame::{Frame, Note};
+use crate::frame::{Frame, Note, Refused};
 use crate::parse::outer::Outer;
 use crate::parse::{self, Kind, Packet};
 use crate::router::{self, Outcome, Routed};
 use crate::tables::{Count, Tables};
-use crate::verdict::Verdict;
+use crate::verdict::{Decided, Decision, Verdict};
 use crate::{answer, bridge, guard, icmp, learning, resolver, tcp};
 
 /// What the program does with the frame in the end. Copies were sent and everything was counted.
@@ -60,6 +61,7 @@ pub struct Scratch {
     pub(crate) packet: Packet,
     pub(crate) outer: Outer,
     pub(crate) way: Way,
+    decision: Decision,
     routed: MaybeUninit<Routed>,
 }
 
@@ -77,6 +79,7 @@ impl Scratch {
             packet: Packet::NONE,
             outer: Outer::NONE,
             way: Way::back(origin),
+            decision: Decision::NONE,
             routed: MaybeUninit::uninit(),
         }
     }
@@ -125,7 +128,7 @@ fn enter<F: Frame, T: Tables>(
     if note == Note::NONE {
         tables.count(port.port, Count::Ingress(frame.len()));
     }
-    parse::parse(frame, &mut scratch.packet)?;
+    read(frame, &mut scratch.packet)?;
     if note == Note::NONE {
         return forward(frame, tables, scratch, interface, port);
     }
@@ -162,32 +165,79 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     let origin = origin(interface, port);
     let packet = &scratch.packet;
     let way = &mut scratch.way;
-    match walk(tables, port, packet)? {
-        Verdict::Deliver(destination) => *way = Way::to(origin, destination, port.vni),
-        Verdict::Route(router_port)
-            if resolver::is_answer(packet) && share(frame, tables, &origin) =>
-        {
-            return Ok(Progress::Done(Action::Consume(router_port)));
+    let decision = &mut scratch.decision;
+    decide(tables, port, packet, decision)?;
+    match decision.kind {
+        Decided::Deliver => *way = Way::to(origin, decision.port, port.vni),
+        Decided::Route if resolver::is_answer(packet) && share(frame, tables, &origin) => {
+            return Ok(Progress::Done(Action::Consume(decision.port)));
         }
-        Verdict::Route(router_port) => {
-            let routed = scratch.routed.write(Routed::new(router_port));
-            router::route(frame, tables, port, packet, routed);
-            carry_out(frame, tables, &origin, packet, routed, way)?;
+        Decided::Route => {
+            let routed = scratch.routed.write(Routed::new(decision.port));
+            route(frame, tables, port, packet, routed);
+            *way = Way::back(origin);
+            match routed.outcome {
+                Outcome::Deliver => *way = Way::routed(origin, routed),
+                Outcome::Echo => {
+                    echo(frame, packet).map_err(|_refused| DropReason::KernelRefused)?
+                }
+                Outcome::Error => {
+                    if !may_tell(tables, packet, routed) {
+                        return Err(routed.reason);
+                    }
+                    complain(frame, tables, &origin, packet, routed)?;
+                }
+                Outcome::Reset => reset(frame, tables, &origin, packet, routed)?,
+                Outcome::Ask => {
+                    if question(frame, tables, routed) {
+                        ask(frame, tables, &origin, routed);
+                    }
+                    return Err(routed.reason);
+                }
+                Outcome::Drop => return Err(routed.reason),
+            }
         }
-        Verdict::Flood(network) => {
-            return flood(frame, tables, &origin, &network).map(Progress::Done);
-        }
-        Verdict::Reply(reply) => {
-            resolution::write_reply(frame, &reply).map_err(|_refused| DropReason::KernelRefused)?;
+        Decided::Flood => match flood(frame, tables, &origin, &decision.network, way) {
+            Reached::Nobody => return Err(DropReason::NoOtherPort),
+            Reached::Peers => return Ok(Progress::Done(Action::Copied)),
+            Reached::Workload => {}
+        },
+        Decided::Reply => {
+            reply(frame, &decision.reply).map_err(|_refused| DropReason::KernelRefused)?;
             *way = Way::back(origin);
         }
-        Verdict::Consume(router_port) => {
+        Decided::Consume => {
             let _reached = share(frame, tables, &origin);
-            return Ok(Progress::Done(Action::Consume(router_port)));
+            return Ok(Progress::Done(Action::Consume(decision.port)));
         }
-        Verdict::Drop(reason) => return Err(reason),
     }
     Ok(Progress::Depart)
+}
+
+// These steps are functions of their own in the kernel too: each has a part of the stack to itself, and
+// what the verifier knows ends with it. What they find out is in the working memory.
+
+/// Parses the frame.
+///
+/// # Errors
+/// The reason why it must be dropped.
+#[inline(never)]
+pub(crate) fn read<F: Frame>(frame: &F, packet: &mut Packet) -> Result<(), DropReason> {
+    parse::parse(frame, packet).map(drop)
+}
+
+/// Decides what is to become of the packet.
+///
+/// # Errors
+/// The reason why it must be dropped.
+#[inline(never)]
+fn decide<T: Tables>(
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+    decision: &mut Decision,
+) -> Result<(), DropReason> {
+    decision.keep(walk(tables, port, packet)?)
 }
 
 /// Walks the packet through its network, up to a router if it is for one. Nothing is written here.
@@ -214,126 +264,149 @@ pub fn walk<T: Tables>(
     })
 }
 
-/// Carries out what the routers decided.
-#[inline(always)]
-fn carry_out<F: Frame, T: Tables>(
+/// Walks the packet through the routers on its way.
+#[inline(never)]
+fn route<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+    routed: &mut Routed,
+) {
+    router::route(frame, tables, port, packet, routed);
+}
+
+/// Turns an echo request into the reply to it.
+///
+/// # Errors
+/// [`Refused`] if the kernel cannot make the frame's bytes writable.
+#[inline(never)]
+fn echo<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), Refused> {
+    edit::icmp::write_echo_reply(frame, packet)
+}
+
+/// Turns the packet into an error about it. It counts as dropped, and what goes back is another one.
+///
+/// # Errors
+/// [`DropReason::KernelRefused`].
+#[inline(never)]
+fn complain<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     origin: &Origin,
     packet: &Packet,
     routed: &Routed,
-    way: &mut Way,
 ) -> Result<(), DropReason> {
-    let refused = |_refused| DropReason::KernelRefused;
-    match routed.outcome {
-        Outcome::Deliver => *way = Way::routed(*origin, routed),
-        Outcome::Echo => {
-            edit::icmp::write_echo_reply(frame, packet).map_err(refused)?;
-            *way = Way::back(*origin);
-        }
-        Outcome::Ask => {
-            if let Some(asker) = tables.router_port(routed.port) {
-                ask(frame, tables, origin, &asker, routed);
-            }
-            return Err(routed.reason);
-        }
-        Outcome::Error => {
-            let Some(source) = complaint_source(tables, packet, routed) else {
-                return Err(routed.reason);
-            };
-            // The packet is dropped, and what goes back is another one.
-            tables.count(origin.port, Count::Drop(routed.reason));
-            edit::icmp::write_error(frame, packet, source, routed.message, routed.detail)
-                .map_err(refused)?;
-            *way = Way::back(*origin);
-        }
-        Outcome::Reset => {
-            let Some(reset) = tcp::reset(frame, packet) else {
-                return Err(routed.reason);
-            };
-            let Some(source) = complaint_source(tables, packet, routed) else {
-                return Err(routed.reason);
-            };
-            tables.count(origin.port, Count::Drop(routed.reason));
-            edit::tcp::write_reset(frame, packet, source, &reset).map_err(refused)?;
-            *way = Way::back(*origin);
-        }
-        Outcome::Drop => return Err(routed.reason),
-    }
-    Ok(())
+    tables.count(origin.port, Count::Drop(routed.reason));
+    edit::icmp::write_error(frame, packet, routed.speaker, routed.message, routed.detail)
+        .map_err(|_refused| DropReason::KernelRefused)
 }
 
-/// The address that an error or a reset about a packet comes from; nothing if none may be sent.
-#[inline(always)]
-fn complaint_source<T: Tables>(tables: &T, packet: &Packet, routed: &Routed) -> Option<Ip> {
-    let router_port = tables.router_port(routed.port)?;
+/// Turns the packet into a reset of its connection, likewise.
+///
+/// # Errors
+/// The reason why it is dropped, if nobody may be told; [`DropReason::KernelRefused`].
+#[inline(never)]
+fn reset<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    origin: &Origin,
+    packet: &Packet,
+    routed: &mut Routed,
+) -> Result<(), DropReason> {
+    let Some(reset) = tcp::reset(frame, packet) else {
+        return Err(routed.reason);
+    };
+    if !may_tell(tables, packet, routed) {
+        return Err(routed.reason);
+    }
+    tables.count(origin.port, Count::Drop(routed.reason));
+    edit::tcp::write_reset(frame, packet, routed.speaker, &reset)
+        .map_err(|_refused| DropReason::KernelRefused)
+}
+
+/// Turns the frame into the answer to it.
+///
+/// # Errors
+/// [`Refused`] if the kernel cannot make the frame's bytes writable.
+#[inline(never)]
+fn reply<F: Frame>(frame: &mut F, reply: &Reply) -> Result<(), Refused> {
+    resolution::write_reply(frame, reply)
+}
+
+/// Whether the sender of a packet may be told what became of it, and by whom: `speaker` becomes the
+/// address that an error or a reset comes from.
+#[inline(never)]
+fn may_tell<T: Tables>(tables: &T, packet: &Packet, routed: &mut Routed) -> bool {
+    let Some(router_port) = tables.router_port(routed.port) else {
+        return false;
+    };
     let source = match (routed.reason, packet.kind) {
         // What was said to an address is answered by it (RFC 4443 section 2.2 (a)).
         (DropReason::RouterService, _) => packet.ip_destination,
         (_, Kind::Ipv4) => router_port.ipv4,
         (_, _) => router_port.ipv6,
     };
-    let may_send = source != Ip::UNSPECIFIED_V4
+    routed.speaker = source;
+    source != Ip::UNSPECIFIED_V4
         && source != Ip::UNSPECIFIED_V6
         && icmp::may_complain(packet)
-        && icmp::spend(tables, router_port.router, packet.ip_source);
-    may_send.then_some(source)
+        && icmp::spend(tables, router_port.router, packet.ip_source)
 }
 
-/// Turns the frame into the question for its next hop, and asks all stations of that network. All of
-/// them get copies: the kernel would hand the frame itself over as the protocol that it was.
-#[inline(always)]
-fn ask<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    origin: &Origin,
-    asker: &RouterPort,
-    routed: &Routed,
-) {
-    let Some(network) = tables.network(asker.vni) else {
+/// Turns the frame into the question for its next hop. Says whether that was possible.
+#[inline(never)]
+fn question<F: Frame, T: Tables>(frame: &mut F, tables: &T, routed: &Routed) -> bool {
+    tables
+        .router_port(routed.port)
+        .is_some_and(|asker| resolution::write_question(frame, routed.neighbor.ip, &asker).is_ok())
+}
+
+/// Asks all stations of the next hop's network. All of them get copies: the kernel would hand the frame
+/// itself over as the protocol that it was.
+#[inline(never)]
+fn ask<F: Frame, T: Tables>(frame: &mut F, tables: &T, origin: &Origin, routed: &Routed) {
+    let Some(network) = tables.network(routed.neighbor.vni) else {
         return;
     };
-    if resolution::write_question(frame, routed.neighbor.ip, asker).is_err() {
-        return;
-    }
-    let interface = origin.interface;
-    Flood::run(
-        frame,
-        tables,
-        &network,
-        audience(origin),
-        PortId::NONE,
-        interface,
-    )
-    .finish();
+    let (audience, interface) = (audience(origin), origin.interface);
+    Flood::run(frame, tables, &network, audience, PortId::NONE, interface).finish();
 }
 
-/// Sends a copy to every member of the network's list but the ingress port and the last other one on
-/// this host, which gets the frame itself.
-#[inline(always)]
+/// Whom a flooded frame reached.
+enum Reached {
+    Nobody,
+    /// All of them have got copies.
+    Peers,
+    /// One gets the frame itself.
+    Workload,
+}
+
+/// Sends a copy to every member of the network's list but the ingress port and the last workload on
+/// this host, to which the frame itself goes.
+#[inline(never)]
 fn flood<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     origin: &Origin,
     network: &Network,
-) -> Result<Action, DropReason> {
+    way: &mut Way,
+) -> Reached {
     let (from, interface) = (origin.port, origin.interface);
     let flood = Flood::run(frame, tables, network, audience(origin), from, interface);
-    let reached_peers = flood.reached_peers();
-    let last = flood.last();
-    match last {
-        Some((id, interface)) => {
-            tables.count(id, Count::Egress(frame.len()));
-            Ok(Action::Deliver(interface))
+    match (flood.last(), flood.reached_peers()) {
+        (Some((id, _interface)), _) => {
+            *way = Way::to(*origin, id, origin.vni);
+            Reached::Workload
         }
-        None if reached_peers => Ok(Action::Copied),
-        None => Err(DropReason::NoOtherPort),
+        (None, true) => Reached::Peers,
+        (None, false) => Reached::Nobody,
     }
 }
 
 /// Sends an answer to a router's question on to the network's other hosts: the router is there too, and
 /// it may have asked from there. Says whether there are any.
-#[inline(always)]
+#[inline(never)]
 fn share<F: Frame, T: Tables>(frame: &mut F, tables: &T, origin: &Origin) -> bool {
     if origin.is_peer() {
         return false;

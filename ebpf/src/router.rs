@@ -43,6 +43,8 @@ pub struct Routed {
     /// not fit, in bytes; of [`Message::ProtocolUnreachable`], in IPv6, where in the packet the protocol
     /// is.
     pub detail: u32,
+    /// `Error` and `Reset`: the address that the sender is told from, once it is known that it may be.
+    pub speaker: Ip,
 }
 
 /// What becomes of a packet.
@@ -106,6 +108,7 @@ impl Routed {
             },
             message: Message::None,
             detail: 0,
+            speaker: Ip::UNSPECIFIED_V6,
         }
     }
 }

@@ -5,9 +5,9 @@ use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Mac, PortId, Vni};
 
 use crate::echo::{self, Outcome};
-use crate::frame::{Frame, Note};
+use crate::frame::{Bytes, Frame, Note};
 use crate::parse::outer::{self, Outer};
-use crate::parse::{self, Kind, Packet};
+use crate::parse::{Kind, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::{Count, Tables};
 use crate::{departure, direct, ecn, edit};
@@ -15,6 +15,50 @@ use crate::{departure, direct, ecn, edit};
 /// How old the time at which a peer was heard last may become before it is noted again, in
 /// nanoseconds.
 const HEARD_NS: u64 = 100_000_000;
+
+/// A frame that is not taken in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Refusal {
+    /// The port at which the drop was counted.
+    pub port: PortId,
+    /// Why.
+    pub reason: DropReason,
+}
+
+/// A frame reaches the uplink `interface`, and the kernel has not made anything of it yet. What
+/// [`uplink_ingress`] would drop for its outer header is dropped here, counted in the same way;
+/// everything else goes on to there, and is counted there.
+///
+/// # Errors
+/// The frame must be dropped.
+#[inline(always)]
+pub fn uplink_xdp<B: Bytes, T: Tables>(
+    bytes: &B,
+    tables: &T,
+    scratch: &mut Scratch,
+    interface: IfIndex,
+) -> Result<(), Refusal> {
+    let Some(uplink) = tables.uplink(interface) else {
+        return Ok(());
+    };
+    let outer = match outer::parse(bytes, uplink.address, &mut scratch.outer) {
+        Ok(outer) => *outer,
+        Err(reason) => return Err(refuse(tables, PortId::NONE, reason)),
+    };
+    if outer.kind == EgressPort::WORKLOAD {
+        return Ok(());
+    }
+    match admit(tables, &outer) {
+        Ok(peer) => {
+            if outer.vni == 0 || is_known(tables, &outer) {
+                return Ok(());
+            }
+            note_arrival(tables, &peer, bytes.len() - outer.len);
+            Err(refuse(tables, peer.port, DropReason::UnknownVni))
+        }
+        Err(reason) => Err(refuse(tables, PortId::NONE, reason)),
+    }
+}
 
 /// A frame comes in on the uplink `interface`. What is none of ours passes on to the host.
 #[inline(always)]
@@ -46,9 +90,7 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     }
     match admit(tables, &outer) {
         Ok(peer) => {
-            // What the peer sent, without what it was wrapped in.
-            tables.count(peer.port, Count::Ingress(frame.len() - outer.len));
-            note_heard(tables, peer.port);
+            note_arrival(tables, &peer, frame.len() - outer.len);
             match receive(frame, tables, scratch, interface, &outer, &peer) {
                 Ok(progress) => progress,
                 Err(reason) => drop(tables, peer.port, reason),
@@ -60,8 +102,27 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
 
 #[inline(always)]
 fn drop<T: Tables>(tables: &T, port: PortId, reason: DropReason) -> Progress {
-    tables.count(port, Count::Drop(reason));
+    let Refusal { port, reason } = refuse(tables, port, reason);
     Progress::Done(Action::Drop { port, reason })
+}
+
+#[inline(always)]
+fn refuse<T: Tables>(tables: &T, port: PortId, reason: DropReason) -> Refusal {
+    tables.count(port, Count::Drop(reason));
+    Refusal { port, reason }
+}
+
+/// Counts what a peer sent, `len` bytes without what they were wrapped in, and notes that it lives.
+#[inline(always)]
+fn note_arrival<T: Tables>(tables: &T, peer: &Peer, len: u32) {
+    tables.count(peer.port, Count::Ingress(len));
+    note_heard(tables, peer.port);
+}
+
+/// Whether the network of a packet in a tunnel is one of this host's.
+#[inline(always)]
+fn is_known<T: Tables>(tables: &T, outer: &Outer) -> bool {
+    Vni::new(outer.vni).is_some_and(|vni| tables.network(vni).is_some())
 }
 
 /// Whether a packet in a tunnel comes from a peer, and in the tunnel that leads there.
@@ -98,7 +159,7 @@ fn receive<F: Frame, T: Tables>(
         };
     }
     let vni = Vni::new(outer.vni).ok_or(DropReason::UnknownVni)?;
-    if tables.network(vni).is_none() {
+    if !is_known(tables, outer) {
         return Err(DropReason::UnknownVni);
     }
     frame.pop(outer.len).map_err(refused)?;
@@ -109,7 +170,7 @@ fn receive<F: Frame, T: Tables>(
         flags: peer.flags as u8,
         reserved: 0,
     };
-    parse::parse(frame, &mut scratch.packet)?;
+    pipeline::read(frame, &mut scratch.packet)?;
     take_mark(frame, &mut scratch.packet, outer.traffic_class)?;
     pipeline::forward(frame, tables, scratch, interface, &port)
 }
@@ -139,3 +200,6 @@ fn note_heard<T: Tables>(tables: &T, port: PortId) {
         tables.set_peer_state(port, &PeerState { heard_ns, ..state });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 
 mod bowline;
 mod complaint;
+mod engine;
 mod feature;
 mod namespace;
 mod numbered;
@@ -25,6 +26,7 @@ use std::thread;
 
 pub use self::bowline::{Bowline, Run};
 pub use complaint::{Complaint, Probe};
+pub use engine::{Engine, FOLDER as ENGINE_FOLDER, IMAGE};
 pub use feature::Feature;
 pub use namespace::{Namespace, veth};
 pub use numbered::{Flow, Numbered};

@@ -7,7 +7,7 @@ use crate::{artifact, binary, process};
 use std::ffi::OsString;
 
 pub(crate) const HELP: &str = "\
-Measure bowline against a bare veth pair and a Linux bridge.
+Measure bowline against a bare veth pair, a Linux bridge and other tunnels.
 
 Usage: cargo xtask bench [ARGS...]
 
@@ -16,6 +16,7 @@ its own. ARGS go to the benchmark.
 
 Examples:
   cargo xtask bench
+  cargo xtask bench hosts --rounds 9
 ";
 
 /// Builds and runs the benchmark.

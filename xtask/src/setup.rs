@@ -55,8 +55,8 @@ const NEEDS: &[Need] = &[
     Need {
         program: "tcpdump",
         package: "tcpdump",
-        reason: "tests look at the frames on the wire",
-        purposes: &[Purpose::Test],
+        reason: "tests and demo look at the frames on the wire",
+        purposes: &[Purpose::Test, Purpose::Demo],
     },
     Need {
         program: "tshark",

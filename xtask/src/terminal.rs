@@ -71,9 +71,9 @@ pub(crate) fn heading(text: &str) -> String {
     paint(text, BOLD, stdout().is_terminal())
 }
 
-/// A command on stdout, the way a user would type it.
-pub(crate) fn prompt(command: &str) -> String {
-    paint(&format!("$ {command}"), CYAN, stdout().is_terminal())
+/// A command on stdout, the way a user would type it on a host, or on the only one.
+pub(crate) fn prompt(host: &str, command: &str) -> String {
+    paint(&format!("{host}$ {command}"), CYAN, stdout().is_terminal())
 }
 
 /// An aside on stdout.

@@ -78,8 +78,8 @@ static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 pub(crate) fn scratch() -> Option<&'static mut Scratch> {
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: a program runs to its end on the CPU on which it began, and no other one that uses this
-    // memory runs there meanwhile: TC programs run with bottom halves switched off. The kernel gave it
-    // to us as zeros, which are a valid value, and only values were written to it since.
+    // memory runs there meanwhile: TC and XDP programs run with bottom halves switched off, and neither
+    // calls the other. The kernel gave it to us as zeros, which are a valid value, and only values were written to it since.
     Some(unsafe { &mut *scratch })
 }
 

@@ -1,12 +1,14 @@
-//! The kernel edge: the two traits over socket buffers and maps, and all `unsafe` of the datapath.
+//! The kernel edge: the two traits over socket buffers, drivers' buffers and maps, and all `unsafe` of the datapath.
 
 pub(crate) mod event;
 mod maps;
 mod skb;
 mod tunnel;
+mod xdp;
 
 pub(crate) use maps::{Maps, scratch};
 pub(crate) use skb::Skb;
+pub(crate) use xdp::Buffer;
 
 use maps_schema::SCHEMA_VERSION;
 

@@ -14,9 +14,10 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::TcContext;
 use datapath::frame::{Note, Outer};
-use datapath::{Frame, Refused, Short, Step};
+use datapath::{Bytes, Frame, Refused, Short, Step};
 use maps_schema::{FloodList, IfIndex, Plain};
 
+use super::event::Arrival;
 use super::tunnel;
 
 /// "To us" and "to someone else" (`linux/if_packet.h`), as the kernel told by the MAC address of the
@@ -71,13 +72,6 @@ impl Skb {
         }
     }
 
-    /// The interface that the frame came in on.
-    #[inline(always)]
-    pub(crate) fn interface(&self) -> IfIndex {
-        // SAFETY: the kernel's context is valid while the program runs.
-        IfIndex(unsafe { (*self.skb).ifindex })
-    }
-
     /// Asks the kernel to hand the frame to the other end of this veth pair, straight into its
     /// namespace (since Linux 5.10). It acts when the program returns `TC_ACT_REDIRECT`.
     ///
@@ -95,11 +89,17 @@ impl Skb {
             bpf_redirect_peer(ifindex, 0)
         }
     }
+}
 
-    /// Copies the first `len` bytes of the frame to the beginning of `head`; nothing if the frame or
-    /// the buffer is shorter.
+impl Arrival for Skb {
     #[inline(always)]
-    pub(crate) fn load_head<const N: usize>(&self, head: &mut [u8; N], len: u32) {
+    fn interface(&self) -> IfIndex {
+        // SAFETY: the kernel's context is valid while the program runs.
+        IfIndex(unsafe { (*self.skb).ifindex })
+    }
+
+    #[inline(always)]
+    fn load_head<const N: usize>(&self, head: &mut [u8; N], len: u32) {
         // The helper wants at least one byte. That a number is not zero is nothing that the verifier
         // of Linux 6.1 remembers, so one is added to a number of which the highest value is known.
         let last = black_box(len.wrapping_sub(1));
@@ -119,18 +119,11 @@ impl Skb {
     }
 }
 
-impl Frame for Skb {
+impl Bytes for Skb {
     #[inline(always)]
     fn len(&self) -> u32 {
         // SAFETY: the kernel's context is valid while the program runs.
         unsafe { (*self.skb).len }
-    }
-
-    #[inline(always)]
-    fn outer_tag(&self) -> Option<u16> {
-        // SAFETY: the kernel's context is valid while the program runs.
-        let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
-        (present != 0).then_some(tci as u16)
     }
 
     /// Reads the linear part of the buffer in place, and what lies beyond it through the helper.
@@ -163,6 +156,15 @@ impl Frame for Skb {
         }
         // SAFETY: all bytes are initialized, and any bytes are a valid plain value.
         Ok(unsafe { value.assume_init() })
+    }
+}
+
+impl Frame for Skb {
+    #[inline(always)]
+    fn outer_tag(&self) -> Option<u16> {
+        // SAFETY: the kernel's context is valid while the program runs.
+        let (present, tci) = unsafe { ((*self.skb).vlan_present, (*self.skb).vlan_tci) };
+        (present != 0).then_some(tci as u16)
     }
 
     /// Always through the helper: a direct write at a variable offset is refused by the verifier,
@@ -281,7 +283,7 @@ extern "C" fn callback<S: Step>(idx: u64, step: *mut S) -> u64 {
 /// # Safety
 /// The verifier knows that the bytes from `start` on, as many as the value has, are in the packet.
 #[inline(always)]
-unsafe fn read<T: Plain>(start: usize) -> T {
+pub(super) unsafe fn read<T: Plain>(start: usize) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     let unit = align_of::<T>();
     let mut offset = 0;

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{
     bpf_redirect, bpf_redirect_neigh, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_vlan_pop,
 };
 use datapath::frame::Outer;
-use datapath::{Frame, Refused};
+use datapath::{Bytes, Frame, Refused};
 use maps_schema::Ip;
 
 use super::skb::Skb;

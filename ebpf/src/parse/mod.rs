@@ -222,6 +222,7 @@ pub fn parse<'a, F: Frame>(frame: &F, out: &'a mut Packet) -> Result<&'a mut Pac
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Bytes;
     use crate::memory::{MemoryFrame, parse};
     use crate::scene::{DB, UDP, WEB, ethernet, icmpv6, ipv6, nd, option, tag};
 

@@ -7,7 +7,7 @@ use maps_schema::{DropReason, Ip};
 use super::ethernet::{self, HEADER_LEN};
 use super::{ipv4, ipv6, transport};
 use crate::checksum;
-use crate::frame::Frame;
+use crate::frame::Bytes;
 
 /// UDP port of VXLAN (RFC 7348 section 5).
 pub const VXLAN_PORT: u16 = 4789;
@@ -64,7 +64,7 @@ impl Outer {
 /// # Errors
 /// The reason why a packet in a tunnel must be dropped.
 #[inline(always)]
-pub fn parse<'a, F: Frame>(
+pub fn parse<'a, F: Bytes>(
     frame: &F,
     address: Ip,
     out: &'a mut Outer,
@@ -83,7 +83,7 @@ pub fn parse<'a, F: Frame>(
 }
 
 #[inline(always)]
-fn parse_ipv4<F: Frame>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
+fn parse_ipv4<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
     const L4: usize = HEADER_LEN + ipv4::MIN_HEADER_LEN;
     let Ok([w0, w1, w2, source, destination]) = frame.fixed::<HEADER_LEN, [u32; 5]>() else {
         return Ok(());
@@ -118,7 +118,7 @@ fn parse_ipv4<F: Frame>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(),
 }
 
 #[inline(always)]
-fn parse_ipv6<F: Frame>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
+fn parse_ipv6<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(), DropReason> {
     const L4: usize = HEADER_LEN + ipv6::HEADER_LEN;
     let Ok([w0, w1, s0, s1, s2, s3, d0, d1, d2, d3]) = frame.fixed::<HEADER_LEN, [u32; 10]>()
     else {
@@ -146,7 +146,7 @@ fn parse_ipv6<F: Frame>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(),
 /// Where a packet ends that has `len` bytes from `start` on, by what its header says. Segmentation
 /// offload leaves packets whole that are too long for that: they say 0.
 #[inline(always)]
-fn end<F: Frame>(frame: &F, start: u32, len: u32) -> u32 {
+fn end<F: Bytes>(frame: &F, start: u32, len: u32) -> u32 {
     if len == 0 && frame.len() > u32::from(u16::MAX) {
         frame.len()
     } else {
@@ -213,7 +213,7 @@ fn parse_tunnel(
 
 /// Checks that a packet in a tunnel is all there, and has an Ethernet header in it.
 #[inline(always)]
-fn check<F: Frame>(frame: &F, end: u32, outer: &Outer) -> Result<(), DropReason> {
+fn check<F: Bytes>(frame: &F, end: u32, outer: &Outer) -> Result<(), DropReason> {
     // Short frames are padded, so that there may be more of them.
     if end > frame.len() || end < outer.len + HEADER_LEN as u32 {
         return Err(DropReason::MalformedOuter);

@@ -4,7 +4,7 @@ use maps_schema::FloodList;
 use maps_schema::map::{FLOOD_MAX, FloodKey, FloodMember, PortCounters};
 
 use super::*;
-use crate::frame::{self, Refused, Step};
+use crate::frame::{self, Bytes, Refused, Step};
 use crate::memory::{self, MemoryFrame, MemoryTables};
 use crate::scene::{
     CACHE, DB, Station, TWIN, WEB, assert_dropped, assert_flooded, counters, send, tables,
@@ -141,18 +141,21 @@ fn counters_are_exact() {
 /// A frame of which the kernel refuses copies or changes.
 struct Stubborn(MemoryFrame);
 
-impl Frame for Stubborn {
+impl Bytes for Stubborn {
     fn len(&self) -> u32 {
         self.0.len()
-    }
-    fn outer_tag(&self) -> Option<u16> {
-        self.0.outer_tag()
     }
     fn fixed<const OFFSET: usize, T: maps_schema::Plain>(&self) -> Result<T, crate::frame::Short> {
         self.0.fixed::<OFFSET, T>()
     }
     fn load<T: maps_schema::Plain>(&self, offset: u32) -> Result<T, crate::frame::Short> {
         self.0.load(offset)
+    }
+}
+
+impl Frame for Stubborn {
+    fn outer_tag(&self) -> Option<u16> {
+        self.0.outer_tag()
     }
     fn store<T: maps_schema::Plain>(&mut self, _: u32, _: &T) -> Result<(), Refused> {
         Err(Refused)

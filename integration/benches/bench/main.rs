@@ -2,10 +2,13 @@
 //!
 //! Two namespaces are joined in each of the three ways, and measured in turns, so that whatever else
 //! the machine does meets all of them. A figure is the median of the rounds, with the lowest and the
-//! highest beside it. Virtual routers are compared with as many namespaces that route, in the same way.
+//! highest beside it. Virtual routers are compared with as many namespaces that route, and tunnels between
+//! two hosts with those of the kernel and of Docker, in the same way.
 
+mod bulk;
 mod empty;
 mod figure;
+mod hosts;
 mod packets;
 mod program;
 mod report;
@@ -21,7 +24,8 @@ use integration::lab::is_usable;
 use report::Report;
 
 const USAGE: &str = "\
-Measure bowline against a bare veth pair, a Linux bridge and Linux namespaces that route.
+Measure bowline against a bare veth pair, a Linux bridge, Linux namespaces that route, and other
+tunnels.
 
 Usage: bench [SCENARIO...] [--rounds N] [-o json]
 
@@ -30,6 +34,8 @@ Usage: bench [SCENARIO...] [--rounds N] [-o json]
   program   nanoseconds that the program takes for a frame (BPF_PROG_TEST_RUN)
   routers   all of these through 1, 3 and 8 virtual routers, against namespaces that route, and
             what a route costs among up to a million
+  hosts     all of these, and TCP, between two hosts in each kind of tunnel, against the kernel's
+            VXLAN with a bridge and Docker's overlay driver
 
 Without SCENARIO, all of them. N is 5 by default.
 ";
@@ -47,10 +53,17 @@ enum Scenario {
     Packets,
     Program,
     Routers,
+    Hosts,
 }
 
 impl Scenario {
-    const ALL: [Self; 4] = [Self::Rtt, Self::Packets, Self::Program, Self::Routers];
+    const ALL: [Self; 5] = [
+        Self::Rtt,
+        Self::Packets,
+        Self::Program,
+        Self::Routers,
+        Self::Hosts,
+    ];
 
     fn named(name: &str) -> Option<Self> {
         match name {
@@ -58,6 +71,7 @@ impl Scenario {
             "packets" => Some(Self::Packets),
             "program" => Some(Self::Program),
             "routers" => Some(Self::Routers),
+            "hosts" => Some(Self::Hosts),
             _ => None,
         }
     }
@@ -81,6 +95,7 @@ fn main() -> ExitCode {
                 routers::measure(&mut report);
                 routes::measure(&mut report);
             }
+            Scenario::Hosts => hosts::measure(&mut report),
         }
     }
     report.print(options.json);

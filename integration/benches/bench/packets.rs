@@ -1,9 +1,12 @@
 //! Packets per second: one sender sends 64-byte frames as fast as it can, and the other side counts
 //! what arrives.
 
+use std::fs;
 use std::mem;
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,10 +35,16 @@ pub(crate) fn measure(report: &mut Report) {
     report.compare("64-byte frames received", "k/s", received);
 }
 
-/// Thousands of packets per second.
+/// What came of sending as fast as possible.
 pub(crate) struct Rate {
+    /// Thousands of packets per second.
     pub(crate) sent: f64,
+    /// As above.
     pub(crate) received: f64,
+    /// Nanoseconds of processor time that a packet took on its way to the receiver's socket: of the
+    /// sender, in whose time the kernel does all of that, and of the threads that the kernel leaves
+    /// some of it to.
+    pub(crate) cost: f64,
 }
 
 /// How fast packets go from one to the other.
@@ -60,18 +69,52 @@ pub(crate) fn rate(client: &Namespace, at: &Namespace) -> Rate {
             count
         });
         let begin = Instant::now();
+        let used = processor_time();
         let mut sent = 0;
         while begin.elapsed() < TIME {
             sent += batch(socket.as_fd(), Direction::Send);
         }
+        let used = processor_time().saturating_sub(used);
         let seconds = begin.elapsed().as_secs_f64() * 1e3;
         is_over.store(true, Ordering::Relaxed);
         let received = counter.join().expect("the sink counts");
         Rate {
             sent: sent as f64 / seconds,
             received: received as f64 / seconds,
+            cost: used.as_nanos() as f64 / sent as f64,
         }
     })
+}
+
+/// Processor time of this thread and of the kernel's threads for packets.
+fn processor_time() -> Duration {
+    let mine = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let mine = Duration::new(mine.tv_sec.unsigned_abs(), mine.tv_nsec as u32);
+    mine + helpers()
+        .iter()
+        .map(|path| run_time(path))
+        .sum::<Duration>()
+}
+
+/// The kernel's threads that take over when a processor has many packets at a time.
+fn helpers() -> &'static [PathBuf] {
+    static HELPERS: LazyLock<Vec<PathBuf>> = LazyLock::new(|| {
+        let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let paths = processes.map(|entry| entry.path());
+        let is_helper = |path: &PathBuf| {
+            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+            name.starts_with("ksoftirqd/")
+        };
+        paths.filter(is_helper).collect()
+    });
+    &HELPERS
+}
+
+/// How long a process has been on a processor.
+fn run_time(process: &Path) -> Duration {
+    let text = fs::read_to_string(process.join("schedstat")).unwrap_or_default();
+    let time = text.split(' ').next().and_then(|word| word.parse().ok());
+    Duration::from_nanos(time.unwrap_or(0))
 }
 
 enum Direction {

@@ -10,7 +10,7 @@ use bowline::topology::Topology;
 use integration::case::compile;
 use integration::cast::Cast;
 use integration::frame::Description;
-use integration::lab::Bowline;
+use integration::lab::{Bowline, Namespace};
 use serde_json::Value;
 
 use crate::empty;
@@ -22,6 +22,8 @@ const REPEAT: u32 = 1_000_000;
 /// How often one that is turned into an answer does, once a call: the next one must be a question
 /// again.
 const CALLS: usize = 20_000;
+/// How much longer a frame may become.
+const ROOM: usize = 128;
 /// `TC_ACT_REDIRECT`.
 const REDIRECT: u32 = 7;
 
@@ -59,67 +61,72 @@ const QUESTIONS: &[(&str, &str)] = &[
 pub(crate) fn measure(report: &mut Report) {
     let site = Site::new();
     let bowline = site.bowline();
-    let Subject {
-        program,
-        empty,
-        topology,
-        ifindex,
-    } = Subject::new(&site, &bowline, TOPOLOGY);
+    let subject = Subject::of_site(&site, &bowline);
+    let topology = topology(TOPOLOGY);
     let rounds = report.rounds();
     let run = |program: &SchedClassifier, frame: &[u8], repeat: u32| {
+        let ifindex = subject.ifindex;
         site.host.run(|| test_run(program, frame, ifindex, repeat))
     };
     for (name, frame) in FRAMES {
         let frame = bytes(&topology, frame);
         let values = (0..rounds).map(|_| {
-            let all = run(&program, &frame, REPEAT);
-            all - run(&empty, &frame, REPEAT)
+            let all = run(&subject.program, &frame, REPEAT);
+            all - run(&subject.empty, &frame, REPEAT)
         });
         report.add(name, "ns", values.collect());
     }
     let _stats = enable_stats(Stats::RunTime).expect("run-time statistics");
     for (name, question) in QUESTIONS {
-        let question = bytes(&topology, question);
-        let values = (0..rounds).map(|_| {
-            let questions = std::slice::from_ref(&question);
-            let per_call = |program| per_call(program, questions, ifindex);
-            site.host.run(|| per_call(&program) - per_call(&empty))
-        });
+        let question = [bytes(&topology, question)];
+        let values = (0..rounds).map(|_| subject.time(&question));
         report.add(name, "ns", values.collect());
     }
 }
 
-/// The program of an instance, and what is needed to run it on frames of `web`.
-pub(crate) struct Subject {
-    pub(crate) program: SchedClassifier,
-    pub(crate) empty: SchedClassifier,
-    pub(crate) topology: Topology,
-    pub(crate) ifindex: u32,
+/// A program of an instance, and what is needed to run it on frames.
+pub(crate) struct Subject<'a> {
+    host: &'a Namespace,
+    program: SchedClassifier,
+    empty: SchedClassifier,
+    /// The interface that frames come in on.
+    ifindex: u32,
 }
 
-impl Subject {
-    /// The program of the instance that this topology was loaded into.
-    pub(crate) fn new(site: &Site, bowline: &Bowline<'_>, text: &str) -> Self {
+impl<'a> Subject<'a> {
+    /// The program of this name of an instance on a host.
+    pub(crate) fn new(
+        host: &'a Namespace,
+        bowline: &Bowline<'_>,
+        name: &str,
+        ifindex: u32,
+    ) -> Self {
         let path = bowline.instance().pin_dir().join("empty");
         Self {
-            program: pinned(bowline),
+            host,
+            program: pinned(bowline, name),
             empty: empty::load(&path).expect("an empty program"),
-            topology: compile("bench.yaml", &text.replace('@', "")).expect("a topology"),
-            ifindex: ingress(site, bowline),
+            ifindex,
         }
+    }
+
+    /// The program that frames of the client meet.
+    pub(crate) fn of_site(site: &'a Site, bowline: &Bowline<'_>) -> Self {
+        let ifindex = ingress(&site.host, bowline);
+        Self::new(&site.host, bowline, "port_ingress", ifindex)
     }
 
     /// What the program takes for one of these frames, each of which meets it as it is here, less
     /// what an empty one takes. Run-time statistics must be enabled.
-    pub(crate) fn time(&self, site: &Site, frames: &[Vec<u8>]) -> f64 {
+    pub(crate) fn time(&self, frames: &[Vec<u8>]) -> f64 {
         let per_call = |program| per_call(program, frames, self.ifindex);
-        site.host
+        self.host
             .run(|| per_call(&self.program) - per_call(&self.empty))
     }
 
-    /// What the program makes of a frame.
-    pub(crate) fn result(&self, site: &Site, frame: &[u8]) -> Vec<u8> {
-        let mut after = vec![0; frame.len()];
+    /// What the program makes of a frame that goes on.
+    pub(crate) fn result(&self, frame: &[u8]) -> Vec<u8> {
+        let mut after = vec![0; frame.len() + ROOM];
         let context = context(self.ifindex);
         let options = TestRunOptions {
             data_in: Some(frame),
@@ -128,10 +135,16 @@ impl Subject {
             ..TestRunOptions::default()
         };
         let run = || self.program.test_run(options).expect("a test run");
-        let result = site.host.run(run);
+        let result = self.host.run(run);
         assert_eq!(result.return_value, REDIRECT, "the frame goes on");
+        after.truncate(result.data_size_out as usize);
         after
     }
+}
+
+/// The topology of the site, for frames that name its workloads.
+pub(crate) fn topology(text: &str) -> Topology {
+    compile("bench.yaml", &text.replace('@', "")).expect("a topology")
 }
 
 /// Nanoseconds for a run, by the kernel's statistics, of frames that are given one a call.
@@ -177,22 +190,27 @@ fn run_time(program: &SchedClassifier) -> (Duration, u64) {
     (info.run_time(), info.run_count())
 }
 
-fn pinned(bowline: &Bowline<'_>) -> SchedClassifier {
+fn pinned(bowline: &Bowline<'_>, name: &str) -> SchedClassifier {
     let folder = bowline.instance().pin_dir().join("programs");
-    let mut pins = std::fs::read_dir(Path::new(&folder)).expect("the instance's pins");
-    let pin = pins.next().expect("the program is pinned").expect("a pin");
+    let pins = std::fs::read_dir(Path::new(&folder)).expect("the instance's pins");
+    let mut pins = pins.map(|pin| pin.expect("a pin"));
+    let pin = pins.find(|pin| pin.file_name().to_string_lossy().starts_with(name));
+    let pin = pin.expect("the program is pinned");
     SchedClassifier::from_pin(pin.path()).expect("the pinned program")
 }
 
 /// The index of the host's end of the client's link.
-fn ingress(site: &Site, bowline: &Bowline<'_>) -> u32 {
+pub(crate) fn ingress(host: &Namespace, bowline: &Bowline<'_>) -> u32 {
     let ports = bowline.json(&["show", "ports"]);
     let ports = ports["ports"].as_array().expect("ports");
     let web = ports.iter().find(|port| port["name"] == "web/eth0");
     let name = web.expect("the client's port")["host_interface"].as_str();
-    let link = site
-        .host
-        .ip(&["-j", "link", "show", "dev", name.expect("a link")]);
+    index(host, name.expect("a link"))
+}
+
+/// The index of an interface.
+pub(crate) fn index(host: &Namespace, name: &str) -> u32 {
+    let link = host.ip(&["-j", "link", "show", "dev", name]);
     let link: Value = serde_json::from_str(&link).expect("ip prints JSON");
     let index = link[0]["ifindex"].as_u64().expect("an index");
     u32::try_from(index).expect("a small index")

@@ -16,6 +16,8 @@ pub(crate) struct Report {
     rounds: usize,
     comparisons: Vec<Comparison>,
     programs: Vec<Program>,
+    /// What could not be measured, and why.
+    notes: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -57,6 +59,7 @@ impl Report {
             rounds,
             comparisons: Vec::new(),
             programs: Vec::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -109,6 +112,12 @@ impl Report {
         });
     }
 
+    /// Notes what could not be measured, and why.
+    pub(crate) fn note(&mut self, text: &str) {
+        progress(text);
+        self.notes.push(text.to_owned());
+    }
+
     pub(crate) fn print(&self, json: bool) {
         if json {
             let text = serde_json::to_string_pretty(self).expect("figures are JSON");
@@ -130,6 +139,9 @@ impl Report {
             for Compared { way, figure, ratio } in ways {
                 println!("  {way:<18}{} {unit:<4} x{:.2}", show(figure), ratio.median);
             }
+        }
+        for note in &self.notes {
+            println!("\n{note}");
         }
         if !self.programs.is_empty() {
             println!("\nthe program alone, an empty one's time taken off");

@@ -7,7 +7,7 @@ use integration::lab::{Bowline, Namespace, veth};
 
 use crate::figure::percentile;
 use crate::packets::rate;
-use crate::program::{Subject, bytes};
+use crate::program::{Subject, bytes, topology};
 use crate::report::Report;
 use crate::rtt::round_trips;
 use crate::site::{Site, TOPOLOGY};
@@ -179,21 +179,22 @@ fn frames(report: &mut Report) {
     let lines = depths.map(line);
     let joined = sites.iter().zip(&lines);
     let bowlines: Vec<_> = joined.map(|(site, text)| site.bowline_of(text)).collect();
-    let all = sites.iter().zip(&bowlines).zip(&lines);
+    let all = sites.iter().zip(&bowlines);
     let subjects: Vec<_> = all
-        .map(|((site, bowline), text)| Subject::new(site, bowline, text))
+        .map(|(site, bowline)| Subject::of_site(site, bowline))
         .collect();
+    let topologies: Vec<_> = lines.iter().map(|text| topology(text)).collect();
     let _stats = enable_stats(Stats::RunTime).expect("run-time statistics");
     for (family, frame, ttl_at) in FRAMES {
         let mut results = depths.map(|_| Vec::new());
         for _ in 0..report.rounds() {
-            let all = sites.iter().zip(&subjects).zip(depths).zip(&mut results);
-            for (((site, subject), depth), values) in all {
-                let frame = bytes(&subject.topology, frame);
-                let after = subject.result(site, &frame);
+            let all = topologies.iter().zip(&subjects).zip(depths);
+            for (((topology, subject), depth), values) in all.zip(&mut results) {
+                let frame = bytes(topology, frame);
+                let after = subject.result(&frame);
                 let passed = usize::from(frame[*ttl_at] - after[*ttl_at]);
                 assert_eq!(passed, depth, "the packet passes all routers");
-                values.push(subject.time(site, &[frame]));
+                values.push(subject.time(&[frame]));
             }
         }
         for (depth, values) in depths.into_iter().zip(results) {

@@ -9,7 +9,7 @@ use maps_schema::Ip;
 use maps_schema::map::{MapName, Route, RouteKey};
 use maps_schema::plain::{bytes_of, from_bytes};
 
-use crate::program::{Subject, bytes};
+use crate::program::{Subject, bytes, topology};
 use crate::report::Report;
 use crate::routers::line;
 use crate::site::{SERVER, Site};
@@ -25,7 +25,8 @@ pub(crate) fn measure(report: &mut Report) {
     let site = Site::new();
     let text = line(1);
     let bowline = site.bowline_of(&text);
-    let subject = Subject::new(&site, &bowline, &text);
+    let subject = Subject::of_site(&site, &bowline);
+    let topology = topology(&text);
     let datapath = Datapath::open(bowline.instance()).expect("the datapath");
     let mut datapath = datapath.expect("it is loaded");
     let (key, route) = back(&datapath);
@@ -51,13 +52,13 @@ pub(crate) fn measure(report: &mut Report) {
         let frames = (0..written).step_by(step).map(|number| {
             let to = Ipv4Addr::from_bits(network(number).to_bits() + 1);
             let frame = format!("{{ ipv4: {{ to: {to} }}, udp: [7, 7], len: 64 }}");
-            bytes(&subject.topology, &frame)
+            bytes(&topology, &frame)
         });
         let frames: Vec<_> = frames.collect();
         for frame in &frames {
-            subject.result(&site, frame);
+            subject.result(frame);
         }
-        let values = (0..report.rounds()).map(|_| subject.time(&site, &frames));
+        let values = (0..report.rounds()).map(|_| subject.time(&frames));
         let seconds = time.as_secs_f64();
         let name = format!("{written} routes, written in {seconds:.1} s");
         report.add(&name, "ns", values.collect());

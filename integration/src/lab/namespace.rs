@@ -1,6 +1,7 @@
 //! Network namespaces of a test's own.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -33,13 +34,33 @@ impl Namespace {
         Self::make(what, true)
     }
 
+    /// A namespace that is there already, by a name of its own. `file` is one that stands for it, such
+    /// as `/proc/PID/ns/net`. The name is gone when it is dropped.
+    ///
+    /// # Panics
+    /// It cannot be given a name.
+    #[must_use]
+    pub fn of_file(what: &str, file: &Path) -> Self {
+        let name = Self::unused_name(what);
+        let point = Path::new("/run/netns").join(&name);
+        fs::create_dir_all("/run/netns").expect("the folder of namespaces");
+        fs::File::create(&point).expect("a file for the namespace");
+        let space = Self { name, quiet: false };
+        succeed(Command::new("mount").arg("--bind").args([file, &point]));
+        space
+    }
+
     fn make(what: &str, quiet: bool) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("bllab-{}-{count}-{what}", std::process::id());
+        let name = Self::unused_name(what);
         let space = Self { name, quiet };
         space.create();
         space
+    }
+
+    fn unused_name(what: &str) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        format!("bllab-{}-{count}-{what}", std::process::id())
     }
 
     /// Makes the namespace again, empty, after [`Namespace::destroy`].

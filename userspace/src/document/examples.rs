@@ -8,7 +8,7 @@ use super::*;
 use crate::problem::listing::listing;
 use crate::topology::{Place, compile};
 
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: [(&str, &str); 6] = [
     ("routed", include_str!("../../../examples/routed.yaml")),
     (
         "two-containers",
@@ -17,6 +17,10 @@ const EXAMPLES: [(&str, &str); 5] = [
     (
         "two-hosts",
         include_str!("../../../examples/two-hosts.yaml"),
+    ),
+    (
+        "two-hosts-namespaces",
+        include_str!("../../../examples/two-hosts-namespaces.yaml"),
     ),
     (
         "two-namespaces",
@@ -64,23 +68,27 @@ fn every_example_compiles() {
 }
 
 #[test]
-fn the_two_examples_for_demonstration_differ_in_the_places_only() {
-    let [containers, namespaces] = ["two-containers", "two-namespaces"].map(|name| {
-        let (name, text) = example(name);
-        compile(&[parse(name, text).unwrap()]).unwrap()
-    });
-    for (name, port) in &containers.ports {
-        let other = &namespaces.ports[name];
-        assert_eq!((port.id, port.mac), (other.id, other.mac));
-        assert_eq!(port.addresses, other.addresses);
+fn the_examples_for_demonstration_differ_in_the_places_only() {
+    for pair in [
+        ["two-containers", "two-namespaces"],
+        ["two-hosts", "two-hosts-namespaces"],
+    ] {
+        let [containers, namespaces] = pair.map(|name| {
+            let (name, text) = example(name);
+            compile(&[parse(name, text).unwrap()]).unwrap()
+        });
+        for (name, port) in &containers.ports {
+            let other = &namespaces.ports[name];
+            assert_eq!((port.id, port.mac), (other.id, other.mac));
+            assert_eq!(port.addresses, other.addresses);
+        }
+        for (name, workload) in &containers.workloads {
+            let other = &namespaces.workloads[name];
+            assert_eq!(workload.place, Place::Container(name.clone()));
+            assert_eq!(other.place, Place::Netns(format!("demo-{name}")));
+            assert_eq!(workload.host, other.host);
+        }
     }
-    let place =
-        |topology: &crate::topology::Topology, name: &str| topology.workloads[name].place.clone();
-    assert_eq!(
-        place(&containers, "web"),
-        Place::Container("web".to_owned())
-    );
-    assert_eq!(place(&namespaces, "db"), Place::Netns("demo-db".to_owned()));
 }
 
 /// The keys of every map with fixed keys, by the schema of that map.

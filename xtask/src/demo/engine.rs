@@ -1,8 +1,9 @@
-//! A Docker engine that belongs to the lab alone: own containerd, own folders, own namespace.
+//! A Docker engine that belongs to a host of the lab: own containerd, own folders, own namespace.
 //!
 //! It does not meet the machine's own engine: without an own containerd, dockerd would use the
 //! system's, and see its containers.
 
+use super::host::Host;
 use super::lab;
 use super::stage::Stage;
 use crate::failure::{Context as _, Failure, Result};
@@ -27,11 +28,6 @@ const BY_PRODUCTS: [&str; 4] = [
 /// Lists those of them that were not there before us.
 const BY_PRODUCT_LIST: &str = "by-products";
 
-/// What DOCKER_HOST says.
-pub(super) fn address() -> String {
-    format!("unix://{}", lab::path("docker.sock").display())
-}
-
 /// Starts containerd and dockerd and waits until the engine answers.
 pub(super) fn start(stage: &Stage) -> Result<()> {
     for program in ["dockerd", "containerd", "docker"] {
@@ -39,15 +35,17 @@ pub(super) fn start(stage: &Stage) -> Result<()> {
             return Err(Failure::new(format!("there is no {program} here")));
         }
     }
-    write_configuration()?;
-    let containerd_config = lab::path("containerd.toml");
+    let host = stage.host;
+    write_configuration(host)?;
+    let containerd_config = host.path("containerd.toml");
     let mut containerd = stage.command("containerd");
     let mut containerd = spawn(
+        host,
         containerd.arg("--config").arg(&containerd_config),
         "containerd",
     )?;
-    let socket = lab::path("containerd.sock");
-    wait_for(&mut containerd, "containerd", || socket.exists())?;
+    let socket = host.path("containerd.sock");
+    wait_for(host, &mut containerd, "containerd", || socket.exists())?;
 
     let mut dockerd = stage.command("dockerd");
     for (option, name) in [
@@ -57,11 +55,11 @@ pub(super) fn start(stage: &Stage) -> Result<()> {
         ("--exec-root", "exec"),
         ("--pidfile", "docker.pid"),
     ] {
-        dockerd.arg(option).arg(lab::path(name));
+        dockerd.arg(option).arg(host.path(name));
     }
     dockerd.args([
         "--host",
-        &address(),
+        &host.engine(),
         "--storage-driver=vfs",
         "--bridge=none",
     ]);
@@ -74,11 +72,11 @@ pub(super) fn start(stage: &Stage) -> Result<()> {
     dockerd
         .arg("--exec-opt=native.cgroupdriver=cgroupfs")
         .arg(format!("--cgroup-parent=/{CGROUP}"));
-    let mut dockerd = spawn(&mut dockerd, "dockerd")?;
-    wait_for(&mut dockerd, "dockerd", || {
+    let mut dockerd = spawn(host, &mut dockerd, "dockerd")?;
+    wait_for(host, &mut dockerd, "dockerd", || {
         process::succeeds(
             Command::new("docker")
-                .env("DOCKER_HOST", address())
+                .env("DOCKER_HOST", host.engine())
                 .arg("version"),
         )
     })
@@ -135,19 +133,23 @@ fn remove_cgroup(group: &Path) {
     let _ = fs::remove_dir(group);
 }
 
-fn write_configuration() -> Result<()> {
-    let write = |name: &str, text: &str| {
-        let path = lab::path(name);
-        fs::write(&path, text).context(|| format!("cannot write {}", path.display()))
+fn write_configuration(host: &Host) -> Result<()> {
+    let write = |path: &Path, text: &str| {
+        fs::write(path, text).context(|| format!("cannot write {}", path.display()))
     };
-    let missing: Vec<_> = BY_PRODUCTS
-        .into_iter()
-        .filter(|path| !Path::new(path).exists())
-        .collect();
-    write(BY_PRODUCT_LIST, &missing.join("\n"))?;
+    let list = lab::path(BY_PRODUCT_LIST);
+    // What another engine of the lab has made was not there before us either.
+    if !list.exists() {
+        let missing: Vec<_> = BY_PRODUCTS
+            .into_iter()
+            .filter(|path| !Path::new(path).exists())
+            .collect();
+        write(&list, &missing.join("\n"))?;
+    }
     // The machine's own daemon.json is for the machine's own engine.
-    write("daemon.json", "{}\n")?;
-    let folder = lab::FOLDER;
+    write(&host.path("daemon.json"), "{}\n")?;
+    let folder = host.folder();
+    let folder = folder.display();
     // The cri plugin serves Kubernetes, the opt plugin makes /opt/containerd; neither is used.
     let containerd = format!(
         "version = 2\n\
@@ -157,12 +159,12 @@ fn write_configuration() -> Result<()> {
          [grpc]\n\
          address = \"{folder}/containerd.sock\"\n"
     );
-    write("containerd.toml", &containerd)
+    write(&host.path("containerd.toml"), &containerd)
 }
 
 /// Starts a program that goes on after us, out of the terminal's reach, with a log file.
-fn spawn(command: &mut Command, name: &str) -> Result<Child> {
-    let path = lab::path(&format!("{name}.log"));
+fn spawn(host: &Host, command: &mut Command, name: &str) -> Result<Child> {
+    let path = host.path(&format!("{name}.log"));
     let log = File::create(&path).context(|| format!("cannot write {}", path.display()))?;
     let second = log
         .try_clone()
@@ -175,7 +177,7 @@ fn spawn(command: &mut Command, name: &str) -> Result<Child> {
         .context(|| format!("cannot start {name}"))
 }
 
-fn wait_for(child: &mut Child, name: &str, is_up: impl Fn() -> bool) -> Result<()> {
+fn wait_for(host: &Host, child: &mut Child, name: &str, is_up: impl Fn() -> bool) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Some(status) = child
@@ -185,7 +187,7 @@ fn wait_for(child: &mut Child, name: &str, is_up: impl Fn() -> bool) -> Result<(
             let ending = process::ending(status);
             return Err(Failure::new(format!(
                 "{name} {ending}: {}",
-                last_words(name)
+                last_words(host, name)
             )));
         }
         if is_up() {
@@ -196,13 +198,13 @@ fn wait_for(child: &mut Child, name: &str, is_up: impl Fn() -> bool) -> Result<(
     let seconds = PATIENCE.as_secs();
     Err(Failure::new(format!(
         "{name} is not up after {seconds} s: {}",
-        last_words(name)
+        last_words(host, name)
     )))
 }
 
 /// The last line of a log, which is where an engine says why it gives up.
-fn last_words(name: &str) -> String {
-    let log = fs::read_to_string(lab::path(&format!("{name}.log"))).unwrap_or_default();
+fn last_words(host: &Host, name: &str) -> String {
+    let log = fs::read_to_string(host.path(&format!("{name}.log"))).unwrap_or_default();
     log.lines()
         .rfind(|line| !line.trim().is_empty())
         .unwrap_or("its log is empty")

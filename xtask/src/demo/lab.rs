@@ -4,6 +4,7 @@
 //! process is ended only if it lives in a namespace of the lab or on an image of its engine,
 //! which nobody else's process does.
 
+use super::host::{self, Host};
 use super::{engine, stage};
 use crate::failure::{Context as _, Failure, Result};
 use crate::process;
@@ -16,11 +17,9 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The namespace that stands for the host.
-pub(super) const HOST: &str = "bowline-demo";
-/// The namespaces that stand for containers where Docker cannot run.
-pub(super) const WORKLOADS: [&str; 2] = ["demo-web", "demo-db"];
-/// Engine, image and logs. Not below /run, which is often mounted noexec, nor below /tmp, where
+/// The namespace between the hosts, with a bridge that joins their uplinks.
+pub(super) const SWITCH: &str = "demo-switch";
+/// Engines, image and logs. Not below /run, which is often mounted noexec, nor below /tmp, where
 /// anybody could have made it first.
 pub(super) const FOLDER: &str = "/var/lib/bowline-demo";
 
@@ -29,20 +28,61 @@ const LOADED: &str = "loaded";
 
 /// Whether anything of a lab is there.
 pub(super) fn exists() -> bool {
-    Path::new(FOLDER).exists() || namespace(HOST).exists()
+    Path::new(FOLDER).exists() || namespaces().any(|name| namespace(&name).exists())
+}
+
+/// The namespaces that a lab may have.
+fn namespaces() -> impl Iterator<Item = String> {
+    let of_host = |host: &'static Host| {
+        let workloads = host.workloads.iter().map(|name| host::stand_in(name));
+        workloads.chain([host.name.to_owned()])
+    };
+    host::ALL
+        .into_iter()
+        .flat_map(of_host)
+        .chain([SWITCH.to_owned()])
 }
 
 pub(super) fn path(name: &str) -> PathBuf {
     Path::new(FOLDER).join(name)
 }
 
-/// Makes the folder and the namespace.
+/// Makes the folder of the lab.
 pub(super) fn create() -> Result<()> {
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .create(FOLDER)
-        .context(|| format!("cannot make {FOLDER}"))?;
-    add_namespace(HOST)
+    create_folder(Path::new(FOLDER))
+}
+
+/// Makes a host: its folder and its namespace.
+pub(super) fn add_host(host: &Host) -> Result<()> {
+    create_folder(&host.folder())?;
+    add_namespace(host.name)
+}
+
+fn create_folder(path: &Path) -> Result<()> {
+    let made = fs::DirBuilder::new().mode(0o700).create(path);
+    made.context(|| format!("cannot make {}", path.display()))
+}
+
+/// Joins hosts by a switch: each gets an uplink `eth0` with an address.
+pub(super) fn wire(hosts: &[(&Host, &str)]) -> Result<()> {
+    add_namespace(SWITCH)?;
+    let run = |space: &str, line: &str| {
+        let mut command = Command::new("nsenter");
+        process::output(command.args([&entry(space), "ip"]).args(line.split(' '))).map(drop)
+    };
+    run(SWITCH, "link add br0 type bridge")?;
+    run(SWITCH, "link set br0 up")?;
+    for (host, address) in hosts {
+        let (port, name) = (host.prompt, host.name);
+        run(
+            SWITCH,
+            &format!("link add {port} type veth peer name eth0 netns {name}"),
+        )?;
+        run(SWITCH, &format!("link set {port} master br0 up"))?;
+        run(name, &format!("address add {address} dev eth0"))?;
+        run(name, "link set eth0 up")?;
+    }
+    Ok(())
 }
 
 pub(super) fn add_namespace(name: &str) -> Result<()> {
@@ -52,12 +92,12 @@ pub(super) fn add_namespace(name: &str) -> Result<()> {
 }
 
 /// Remembers that a source is loaded, for a clean-up that may have to unload it.
-pub(super) fn set_loaded(source: &str) -> Result<()> {
-    fs::write(path(LOADED), source).context(|| format!("cannot write in {FOLDER}"))
+pub(super) fn set_loaded(host: &Host, source: &str) -> Result<()> {
+    fs::write(host.path(LOADED), source).context(|| format!("cannot write in {FOLDER}"))
 }
 
-pub(super) fn set_unloaded() -> Result<()> {
-    fs::remove_file(path(LOADED)).context(|| format!("cannot remove a file in {FOLDER}"))
+pub(super) fn set_unloaded(host: &Host) -> Result<()> {
+    fs::remove_file(host.path(LOADED)).context(|| format!("cannot remove a file in {FOLDER}"))
 }
 
 /// Removes all there is, going on after every failure, and reports all of them.
@@ -68,18 +108,24 @@ pub(super) fn clean(workspace: &Workspace) -> Result<()> {
             failures.push(failure.to_string());
         }
     };
-    if let Ok(source) = fs::read_to_string(path(LOADED)) {
-        attempt(undo(stage::bowline(workspace).args(["unload", &source])));
+    for host in host::ALL {
+        if let Ok(source) = fs::read_to_string(host.path(LOADED)) {
+            attempt(undo(
+                stage::bowline(workspace, host).args(["unload", &source]),
+            ));
+        }
+        if host.path("docker.sock").exists() {
+            // The engine may be dead although its socket is there: then its processes are met
+            // below.
+            let _ = undo(
+                Command::new("docker")
+                    .env("DOCKER_HOST", host.engine())
+                    .args(["rm", "--force"])
+                    .args(host.workloads),
+            );
+        }
     }
-    if path("docker.sock").exists() {
-        // The engine may be dead although its socket is there: then its processes are met below.
-        let _ = undo(
-            Command::new("docker")
-                .env("DOCKER_HOST", engine::address())
-                .args(["rm", "--force", "web", "db"]),
-        );
-    }
-    // First the engine, which ends its containers in order, then what it stands on.
+    // First the engines, which end their containers in order, then what they stand on.
     for program in ["dockerd", "containerd"] {
         end(|| {
             residents()
@@ -96,10 +142,8 @@ pub(super) fn clean(workspace: &Workspace) -> Result<()> {
     if Path::new(FOLDER).exists() {
         attempt(fs::remove_dir_all(FOLDER).context(|| format!("cannot remove {FOLDER}")));
     }
-    for name in WORKLOADS.into_iter().chain([HOST]) {
-        if namespace(name).exists() {
-            attempt(undo(Command::new("ip").args(["netns", "delete", name])));
-        }
+    for name in namespaces().filter(|name| namespace(name).exists()) {
+        attempt(undo(Command::new("ip").args(["netns", "delete", &name])));
     }
     if failures.is_empty() {
         Ok(())
@@ -139,10 +183,8 @@ fn end(processes: impl Fn() -> Vec<u32>) {
 /// Processes that live in a namespace of the lab.
 fn residents() -> Vec<u32> {
     let inode = |path: PathBuf| fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()));
-    let ours: Vec<_> = WORKLOADS
-        .into_iter()
-        .chain([HOST])
-        .filter_map(|name| inode(namespace(name)))
+    let ours: Vec<_> = namespaces()
+        .filter_map(|name| inode(namespace(&name)))
         .collect();
     let lives_here = |pid: &u32| {
         inode(PathBuf::from(format!("/proc/{pid}/ns/net"))).is_some_and(|ns| ours.contains(&ns))
@@ -150,7 +192,7 @@ fn residents() -> Vec<u32> {
     all_processes().into_iter().filter(lives_here).collect()
 }
 
-/// Containers whose engine died without ending them: their root lies in the engine's folder.
+/// Containers whose engine died without ending them: their root lies in the lab's folder.
 fn orphans() -> Vec<u32> {
     let on_our_image = |pid: &u32| {
         let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
@@ -158,7 +200,7 @@ fn orphans() -> Vec<u32> {
             // The fields are: id, parent, device, root within the file system, mount point.
             let mut fields = line.split(' ').skip(3);
             let root = fields.next().unwrap_or_default();
-            root.contains("/bowline-demo/data/") && fields.next() == Some("/")
+            root.contains("/bowline-demo/") && fields.next() == Some("/")
         })
     };
     all_processes().into_iter().filter(on_our_image).collect()

@@ -1,11 +1,13 @@
-//! `demo`: two real containers on one virtual network, in a lab that is taken away again.
+//! `demo`: real containers on virtual networks of two hosts, in a lab that is taken away again.
 //!
 //! Three processes share the work. The first sets up and builds as the user; it becomes the
 //! guard, as root. The guard starts the story, which does what the user sees, and takes the lab
 //! away when the story has ended, in whatever way it did.
 
+mod cast;
 mod engine;
 mod guard;
+mod host;
 mod lab;
 mod snapshot;
 mod stage;
@@ -20,20 +22,22 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
 
 pub(crate) const HELP: &str = "\
-See two real containers connected, then leave nothing behind.
+See real containers on two hosts connected, then leave nothing behind.
 
-Usage: cargo xtask demo [--keep | --clean]
+Usage: cargo xtask demo [--hosts 1|2] [--keep | --clean]
 
-Sets up what is missing, builds, and starts a Docker engine of its own in a network namespace
-of its own; nothing touches the machine's interfaces or its own Docker. Where Docker cannot
-run, plain network namespaces take the place of the containers. All of it is undone at the
-end, on failure, and on Ctrl-C.
+Sets up what is missing, builds, and makes two hosts, which are network namespaces on a switch
+of their own, each with a Docker engine of its own; nothing touches the machine's interfaces or
+its own Docker. Where Docker cannot run, plain network namespaces take the place of the
+containers. All of it is undone at the end, on failure, and on Ctrl-C.
 
-  --keep    leave it running to play with, and say how to enter it
-  --clean   take away what --keep, or a crash, left behind
+  --hosts N  with 1: two containers on one host (default: 2)
+  --keep     leave it running to play with, and say how to enter it
+  --clean    take away what --keep, or a crash, left behind
 
 Examples:
   cargo xtask demo
+  cargo xtask demo --hosts 1
   cargo xtask demo --keep
   cargo xtask demo --clean
 ";
@@ -51,11 +55,13 @@ enum Role {
 #[derive(Debug)]
 struct Options {
     role: Role,
+    hosts: u8,
     keep: bool,
     /// Why there is no Docker engine, as far as the set-up can tell.
     no_docker: Option<String>,
 }
 
+const HOSTS: &str = "--hosts";
 const GUARD: &str = "--guard";
 const STORY: &str = "--story";
 const NO_DOCKER: &str = "--no-docker";
@@ -81,6 +87,7 @@ pub(crate) fn demo(workspace: &Workspace, arguments: &[OsString]) -> Result<()> 
 fn parse(arguments: &[OsString]) -> Result<Options> {
     let mut options = Options {
         role: Role::Prepare,
+        hosts: 2,
         keep: false,
         no_docker: None,
     };
@@ -89,6 +96,7 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
         .map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = words.next() {
         match word.as_str() {
+            HOSTS => options.hosts = hosts(words.next().as_deref())?,
             "--keep" => options.keep = true,
             "--clean" => options.role = Role::Clean,
             GUARD => options.role = Role::Guard,
@@ -103,9 +111,18 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
     Ok(options)
 }
 
+fn hosts(word: Option<&str>) -> Result<u8> {
+    match word {
+        Some("1") => Ok(1),
+        Some("2") => Ok(2),
+        _ => Err(Failure::usage("--hosts takes 1 or 2")),
+    }
+}
+
 /// The arguments that make another process of this program continue with the same options.
 fn continuation(role: &str, options: &Options) -> Vec<String> {
-    let mut arguments = vec!["demo".to_owned(), role.to_owned()];
+    let mut arguments = ["demo", role, HOSTS].map(str::to_owned).to_vec();
+    arguments.push(options.hosts.to_string());
     if options.keep {
         arguments.push("--keep".to_owned());
     }

@@ -1,5 +1,6 @@
-//! What a machine holds that bowline could leave behind: links, here and in the lab, and pins.
+//! What a machine holds that bowline could leave behind: links, here and on the lab's hosts, and pins.
 
+use super::host::Host;
 use super::lab;
 use crate::failure::{Failure, Result};
 use crate::process;
@@ -15,17 +16,22 @@ const BPF_FOLDER: &str = "/sys/fs/bpf";
 pub(super) struct Snapshot(BTreeSet<String>);
 
 impl Snapshot {
-    pub(super) fn take() -> Result<Self> {
+    pub(super) fn take(hosts: &[&Host]) -> Result<Self> {
         let mut found = BTreeSet::new();
-        let entry = lab::entry(lab::HOST);
-        let lab = process::output(Command::new("nsenter").args([&entry, "ip", "-brief", "link"]))?;
-        let host = process::output(Command::new("ip").args(["-brief", "link"]))?;
-        for (place, listed) in [("the lab", lab), ("this machine", host)] {
+        let mut note = |place: &str, listed: &str| {
             let names = listed
                 .lines()
                 .filter_map(|line| line.split_whitespace().next());
             found.extend(names.map(|name| format!("link {name} of {place}")));
+        };
+        for host in hosts {
+            let entry = lab::entry(host.name);
+            let mut command = Command::new("nsenter");
+            let listed = process::output(command.args([&entry, "ip", "-brief", "link"]))?;
+            note(host.name, &listed);
         }
+        let listed = process::output(Command::new("ip").args(["-brief", "link"]))?;
+        note("this machine", &listed);
         collect(Path::new(BPF_FOLDER), &mut found);
         Ok(Self(found))
     }

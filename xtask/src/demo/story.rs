@@ -1,225 +1,183 @@
-//! What the user sees: the lab comes up, two workloads meet on a virtual network, all goes.
+//! What the user sees: the lab comes up, workloads meet on virtual networks, all goes.
 
-use super::lab::{self, WORKLOADS};
+use super::cast::{Kind, PORT, gather, transfer, wait_until};
+use super::host::{self, Host};
+use super::lab;
 use super::snapshot::Snapshot;
-use super::stage::{Stage, bowline_words};
-use super::{Options, announce, engine};
-use crate::failure::{Failure, Result};
+use super::stage::Stage;
+use super::{Options, announce};
+use crate::failure::{Context as _, Failure, Result};
 use crate::terminal;
 use crate::workspace::Workspace;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-const PORT: u16 = 5432;
-const MEBIBYTES: u64 = 64;
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The two workloads, as containers or as namespaces: only the words differ.
-struct Cast {
-    example: &'static str,
-    web: String,
-    db: String,
-    /// A folder for the files of the transfer, as the workloads see it.
-    folder: &'static str,
-}
 
 /// Tells the whole story, or stops at the first thing that does not work.
 pub(super) fn tell(workspace: &Workspace, options: &Options) -> Result<()> {
-    let stage = Stage::new(workspace)?;
+    lab::create()?;
+    match options.hosts {
+        1 => tell_of_one(workspace, options),
+        _ => tell_of_two(workspace, options),
+    }
+}
+
+fn tell_of_one(workspace: &Workspace, options: &Options) -> Result<()> {
+    let stage = Stage::new(workspace, &host::LONE)?;
     announce(&format!(
         "A lab of its own: all that follows runs in the namespace {}",
-        lab::HOST
+        host::LONE.name
     ));
-    terminal::say(terminal::prompt(&format!("ip netns add {}", lab::HOST)));
-    lab::create()?;
-    terminal::say(terminal::prompt(&stage.way_in(workspace)));
-
-    let cast = gather(&stage, options)?;
-    let source = Path::new(cast.example)
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let bowline = bowline_words();
-    let before = Snapshot::take()?;
+    lab::add_host(&host::LONE)?;
+    terminal::say(terminal::prompt("", &stage.way_in(workspace)));
+    let kind = gather(&[&stage], options)?;
+    let example = match kind {
+        Kind::Container => "examples/two-containers.yaml",
+        Kind::Namespace => "examples/two-namespaces.yaml",
+    };
+    let before = Snapshot::take(&[stage.host])?;
 
     announce("One file connects them");
-    stage.run(&format!("cat {}", cast.example))?;
-    lab::set_loaded(&source)?;
-    stage.run(&format!("{bowline} load {}", cast.example))?;
-    stage.run(&format!("{bowline} show"))?;
+    stage.run(&format!("cat {example}"))?;
+    load(&stage, example)?;
+    stage.run("bowline show")?;
 
     announce("web reaches db");
-    let [v4, v6] = addresses(&stage, &cast.db)?;
-    stage.run(&format!("{} ping -c 3 {v4}", cast.web))?;
-    stage.run(&format!("{} ping -6 -c 3 {v6}", cast.web))?;
+    let [web, db] = ["web", "db"].map(|name| kind.workload(&stage, name));
+    let (v4, v6) = (db.address("inet")?, db.address("inet6")?);
+    web.run(&format!("ping -c 3 {v4}"))?;
+    web.run(&format!("ping -6 -c 3 {v6}"))?;
 
     announce("A TCP transfer arrives whole");
-    transfer(&stage, &cast, &v4)?;
+    transfer(&web, &db, &v4)?;
 
     announce("What the datapath counted, and what it would decide");
-    stage.run(&format!("{bowline} stats"))?;
-    stage.run(&format!("{bowline} trace web db tcp {PORT}"))?;
+    stage.run("bowline stats")?;
+    stage.run(&format!("bowline trace web db tcp {PORT}"))?;
 
+    let try_this = format!("bowline show; {} ping -c 1 {v4}", web.enter);
+    finish(workspace, options, &[&stage], example, &before, &try_this)
+}
+
+fn tell_of_two(workspace: &Workspace, options: &Options) -> Result<()> {
+    let hosts: [(&'static Host, &str); 2] = [
+        (&host::ALPHA, "192.0.2.11/24"),
+        (&host::BETA, "192.0.2.12/24"),
+    ];
+    announce("A lab of its own: two hosts, which are namespaces, on a switch, which is a third");
+    for (host, _) in hosts {
+        lab::add_host(host)?;
+    }
+    lab::wire(&hosts)?;
+    let alpha = Stage::new(workspace, &host::ALPHA)?;
+    let beta = Stage::new(workspace, &host::BETA)?;
+    let stages = [&alpha, &beta];
+    for stage in stages {
+        stage.run("ip -brief address show dev eth0")?;
+    }
+    let kind = gather(&stages, options)?;
+    let example = match kind {
+        Kind::Container => "examples/two-hosts.yaml",
+        Kind::Namespace => "examples/two-hosts-namespaces.yaml",
+    };
+    let before = Snapshot::take(&[alpha.host, beta.host])?;
+
+    announce("One file connects them: each host takes its own part");
+    alpha.run(&format!("cat {example}"))?;
+    for stage in stages {
+        load(stage, example)?;
+    }
+    alpha.run("bowline show hosts")?;
+    alpha.run("bowline show ports")?;
+
+    announce("web on alpha reaches db on beta through a tunnel");
+    let web = kind.workload(&alpha, "web");
+    let [db, cache] = ["db", "cache"].map(|name| kind.workload(&beta, name));
+    let (v4, v6) = (db.address("inet")?, db.address("inet6")?);
+    web.run(&format!("ping -c 3 {v4}"))?;
+    web.run(&format!("ping -6 -c 3 {v6}"))?;
+
+    announce("and cache on beta, in another network, through a router that is on both hosts");
+    let routed = cache.address("inet")?;
+    web.run(&format!("ping -c 3 {routed}"))?;
+
+    announce("A TCP transfer arrives whole");
+    transfer(&web, &db, &v4)?;
+
+    announce("What the underlay carries meanwhile");
+    watch(&alpha, || web.run(&format!("ping -c 1 {routed}")))?;
+
+    announce("What the hosts have heard of one another, and what would be decided");
+    for stage in stages {
+        stage.run("bowline show peers")?;
+    }
+    alpha.run("bowline trace web cache icmp")?;
+
+    let try_this = format!("bowline show peers; {} ping -c 1 {v4}", web.enter);
+    finish(workspace, options, &stages, example, &before, &try_this)
+}
+
+/// Shows what passes through a host's uplink while something is done.
+fn watch(stage: &Stage, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let line = "timeout 10 tcpdump -c 2 -nnt -i eth0 udp port 4789";
+    let capture = stage.start(line)?;
+    wait_until("tcpdump does not begin", || {
+        // One line is the heading of the list of sockets that see frames.
+        Ok(stage.read("cat /proc/net/packet")?.lines().count() > 1)
+    })?;
+    act()?;
+    let output = capture
+        .wait_with_output()
+        .context(|| "cannot wait for tcpdump".to_owned())?;
+    if !output.status.success() {
+        return Err(Failure::new(
+            "two packets of the tunnel did not pass through the uplink within 10 s",
+        ));
+    }
+    terminal::say(terminal::aside("what tcpdump has seen:"));
+    terminal::say(String::from_utf8_lossy(&output.stdout).trim_end());
+    Ok(())
+}
+
+fn load(stage: &Stage, example: &str) -> Result<()> {
+    lab::set_loaded(stage.host, &source(example))?;
+    stage.run(&format!("bowline load {example}"))
+}
+
+/// What the examples' sources are called: as their files.
+fn source(example: &str) -> String {
+    let stem = Path::new(example).file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+/// Takes everything away, or says how to go on.
+fn finish(
+    workspace: &Workspace,
+    options: &Options,
+    stages: &[&Stage],
+    example: &str,
+    before: &Snapshot,
+    try_this: &str,
+) -> Result<()> {
     if options.keep {
         announce("It goes on running");
-        terminal::say(format!("enter:     {}", stage.way_in(workspace)));
-        terminal::say(format!(
-            "try there: {bowline} show; {} ping -c 1 {v4}",
-            cast.web
-        ));
+        for stage in stages {
+            terminal::say(format!("enter:     {}", stage.way_in(workspace)));
+        }
+        terminal::say(format!("try there: {try_this}"));
         terminal::say("clean up:  cargo xtask demo --clean");
         return Ok(());
     }
     announce("Nothing is left behind");
-    stage.run(&format!("{bowline} unload {source}"))?;
-    lab::set_unloaded()?;
-    stage.run("ip -brief link")?;
-    before.refuse_new(&Snapshot::take()?)?;
+    for stage in stages {
+        stage.run(&format!("bowline unload {}", source(example)))?;
+        lab::set_unloaded(stage.host)?;
+        stage.run("ip -brief link")?;
+    }
+    let hosts: Vec<_> = stages.iter().map(|stage| stage.host).collect();
+    before.refuse_new(&Snapshot::take(&hosts)?)?;
     terminal::say(format!(
         "links and BPF pins: the same {} as before the load {}",
         before.len(),
         terminal::verdict("ok", 2)
     ));
     Ok(())
-}
-
-/// Containers where Docker runs, namespaces where it does not.
-fn gather(stage: &Stage, options: &Options) -> Result<Cast> {
-    announce("A Docker engine and two containers without a network");
-    let refusal = match &options.no_docker {
-        Some(reason) => reason.clone(),
-        None => match containers(stage) {
-            Ok(cast) => return Ok(cast),
-            Err(failure) => failure.to_string(),
-        },
-    };
-    terminal::say(format!("Docker cannot run here: {refusal}"));
-    announce("Plain network namespaces take the containers' place");
-    namespaces()
-}
-
-fn containers(stage: &Stage) -> Result<Cast> {
-    terminal::say(terminal::aside("starting containerd and dockerd"));
-    engine::start(stage)?;
-    stage
-        .run("docker version --format 'engine {{.Server.Version}}, client {{.Client.Version}}'")?;
-    let image = lab::path("image");
-    engine::lay_out_image(&image)?;
-    stage.run(&format!(
-        "tar -C {} -c . | docker import - busybox:demo",
-        image.display()
-    ))?;
-    for name in ["web", "db"] {
-        stage.run(&format!(
-            "docker run -d --name {name} --hostname {name} --network none busybox:demo sleep 86400"
-        ))?;
-    }
-    stage.run("docker exec web ip link")?;
-    Ok(Cast {
-        example: "examples/two-containers.yaml",
-        web: "docker exec web".to_owned(),
-        db: "docker exec db".to_owned(),
-        folder: "/tmp",
-    })
-}
-
-fn namespaces() -> Result<Cast> {
-    for name in WORKLOADS {
-        terminal::say(terminal::prompt(&format!("ip netns add {name}")));
-        lab::add_namespace(name)?;
-    }
-    let [web, db] = WORKLOADS.map(|name| format!("nsenter {}", lab::entry(name)));
-    Ok(Cast {
-        example: "examples/two-namespaces.yaml",
-        web,
-        db,
-        folder: lab::FOLDER,
-    })
-}
-
-/// The IPv4 and the IPv6 address of a workload, once they can be used.
-fn addresses(stage: &Stage, workload: &str) -> Result<[String; 2]> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let listed = stage.read(&format!("{workload} ip address"))?;
-        let found = ["inet", "inet6"].map(|family| usable_address(&listed, family));
-        if let [Some(v4), Some(v6)] = found {
-            return Ok([v4, v6]);
-        }
-        if Instant::now() > deadline {
-            return Err(Failure::new(format!(
-                "`{workload} ip address` shows no usable IPv4 and IPv6 address after the load"
-            )));
-        }
-        sleep(Duration::from_millis(100));
-    }
-}
-
-/// Reads `inet 10.1.0.20/24 scope global eth0`. A tentative address is still being checked for
-/// duplicates.
-fn usable_address(listed: &str, family: &str) -> Option<String> {
-    listed
-        .lines()
-        .filter(|line| line.contains("scope global") && !line.contains("tentative"))
-        .find_map(|line| {
-            line.trim()
-                .strip_prefix(&format!("{family} "))?
-                .split(['/', ' '])
-                .next()
-        })
-        .map(str::to_owned)
-}
-
-fn transfer(stage: &Stage, cast: &Cast, to: &str) -> Result<()> {
-    let Cast {
-        web, db, folder, ..
-    } = cast;
-    stage.run(&format!(
-        "{web} dd if=/dev/urandom of={folder}/sent bs=1M count={MEBIBYTES} 2>/dev/null"
-    ))?;
-    stage.run(&format!(
-        "{db} busybox nc -l -p {PORT} -e busybox sh -c 'cat > {folder}/received' &"
-    ))?;
-    let deadline = Instant::now() + PATIENCE;
-    while !stage
-        .read(&format!("{db} busybox netstat -ltn"))?
-        .contains(&format!(":{PORT} "))
-    {
-        if Instant::now() > deadline {
-            return Err(Failure::new(format!("nobody listens on port {PORT} of db")));
-        }
-        sleep(Duration::from_millis(50));
-    }
-    let started = Instant::now();
-    stage.run(&format!(
-        "{web} timeout 60 busybox sh -c 'busybox nc {to} {PORT} < {folder}/sent'"
-    ))?;
-    let took = started.elapsed();
-    let sent = stage.run_and_read(&format!("{web} sha256sum {folder}/sent"))?;
-    let received = stage.run_and_read(&format!("{db} sha256sum {folder}/received"))?;
-    if sent.split(' ').next() != received.split(' ').next() {
-        return Err(Failure::new("what db received is not what web sent"));
-    }
-    terminal::say(format!(
-        "{MEBIBYTES} MiB in {}, checksums equal {}",
-        terminal::seconds(took),
-        terminal::verdict("ok", 2)
-    ));
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::usable_address;
-
-    #[test]
-    fn an_address_is_read_when_it_is_global_and_settled() {
-        let listed = "    inet 127.0.0.1/8 scope host lo\n    \
-                      inet 10.1.0.20/24 scope global eth0\n    \
-                      inet6 fd00::20/64 scope global tentative \n    \
-                      inet6 fe80::1/64 scope link \n";
-        assert_eq!(usable_address(listed, "inet"), Some("10.1.0.20".to_owned()));
-        assert_eq!(usable_address(listed, "inet6"), None);
-    }
 }

@@ -5,7 +5,6 @@
 //! engine can run, they are skipped.
 
 mod connection;
-mod engine;
 mod life;
 mod refusal;
 mod stage;

@@ -5,10 +5,25 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use super::engine::{Engine, FOLDER, IMAGE, engine};
+use integration::lab::{ENGINE_FOLDER as FOLDER, Engine, IMAGE, is_usable, skip};
+
+/// The one engine of this run. Without one, the running test is counted as skipped. The end of the
+/// tests ends it.
+fn engine() -> Option<&'static Engine> {
+    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
+    if !is_usable() {
+        return None;
+    }
+    let engine = ENGINE.get_or_init(|| Engine::start().map_err(|error| format!("{error:#}")));
+    engine
+        .as_ref()
+        .inspect_err(|reason| skip(&format!("no Docker engine can run here: {reason}")))
+        .ok()
+}
 
 /// The stage of one test.
 pub(super) struct Stage {

@@ -12,7 +12,8 @@ use bowline::kernel::object::Object;
 use bowline::program::Program;
 use maps_schema::IfIndex;
 
-use integration::lab::is_usable;
+use bowline::kernel::capability::KernelVersion;
+use integration::lab::{Feature, is_usable};
 
 use super::{Owned, Space};
 
@@ -77,6 +78,9 @@ impl Wired {
     /// The programs at the uplink's ingress by name, in the order in which they run, without those
     /// of the qdisc.
     fn programs(&self) -> Vec<String> {
+        if best_mode() == Mode::Clsact {
+            return Vec::new();
+        }
         let queried = self.run(|| SchedClassifier::query_tcx(UPLINK, TcAttachType::Ingress));
         let (_, programs) = queried.unwrap();
         let name = |info: &ProgramInfo| info.name_as_str().unwrap().to_owned();
@@ -142,7 +146,7 @@ fn attached_mode(mode: Mode, what: &str) {
 
 #[test]
 fn a_program_comes_to_the_uplink_and_goes_tcx() {
-    if is_usable() {
+    if is_usable() && Feature::Tcx.is_there() {
         attached_mode(Mode::Tcx, "up-tcx");
     }
 }
@@ -151,6 +155,18 @@ fn a_program_comes_to_the_uplink_and_goes_tcx() {
 fn a_program_comes_to_the_uplink_and_goes_clsact() {
     if is_usable() {
         attached_mode(Mode::Clsact, "up-clsact");
+    }
+}
+
+fn best_mode() -> Mode {
+    Mode::of(KernelVersion::running().unwrap())
+}
+
+/// The ways of attaching that this kernel has.
+fn modes() -> Vec<Mode> {
+    match best_mode() {
+        Mode::Tcx => vec![Mode::Tcx, Mode::Clsact],
+        Mode::Clsact => vec![Mode::Clsact],
     }
 }
 
@@ -166,7 +182,7 @@ fn what_others_have_at_the_uplink_stays() {
     let qdisc = ["qdisc", "add", "dev", UPLINK, "clsact"];
     let filter = [&["filter", "add", "dev", UPLINK, "ingress"], FILTER].concat();
     let foreign: [&[&str]; 2] = [&qdisc, &filter];
-    for mode in [Mode::Tcx, Mode::Clsact] {
+    for mode in modes() {
         for first in 1..=foreign.len() {
             let wired = Wired::new();
             let instance = Owned::new(&format!("up-others-{first}-{mode:?}").to_lowercase());
@@ -218,7 +234,7 @@ fn instances_share_an_uplink() {
     if !is_usable() {
         return;
     }
-    for mode in [Mode::Tcx, Mode::Clsact] {
+    for mode in modes() {
         let wired = Wired::new();
         let before = wired.contents();
         let one = Owned::new(&format!("up-one-{mode:?}").to_lowercase());
@@ -247,7 +263,7 @@ fn instances_share_an_uplink() {
 /// A program that lets every packet pass ends the chain at the hook: ours is asked before.
 #[test]
 fn ours_is_asked_first() {
-    if !is_usable() {
+    if !is_usable() || !Feature::Tcx.is_there() {
         return;
     }
     let wired = Wired::new();
@@ -272,7 +288,7 @@ fn what_cannot_be_opened_can_be_detached() {
     let wired = Wired::new();
     let before = wired.contents();
     let instance = Owned::new("up-ruins");
-    let mode = Mode::of(bowline::kernel::capability::KernelVersion::running().unwrap());
+    let mode = best_mode();
     let mut datapath = wired.load(&instance.0, false, mode);
     wired.attach(&mut datapath);
     drop(datapath);

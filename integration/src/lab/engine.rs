@@ -5,19 +5,20 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use integration::lab::{is_usable, skip};
+
+use super::Namespace;
 
 /// The image that every container is made from.
-pub(super) const IMAGE: &str = "busybox:lab";
+pub const IMAGE: &str = "busybox:lab";
 /// The folder of the engine on its machine.
-pub(super) const FOLDER: &str = "/run/lab";
+pub const FOLDER: &str = "/run/lab";
 /// What the machine is made of.
 const PROGRAMS: [&str; 6] = [
     "unshare",
@@ -31,29 +32,20 @@ const PROGRAMS: [&str; 6] = [
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The machine with a running engine.
-pub(super) struct Engine {
-    /// Started the machine and cleans up after it. While its standard input is open, the machine lives;
-    /// the static variable that it is kept in closes it when the tests end.
+#[derive(Debug)]
+pub struct Engine {
+    /// Started the machine and cleans up after it. The machine lives while its standard input is open.
     keeper: Child,
     /// The process whose namespaces are the machine's.
     entry: u32,
 }
 
-/// The one engine of this run. Without one, the running test is counted as skipped.
-pub(super) fn engine() -> Option<&'static Engine> {
-    static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
-    if !is_usable() {
-        return None;
-    }
-    let engine = ENGINE.get_or_init(|| Engine::start().map_err(|error| format!("{error:#}")));
-    engine
-        .as_ref()
-        .inspect_err(|reason| skip(&format!("no Docker engine can run here: {reason}")))
-        .ok()
-}
-
 impl Engine {
-    fn start() -> Result<Self> {
+    /// Starts an engine.
+    ///
+    /// # Errors
+    /// There is no engine, or it cannot run here.
+    pub fn start() -> Result<Self> {
         // An ordinary user's PATH lacks the folders of some programs that root runs.
         let find = r#"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1""#;
         for program in PROGRAMS {
@@ -71,10 +63,12 @@ impl Engine {
 
     /// Starts the machine.
     fn boot() -> Result<Self> {
-        let group = format!("bowline-test-{}", std::process::id());
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let group = format!("bowline-test-{}-{count}", std::process::id());
         let mut keeper = Command::new("sh");
-        keeper.args(["-c", include_str!("keeper.sh"), "keeper"]);
-        keeper.args([include_str!("machine.sh"), &group]);
+        keeper.args(["-c", include_str!("engine/keeper.sh"), "keeper"]);
+        keeper.args([include_str!("engine/machine.sh"), &group]);
         let mut keeper = keeper
             // Ctrl-C is for the tests; the machine follows them.
             .process_group(0)
@@ -128,8 +122,22 @@ impl Engine {
         Ok(())
     }
 
+    /// The network namespace of the machine.
+    #[must_use]
+    pub fn namespace(&self) -> Namespace {
+        let file = format!("/proc/{}/ns/net", self.entry);
+        Namespace::of_file("engine", Path::new(&file))
+    }
+
+    /// The network namespace of a process, by its id on the machine.
+    #[must_use]
+    pub fn namespace_of(&self, pid: u32) -> Namespace {
+        Namespace::of_file("container", &self.path(&format!("/proc/{pid}/ns/net")))
+    }
+
     /// A command on the machine. What a user there would have in the environment is set.
-    pub(super) fn command(&self, words: &[&str]) -> Command {
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> Command {
         let entry = self.entry;
         let mut command = Command::new("nsenter");
         command
@@ -148,7 +156,8 @@ impl Engine {
     }
 
     /// The path by which a file of the machine is found from outside.
-    pub(super) fn path(&self, path: &str) -> PathBuf {
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{path}", self.entry))
     }
 
@@ -158,5 +167,13 @@ impl Engine {
         let log = log.unwrap_or_default();
         let last = log.lines().rfind(|line| !line.trim().is_empty());
         format!("{program}: {}", last.unwrap_or("its log is empty"))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The machine ends when nobody holds the other end of this, and the keeper after it.
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
     }
 }
