@@ -415,6 +415,33 @@ mod tests {
     }
 
     #[test]
+    fn the_stamp_changes_with_the_record() {
+        let root = tempfile::tempdir().unwrap();
+        let ledger = ledger(root.path());
+        let mut stamps = vec![ledger.stamp()];
+        let mut expect_another = || {
+            let stamp = ledger.stamp();
+            let is_new = stamps.last() != Some(&stamp);
+            stamps.push(stamp);
+            // File systems stamp what changes by a coarse clock.
+            thread::sleep(Duration::from_millis(20));
+            is_new
+        };
+        let locked = ledger.lock(NOW).unwrap();
+        locked.put("shop", &source("one")).unwrap();
+        assert!(expect_another());
+        assert!(!expect_another());
+        locked.put("shop", &source("two")).unwrap();
+        assert!(expect_another());
+        locked.put_host(Some("alpha")).unwrap();
+        assert!(expect_another());
+        locked.remove("shop").unwrap();
+        assert!(expect_another());
+        locked.remove_if_empty().unwrap();
+        assert!(expect_another());
+    }
+
+    #[test]
     fn the_name_that_the_host_was_given_is_kept_as_long_as_a_source() {
         let root = tempfile::tempdir().unwrap();
         let ledger = ledger(root.path());

@@ -147,6 +147,8 @@ impl<'a> Planner<'a> {
                 None
             }
             Ok(false) => Some(BUSY),
+            // What is half done looks wrong.
+            Err(_) if self.is_busy() => Some(BUSY),
             Err(error) => {
                 self.stamp = Some(stamp);
                 let trouble = format!("{error:#}");
@@ -159,6 +161,19 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Whether another process is changing the instance.
+    fn is_busy(&self) -> bool {
+        match self.ledger.lock(Duration::ZERO) {
+            Err(LockError::Busy { .. }) => true,
+            Err(LockError::File { .. }) => false,
+            Ok(lock) => {
+                // If that fails, an empty folder is left over.
+                let _left = lock.remove_if_empty();
+                false
+            }
+        }
+    }
+
     /// Whether another process did not come first.
     async fn try_plan(&mut self) -> Result<bool> {
         if self.ledger.sources()?.is_empty() {
@@ -166,19 +181,23 @@ impl<'a> Planner<'a> {
             self.scenes.send_replace(Arc::default());
             return Ok(true);
         }
-        let lock = match self.ledger.lock(Duration::ZERO) {
-            Err(LockError::Busy { .. }) => return Ok(false),
-            lock => lock?,
-        };
-        let outlook = self.host.look(None).await?;
+        let mut outlook = self.host.look(None).await?;
+        // Who loads by hand meanwhile is not held up for nothing.
         if !outlook.diff.is_empty() {
+            let lock = match self.ledger.lock(Duration::ZERO) {
+                Err(LockError::Busy { .. }) => return Ok(false),
+                lock => lock?,
+            };
+            outlook = self.host.look(None).await?;
             let summary = self.host.load(&lock, &outlook).await?;
-            (self.say)(&Event::Changed {
-                links: summary.created + summary.adjusted + summary.deleted,
-                rows: summary.written + summary.removed,
-            });
+            lock.remove_if_empty()?;
+            if !summary.is_empty() {
+                (self.say)(&Event::Changed {
+                    links: summary.created + summary.adjusted + summary.deleted,
+                    rows: summary.written + summary.removed,
+                });
+            }
         }
-        lock.remove_if_empty()?;
         let targets = targets(&outlook);
         let Outlook {
             topology,

@@ -34,8 +34,8 @@ pub(super) struct Load {
     /// interface here has
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// Wait this many seconds for another bowline to finish changing the instance
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    /// Wait this many seconds for another bowline, the agent for example, to finish changing the instance
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     wait: u64,
 }
 

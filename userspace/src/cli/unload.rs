@@ -23,8 +23,8 @@ use crate::similar::Similar;
 pub(super) struct Unload {
     #[command(flatten)]
     which: Which,
-    /// Wait this many seconds for another bowline to finish changing the instance
-    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    /// Wait this many seconds for another bowline, the agent for example, to finish changing the instance
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     wait: u64,
 }
 

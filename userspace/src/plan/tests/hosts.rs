@@ -335,6 +335,28 @@ fn next_hops_on_dead_hosts_are_left_out_while_others_are_left() {
 }
 
 #[test]
+fn a_narrow_way_makes_the_tunnel_to_one_host_smaller_and_nothing_else() {
+    let mtus = |narrow: &[(&str, u32)]| {
+        let mut situation = situation("alpha");
+        let narrow = narrow.iter();
+        situation.path_mtu = narrow.map(|&(name, mtu)| (name.to_owned(), mtu)).collect();
+        let plan = plan_in(SITE, &situation);
+        let hosts = topology(SITE).hosts;
+        let port =
+            |name: &str| -> Option<EgressPort> { row(&plan, MapName::Ports, &hosts[name].id) };
+        (
+            port("beta").unwrap().mtu,
+            port("gamma").unwrap().mtu,
+            plan.carried,
+        )
+    };
+    assert_eq!(mtus(&[]), (1350, 1450, 1350));
+    assert_eq!(mtus(&[("gamma", 1300)]), (1350, 1250, 1350));
+    // One that is wider than the file says is used as the file says.
+    assert_eq!(mtus(&[("beta", 1450)]), (1350, 1450, 1350));
+}
+
+#[test]
 fn without_its_uplink_a_host_has_no_way_to_its_peers() {
     let plan = plan_in(
         SITE,

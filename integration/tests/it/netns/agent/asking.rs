@@ -3,10 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use integration::checksum;
 use integration::lab::{Family, Namespace, Underlay, eventually_some};
 use rustix::process::Signal;
 
-use super::{Agent, QUICK, eventually_peer, fleet, peer};
+use super::{Agent, QUICK, eventually_is, eventually_peer, fleet, peer};
 
 /// Another tunnel to every other host.
 const TUNNELS: &str = "version: 1
@@ -63,6 +64,38 @@ fn every_host_answers_whatever_the_tunnel() {
         let shown = alpha.json(&["show", "peers"]);
         assert_eq!(shown["agent"]["running"], false, "{shown}");
         assert!(peer(alpha, "beta")["path_mtu"].is_null());
+    }
+}
+
+/// Nobody but a stranger on the way would notice a wrong checksum.
+#[test]
+fn echoes_and_answers_have_right_checksums() {
+    let Some(underlay) = Underlay::new(Family::V6, 1500, &["alpha", "beta"], &[]) else {
+        return;
+    };
+    underlay.without_offloads();
+    let fleet = fleet(&underlay);
+    let text = "version: 1\nname: pair\n@hosts\nnetworks: { front: [10.1.0.0/24] }\n";
+    fleet.load(&underlay.topology(text));
+    let captures = ["alpha", "beta"].map(|host| underlay.sent_by(host));
+    let _agent = Agent::start(fleet.on("alpha"), &QUICK);
+    eventually_is(fleet.on("alpha"), "beta", "up");
+    for (capture, from, to) in [
+        (&captures[0], "alpha", "beta"),
+        (&captures[1], "beta", "alpha"),
+    ] {
+        // UDP to VXLAN's port over IPv6.
+        let is_echo = |frame: &[u8]| frame.get(20) == Some(&17) && frame[56..58] == [0x12, 0xb5];
+        let echoes = capture.matching(is_echo);
+        assert!(!echoes.is_empty());
+        for echo in echoes {
+            let message = &echo[54..];
+            assert_ne!(message[6..8], [0, 0]);
+            let (from, to) = (underlay.address(from), underlay.address(to));
+            let mut summed = checksum::pseudo_header(from, to, 17, message.len());
+            summed.extend(message);
+            assert_eq!(checksum::of(&summed), 0, "{echo:02x?}");
+        }
     }
 }
 

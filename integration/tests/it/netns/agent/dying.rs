@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use integration::lab::{Family, Fleet, Underlay, eventually, ping};
 use rustix::process::Signal;
 
-use super::{Agent, QUICK, eventually_is, fleet};
+use super::{Agent, QUICK, eventually_is, fleet, peer};
 
 const EQUAL: &str = "version: 1
 name: equal
@@ -116,7 +116,8 @@ fn only_flows_to_a_dead_host_move_and_they_come_back() {
     assert!(moved.values().all(|got| *got == 1), "{moved:?}");
     // Three echoes of a tenth of a second are missed; the rest is what a busy machine needs.
     assert!(took < Duration::from_secs(5), "{took:?}");
-    eventually_is(alpha, "beta", "down");
+    let dead = eventually_is(alpha, "beta", "down");
+    assert!(dead["loss_percent"].as_u64() > Some(0), "{dead}");
     assert!(agent.log().contains("peer beta is down"), "{}", agent.log());
     // A load by hand knows of it, and so does the next agent, also of one that was killed.
     assert_eq!(alpha.json(&["load"])["changed"], false);
@@ -128,6 +129,8 @@ fn only_flows_to_a_dead_host_move_and_they_come_back() {
 
     underlay.set_link("beta", true);
     eventually_is(alpha, "beta", "up");
+    let other = peer(alpha, "gamma");
+    assert_eq!(other["state"], "up", "{other}");
     eventually("the flows are back", || flows.send() == first);
     assert_eq!(alpha.json(&["load"])["changed"], false);
 }

@@ -1,6 +1,6 @@
 //! The largest packet that gets to a host.
 
-use integration::lab::{Family, Feature, Underlay, eventually, ping, skip};
+use integration::lab::{Family, Underlay, eventually, ping};
 use serde_json::Value;
 
 use super::{Agent, QUICK, eventually_is, eventually_peer, fleet, peer};
@@ -82,27 +82,4 @@ fn a_narrow_link_is_found_warned_of_and_told_to_senders() {
             ping_of(&underlay, full, "10.1.0.20").contains(" 0% packet loss")
         });
     }
-}
-
-#[test]
-fn loss_is_shown_and_does_not_make_a_way_narrow() {
-    if !Feature::Netem.is_there() {
-        return skip("no netem");
-    }
-    let Some(underlay) = Underlay::new(Family::V4, 1500, &["alpha", "beta"], &[]) else {
-        return;
-    };
-    let fleet = fleet(&underlay);
-    let text = "version: 1\nname: pair\n@hosts\nnetworks: { front: [10.1.0.0/24] }\n";
-    fleet.load(&underlay.topology(text));
-    underlay.disturb("beta", "loss 10%");
-    let alpha = fleet.on("alpha");
-    let _agent = Agent::start(alpha, &["--interval", "0.05", "--missed", "10"]);
-    let lossy = eventually_peer(alpha, "beta", "is lossy", |peer| {
-        peer["loss_percent"].as_u64() > Some(2) && !peer["path_mtu"].is_null()
-    });
-    assert_eq!(
-        (&lossy["state"], &lossy["path_mtu"]),
-        (&"up".into(), &1500.into())
-    );
 }
