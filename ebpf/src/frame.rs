@@ -121,15 +121,16 @@ pub trait Frame: Bytes {
     fn insert(&mut self, len: u32) -> Result<(), Refused>;
 
     /// Makes room for an outer header before the frame, which is an IP packet; what the room holds is
-    /// not defined. Segmentation offload is told, so that it cuts the frame behind that header.
+    /// not defined, but for the MAC addresses: they are the frame's own. Segmentation offload is told,
+    /// so that it cuts the frame behind that header.
     ///
     /// # Errors
     /// [`Refused`] if the kernel has no memory for it, or the frame was in a tunnel before.
     fn push(&mut self, outer: Outer) -> Result<(), Refused>;
 
-    /// Makes room for `len` bytes before a frame of whatever kind; what the room holds is not defined.
-    /// A VLAN tag becomes one of the frame's bytes. Where the kernel thinks the headers are is not
-    /// right any more, so that the frame can only be resubmitted.
+    /// Makes room for `len` bytes before a frame of whatever kind; what the room holds is not defined,
+    /// but for the MAC addresses: they are zero. A VLAN tag becomes one of the frame's bytes. Where the
+    /// kernel thinks the headers are is not right any more, so that the frame can only be resubmitted.
     ///
     /// # Errors
     /// [`Refused`] if the kernel has no memory for it, or segmentation offload left the frame whole.

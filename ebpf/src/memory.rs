@@ -214,8 +214,9 @@ impl Frame for MemoryFrame {
 
     fn push(&mut self, outer: Outer) -> Result<(), Refused> {
         self.outer_tag = None;
+        let macs = self.fixed::<0, [u8; 12]>().map_err(|_short| Refused)?;
         self.prepend(outer.len);
-        Ok(())
+        self.store(0, &macs)
     }
 
     fn push_opaque(&mut self, len: u32) -> Result<(), Refused> {
@@ -225,7 +226,7 @@ impl Frame for MemoryFrame {
         self.bytes = self.to_wire();
         self.outer_tag = None;
         self.prepend(len);
-        Ok(())
+        self.store(0, &[0_u8; 12])
     }
 
     fn pop(&mut self, len: u32) -> Result<(), Refused> {

@@ -21,11 +21,14 @@ const FIRST_PORT: u32 = 0xc000;
 const DONT_FRAGMENT: u16 = 0x4000;
 /// Length of a VLAN tag, in bytes.
 const TAG_LEN: u32 = 4;
+/// Where the word is in an Ethernet header whose lower half is the type. Behind it are whole words.
+const ETHERTYPE: u32 = 10;
 /// Where the UDP checksum is behind the IP header.
 const UDP_CHECKSUM: u32 = 6;
 
 /// Puts the frame, which `packet` is parsed from, into a packet for the peer that `exit` leads to. The
-/// outer Ethernet header gets its type only: addresses are the underlay's matter.
+/// outer Ethernet header gets its type only: addresses are the underlay's matter, which overwrites what
+/// the room holds in their place.
 ///
 /// The outer packet must not be fragmented, has the DSCP and ECN of the inner one (RFC 6040 section
 /// 4.1) and a source port, where it has ports, that follows from the flow. Its UDP checksum is zero
@@ -75,20 +78,27 @@ pub fn write<F: Frame>(
         Kind::Ipv4 | Kind::Ipv6 => frame.push(frame::Outer { len, is_v6, is_udp })?,
         Kind::Arp | Kind::Opaque => frame.push_opaque(len)?,
     }
+    // One call of the kernel for all of it: each takes as long as a lookup.
+    let [t0, t1, t2, t3] = tunnel;
     if is_v6 {
-        frame.store(0, &[0_u16, 0, 0, 0, 0, 0, ethernet::IPV6.to_be()])?;
-        frame.store(L3, &ipv6(packet, exit, payload_len))?;
-        frame.store(L3 + 8, &exit.local)?;
-        frame.store(L3 + 24, &exit.remote)?;
+        let [i0, i1] = ipv6(packet, exit, payload_len);
+        let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (exit.local.words(), exit.remote.words());
+        let e = u32::from(ethernet::IPV6).to_be();
+        if is_udp {
+            let header = [e, i0, i1, s0, s1, s2, s3, d0, d1, d2, d3, t0, t1, t2, t3];
+            frame.store(ETHERTYPE, &header)
+        } else {
+            let header = [e, i0, i1, s0, s1, s2, s3, d0, d1, d2, d3, t0, t1];
+            frame.store(ETHERTYPE, &header)
+        }
     } else {
-        frame.store(0, &[0_u16, 0, 0, 0, 0, 0, ethernet::IPV4.to_be()])?;
-        frame.store(L3, &ipv4(packet, exit, payload_len))?;
-    }
-    let [w0, w1, _, _] = tunnel;
-    if is_udp {
-        frame.store(L3 + ip_len, &tunnel)
-    } else {
-        frame.store(L3 + ip_len, &[w0, w1])
+        let [i0, i1, i2, i3, i4] = ipv4(packet, exit, payload_len);
+        let e = u32::from(ethernet::IPV4).to_be();
+        if is_udp {
+            frame.store(ETHERTYPE, &[e, i0, i1, i2, i3, i4, t0, t1, t2, t3])
+        } else {
+            frame.store(ETHERTYPE, &[e, i0, i1, i2, i3, i4, t0, t1])
+        }
     }
 }
 

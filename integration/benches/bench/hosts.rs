@@ -1,7 +1,7 @@
 //! Two hosts: bowline's tunnels against the kernel's VXLAN and bridge, and against Docker's overlay
 //! driver.
 
-mod frames;
+pub(crate) mod frames;
 mod pair;
 mod swarm;
 
@@ -23,11 +23,6 @@ const TUNNELS: [(&str, &str); 4] = [
     ("none", "bowline, no tunnel"),
 ];
 
-pub(crate) fn measure(report: &mut Report) {
-    traffic(report);
-    frames::measure(report);
-}
-
 /// What was measured in one way, by round.
 #[derive(Default)]
 struct Measured {
@@ -40,7 +35,7 @@ struct Measured {
 }
 
 /// Measures everything in all ways, in turns.
-fn traffic(report: &mut Report) {
+pub(crate) fn measure(report: &mut Report) {
     let kernel = Pair::new(Family::V4);
     kernel.kernel();
     let swarm = Swarm::new()

@@ -34,8 +34,9 @@ Usage: bench [SCENARIO...] [--rounds N] [-o json]
   program   nanoseconds that the program takes for a frame (BPF_PROG_TEST_RUN)
   routers   all of these through 1, 3 and 8 virtual routers, against namespaces that route, and
             what a route costs among up to a million
-  hosts     all of these, and TCP, between two hosts in each kind of tunnel, against the kernel's
-            VXLAN with a bridge and Docker's overlay driver
+  hosts     round trips, packets, processor time and TCP between two hosts in each kind of tunnel,
+            against the kernel's VXLAN with a bridge and against Docker's overlay driver
+  tunnels   nanoseconds that the programs take for a frame into each kind of tunnel and out of it
 
 Without SCENARIO, all of them. N is 5 by default.
 ";
@@ -54,15 +55,17 @@ enum Scenario {
     Program,
     Routers,
     Hosts,
+    Tunnels,
 }
 
 impl Scenario {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Rtt,
         Self::Packets,
         Self::Program,
         Self::Routers,
         Self::Hosts,
+        Self::Tunnels,
     ];
 
     fn named(name: &str) -> Option<Self> {
@@ -72,6 +75,7 @@ impl Scenario {
             "program" => Some(Self::Program),
             "routers" => Some(Self::Routers),
             "hosts" => Some(Self::Hosts),
+            "tunnels" => Some(Self::Tunnels),
             _ => None,
         }
     }
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
                 routes::measure(&mut report);
             }
             Scenario::Hosts => hosts::measure(&mut report),
+            Scenario::Tunnels => hosts::frames::measure(&mut report),
         }
     }
     report.print(options.json);

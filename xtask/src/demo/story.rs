@@ -160,10 +160,11 @@ fn finish(
     if options.keep {
         announce("It goes on running");
         for stage in stages {
-            terminal::say(format!("enter:     {}", stage.way_in(workspace)));
+            let (host, way_in) = (stage.host.name, stage.way_in(workspace));
+            terminal::say(format!("enter {host}: {way_in}"));
         }
         terminal::say(format!("try there: {try_this}"));
-        terminal::say("clean up:  cargo xtask demo --clean");
+        terminal::say("clean up: cargo xtask demo --clean");
         return Ok(());
     }
     announce("Nothing is left behind");

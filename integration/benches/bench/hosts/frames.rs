@@ -10,7 +10,7 @@ use crate::report::Report;
 
 const FRAME: &str = "{ ipv4: { to: db }, udp: [7, 7], len: 64 }";
 
-pub(super) fn measure(report: &mut Report) {
+pub(crate) fn measure(report: &mut Report) {
     let ways: Vec<_> = [Family::V4, Family::V6]
         .into_iter()
         .flat_map(|family| TUNNELS.map(|(tunnel, _)| (family, tunnel)))
