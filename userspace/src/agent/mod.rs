@@ -2,9 +2,9 @@
 //! is loaded true while the world around it changes. No packet needs it, and it may be killed at any
 //! moment: on return it goes on from what it has written down.
 //!
-//! Three things go on at the same time, on one thread. [`prober`] sends echoes and writes down what came
-//! of them; [`planner`] plans again what is loaded, when that, the record or the host's own situation
-//! makes a difference; [`metrics`] are told to whoever asks. They know of one another by what each of
+//! Three things go on at the same time, on one thread. `prober` sends echoes and writes down what came
+//! of them; `planner` plans again what is loaded, when that, the record or the host's own situation
+//! makes a difference; `metrics` are told to whoever asks. They know of one another by what each of
 //! them published last.
 
 pub mod echo;

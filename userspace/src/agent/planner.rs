@@ -106,7 +106,7 @@ impl<'a> Planner<'a> {
                     moved = moved.or(Some(Instant::now() + SETTLE));
                 }
                 _ = looks.tick() => {
-                    if self.stamp != Some(self.ledger.stamp()) && due.is_none() {
+                    if self.stamp != Some(self.ledger.stamp()) {
                         due = Some(Instant::now());
                     }
                 }
