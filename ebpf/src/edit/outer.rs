@@ -80,6 +80,11 @@ pub fn write<F: Frame>(
     }
     // One call of the kernel for all of it: each takes as long as a lookup.
     let [t0, t1, t2, t3] = tunnel;
+    if packet.destination.is_group() {
+        // The kernel sends no frame to the underlay that is for a group (`__bpf_redirect_neigh` in
+        // net/core/filter.c).
+        frame.store(0, &[0_u32; 3])?;
+    }
     if is_v6 {
         let [i0, i1] = ipv6(packet, exit, payload_len);
         let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (exit.local.words(), exit.remote.words());

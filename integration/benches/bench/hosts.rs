@@ -12,6 +12,7 @@ use crate::figure::percentile;
 use crate::packets::rate;
 use crate::report::Report;
 use crate::rtt::round_trips;
+use crate::site::{Site, Way};
 use pair::{Family, Pair};
 use swarm::Swarm;
 
@@ -41,6 +42,8 @@ pub(crate) fn measure(report: &mut Report) {
     let swarm = Swarm::new()
         .inspect_err(|error| report.note(&format!("Docker overlay was not measured: {error:#}")))
         .ok();
+    let cable = Site::new();
+    cable.join(Way::Veth);
     let pairs = TUNNELS.map(|_| Pair::new(Family::V4));
     let joined = pairs.iter().zip(TUNNELS);
     let _bowlines: Vec<_> = joined
@@ -55,6 +58,8 @@ pub(crate) fn measure(report: &mut Report) {
     for (pair, (_, name)) in pairs.iter().zip(TUNNELS) {
         ways.push((name, &pair.client, &pair.server));
     }
+    // What sending and receiving take by themselves.
+    ways.push((Way::Veth.name(), &cable.client, &cable.server));
     let mut results: Vec<Measured> = ways.iter().map(|_| Measured::default()).collect();
     // The first round warms everything up and is thrown away.
     for round in 0..=report.rounds() {
