@@ -1,7 +1,7 @@
 //! The journey of one packet: the workload's decision, the question for the next hop, the frame.
 
 use datapath::memory::MemoryTables;
-use datapath::{Action, Bytes as _, Frame as _};
+use datapath::{Action, Bytes as _};
 use etherparse::err::packet::BuildVecWriteError;
 use maps_schema::{IfIndex, Mac, PortId};
 

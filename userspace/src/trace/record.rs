@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
-use datapath::{Action, Bytes as _, Count, Frame as _, Tables};
+use datapath::{Action, Bytes as _, Count, Tables};
 use maps_schema::map::{
     Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
     LearnedEntry, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Resolved, Route,

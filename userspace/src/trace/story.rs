@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use datapath::{Action, Bytes as _, Frame as _};
+use datapath::{Action, Bytes as _};
 use maps_schema::map::{
     EgressPort, IngressPort, LearnedEntry, Neighbor, NeighborKey, Network, RouteKey,
 };

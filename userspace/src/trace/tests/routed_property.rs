@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use datapath::memory::{MemoryFrame, MemoryTables, parse, port_ingress};
-use datapath::{Action, Bytes as _, Frame as _};
+use datapath::{Action, Bytes as _};
 use ipnet::IpNet;
 use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId};
 use proptest::collection::vec;
