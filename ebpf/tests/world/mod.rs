@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use datapath::memory::{MemoryFrame, MemoryTables, parse, port_ingress};
-use datapath::{Action, Bytes as _, Frame as _};
+use datapath::{Action, Bytes as _};
 use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LearnedEntry, Neighbor,
     NeighborKey, Network, PortCounters,
