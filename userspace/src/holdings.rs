@@ -7,6 +7,7 @@ use maps_schema::IfIndex;
 
 use crate::link::Link;
 use crate::plan::Tables;
+use crate::program::XdpMode;
 
 /// What the kernel holds of an instance.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Holdings {
     /// What runs at interfaces that are not ours, those to the underlay: it is to be removed wherever
     /// it should not run any more, which is told by no link that goes away.
     pub uplinks: BTreeMap<IfIndex, HeldUplink>,
+    /// What XDP is at such interfaces, of anybody.
+    pub xdp: BTreeMap<IfIndex, HeldXdp>,
     /// What the loaded programs were made from.
     pub fingerprint: Option<String>,
 }
@@ -79,6 +82,31 @@ pub struct HeldUplink {
     pub interface: String,
     /// The program [`Program::UplinkIngress`](crate::program::Program::UplinkIngress).
     pub ingress: Attachment,
+}
+
+/// What XDP is at an interface to the underlay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HeldXdp {
+    /// The interface's name.
+    pub interface: String,
+    /// What it is.
+    pub state: XdpState,
+}
+
+/// What XDP is at an interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum XdpState {
+    /// Our program runs.
+    Ours {
+        /// Who calls it.
+        mode: XdpMode,
+        /// How it is attached.
+        attachment: Attachment,
+    },
+    /// Somebody else's program runs, and this is its id.
+    Foreign(u32),
+    /// Nothing runs: the driver refused ours.
+    Refused,
 }
 
 /// What of ours runs at the ingress of one interface.

@@ -1,6 +1,6 @@
 //! The programs of the datapath, as data: what they are called and where they run.
 
-/// A program of the datapath's object.
+/// A TC program of the datapath's object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Program {
     /// At the ingress of the host's end of every link: frames from workloads.
@@ -10,7 +10,7 @@ pub enum Program {
 }
 
 impl Program {
-    /// Every program.
+    /// Every TC program.
     pub const ALL: &[Self] = &[Self::PortIngress, Self::UplinkIngress];
 
     /// Its name, in the object and in the kernel, which keeps 15 bytes of it.
@@ -21,12 +21,34 @@ impl Program {
             Self::UplinkIngress => "uplink_ingress",
         }
     }
+}
 
-    /// The program of this name.
+/// The name of the XDP program, which meets frames from the underlay before they are socket buffers.
+pub const UPLINK_XDP: &str = "uplink_xdp";
+
+/// The names of all programs.
+pub fn symbols() -> impl Iterator<Item = &'static str> {
+    let classifiers = Program::ALL.iter().map(|program| program.symbol());
+    classifiers.chain([UPLINK_XDP])
+}
+
+/// Who calls an XDP program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum XdpMode {
+    /// The driver, before it makes a socket buffer.
+    Native,
+    /// The kernel, with a socket buffer that it has made: with every driver.
+    Generic,
+}
+
+impl XdpMode {
+    /// In a word.
     #[must_use]
-    pub fn from_symbol(symbol: &str) -> Option<Self> {
-        let mut all = Self::ALL.iter().copied();
-        all.find(|program| program.symbol() == symbol)
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
     }
 }
 
@@ -35,11 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_short_enough_for_the_kernel_and_names_its_program() {
-        for &program in Program::ALL {
-            assert!(program.symbol().len() < 16);
-            assert_eq!(Program::from_symbol(program.symbol()), Some(program));
-        }
-        assert_eq!(Program::from_symbol("port"), None);
+    fn a_name_is_short_enough_for_the_kernel() {
+        assert!(symbols().all(|symbol| symbol.len() < 16));
     }
 }

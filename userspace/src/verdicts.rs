@@ -242,6 +242,7 @@ mod tests {
                 interface: "eth0".to_owned(),
                 ifindex: IfIndex(2),
                 mtu: 1500,
+                driver: None,
             }),
             ..Situation::default()
         };

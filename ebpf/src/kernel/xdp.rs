@@ -13,7 +13,7 @@ use maps_schema::{IfIndex, Plain};
 use super::event::Arrival;
 use super::skb::read;
 
-/// A frame in a buffer of the driver, or in several.
+/// A frame in a buffer of the driver.
 pub(crate) struct Buffer {
     xdp: *mut xdp_md,
 }

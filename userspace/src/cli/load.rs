@@ -48,6 +48,7 @@ struct Loaded {
     links_deleted: usize,
     uplinks_attached: usize,
     uplinks_detached: usize,
+    xdp_changed: usize,
     rows_written: usize,
     rows_removed: usize,
 }
@@ -62,6 +63,7 @@ impl From<Summary> for Loaded {
             links_deleted: summary.deleted,
             uplinks_attached: summary.attached,
             uplinks_detached: summary.detached,
+            xdp_changed: summary.xdp,
             rows_written: summary.written,
             rows_removed: summary.removed,
         }
@@ -110,6 +112,7 @@ pub(super) fn print(format: Format, done: &str, summary: Summary) -> Result<()> 
         deleted,
         attached,
         detached,
+        xdp,
         written,
         removed,
     } = summary;
@@ -120,6 +123,7 @@ pub(super) fn print(format: Format, done: &str, summary: Summary) -> Result<()> 
         (deleted, "link", " deleted"),
         (attached, "uplink", " attached"),
         (detached, "uplink", " detached"),
+        (xdp, "XDP program", " changed"),
         (written, "row", " written"),
         (removed, "row", " removed"),
     ];

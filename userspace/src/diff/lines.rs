@@ -7,10 +7,10 @@ use maps_schema::map::{IngressPort, MapName};
 use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::{IfIndex, PortId};
 
-use super::{Diff, Holdings, LinkChange, RowChange, UplinkChange};
+use super::{Diff, Holdings, LinkChange, RowChange, UplinkChange, XdpChange};
 use crate::link::{Link, Route};
 use crate::plan::{Names, Plan};
-use crate::program::Program;
+use crate::program::{Program, UPLINK_XDP, XdpMode};
 
 /// One line of a listing of changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +67,7 @@ impl Diff {
         for change in &self.uplinks {
             lines.push(uplink_line(change, holdings));
         }
+        lines.extend(self.xdp.iter().map(xdp_line));
         let mut names = plan.names.clone();
         names.former = former_ports(holdings);
         lines.extend(self.rows.iter().map(|change| row_line(change, &names)));
@@ -130,6 +131,21 @@ fn uplink_line(change: &UplinkChange, holdings: &Holdings) -> Line {
         sign,
         kind: "attachment",
         text: format!("{} at {interface}", Program::UplinkIngress.symbol()),
+    }
+}
+
+fn xdp_line(change: &XdpChange) -> Line {
+    let mode = change.to.map(|xdp| xdp.mode);
+    let sign = match (change.from, mode) {
+        (None, _) => '+',
+        (Some(_), Some(_)) => '~',
+        (Some(_), None) => '-',
+    };
+    let word = mode.or(change.from).map_or("", XdpMode::word);
+    Line {
+        sign,
+        kind: "attachment",
+        text: format!("{UPLINK_XDP} at {} ({word})", change.interface),
     }
 }
 

@@ -12,9 +12,10 @@ use maps_schema::map::MapName;
 
 pub use lines::Line;
 
-use crate::holdings::{Attachment, Holdings, is_left_alone};
+use crate::holdings::{Attachment, Holdings, XdpState, is_left_alone};
 use crate::link::Link;
-use crate::plan::{Plan, PlannedUplink, Tables};
+use crate::plan::{Plan, PlannedUplink, PlannedXdp, Tables};
+use crate::program::XdpMode;
 
 /// Everything that must change, in the order in which it is done.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Diff {
     pub attach: Vec<String>,
     /// Interfaces to the underlay at which the program is to be attached, replaced or detached.
     pub uplinks: Vec<UplinkChange>,
+    /// Interfaces to the underlay at which XDP comes, changes or goes.
+    pub xdp: Vec<XdpChange>,
     /// Rows to be written and removed.
     pub rows: Vec<RowChange>,
 }
@@ -63,6 +66,19 @@ pub enum UplinkChange {
     },
 }
 
+/// What becomes of XDP at an interface to the underlay.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct XdpChange {
+    /// The interface's index.
+    pub ifindex: IfIndex,
+    /// Its name.
+    pub interface: String,
+    /// How our program runs, if it does.
+    pub from: Option<XdpMode>,
+    /// How it should run, if it should.
+    pub to: Option<PlannedXdp>,
+}
+
 /// What becomes of a row.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RowChange {
@@ -93,6 +109,7 @@ impl Diff {
             links,
             attach,
             uplinks: uplink_changes(plan.uplink.as_ref(), fingerprint, holdings),
+            xdp: xdp_changes(plan.uplink.as_ref(), fingerprint, holdings),
             rows: row_changes(&holdings.tables, &plan.rows(&holdings.interfaces())),
         }
     }
@@ -106,6 +123,7 @@ impl Diff {
                 .map(|name| (name.clone(), LinkChange::Delete))
                 .collect(),
             uplinks: uplink_changes(None, "", holdings),
+            xdp: xdp_changes(None, "", holdings),
             rows: row_changes(&holdings.tables, &Tables::new()),
             ..Self::default()
         }
@@ -118,6 +136,7 @@ impl Diff {
             && self.links.is_empty()
             && self.attach.is_empty()
             && self.uplinks.is_empty()
+            && self.xdp.is_empty()
             && self.rows.is_empty()
     }
 }
@@ -154,6 +173,49 @@ fn uplink_changes(
         interface: held.interface.clone(),
     });
     attached.into_iter().chain(detached).collect()
+}
+
+/// XDP comes to the uplink, as far as it is wanted there and nobody is in its way, and leaves all other
+/// interfaces.
+fn xdp_changes(
+    planned: Option<&PlannedUplink>,
+    fingerprint: &str,
+    holdings: &Holdings,
+) -> Vec<XdpChange> {
+    let wanted = planned.and_then(|uplink| Some((uplink, uplink.xdp?)));
+    let comes = wanted.and_then(|(uplink, xdp)| {
+        let held = holdings.xdp.get(&uplink.ifindex);
+        let from = match held.map(|held| &held.state) {
+            Some(XdpState::Foreign(_)) => return None,
+            Some(XdpState::Refused) if !xdp.required => return None,
+            Some(XdpState::Ours { mode, attachment }) => {
+                if *mode == xdp.mode && is_made_from(attachment, fingerprint) {
+                    return None;
+                }
+                Some(*mode)
+            }
+            Some(XdpState::Refused) | None => None,
+        };
+        Some(XdpChange {
+            ifindex: uplink.ifindex,
+            interface: uplink.interface.clone(),
+            from,
+            to: Some(xdp),
+        })
+    });
+    let stays = |ifindex: &IfIndex| wanted.is_some_and(|(uplink, _)| uplink.ifindex == *ifindex);
+    let goes = holdings.xdp.iter().filter_map(|(ifindex, held)| {
+        let XdpState::Ours { mode, .. } = held.state else {
+            return None;
+        };
+        (!stays(ifindex)).then(|| XdpChange {
+            ifindex: *ifindex,
+            interface: held.interface.clone(),
+            from: Some(mode),
+            to: None,
+        })
+    });
+    comes.into_iter().chain(goes).collect()
 }
 
 fn link_changes(plan: &Plan, holdings: &Holdings) -> BTreeMap<String, LinkChange> {

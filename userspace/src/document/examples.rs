@@ -275,7 +275,7 @@ workloads:
         ("hosts:\ntunnels:\nvteps:", true),
         (
             "defaults: { tunnel: gre, mtu: auto }
-hosts: { a: 192.0.2.1, b: { address: 192.0.2.2, uplink: eth0, mtu: 9000 } }
+hosts: { a: 192.0.2.1, b: { address: 192.0.2.2, uplink: eth0, mtu: 9000, xdp: generic } }
 tunnels: [{ between: [a, b], tunnel: geneve }]
 networks: { net: { subnets: 10.1.0.0/24, mtu: auto } }
 vteps:
@@ -291,6 +291,7 @@ workloads: { w: { host: b, ports: [net] } }",
         ("hosts: { a: [] }", false),
         ("hosts: { a: { uplink: eth0 } }", false),
         ("hosts: { a: { address: 192.0.2.1, mtu: auto } }", false),
+        ("hosts: { a: { address: 192.0.2.1, xdp: on } }", false),
         ("hosts: { a: 192.0.2.1, b: 192.0.2.2 }\ntunnels: [{ between: [a, b] }]", false),
         ("hosts: { a: 192.0.2.1, b: 192.0.2.2 }\ntunnels: [{ between: [a], tunnel: gre }]", false),
         ("vteps: { x: 192.0.2.3 }", false),

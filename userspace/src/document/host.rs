@@ -43,6 +43,7 @@ fn host(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Host {
         address: None,
         uplink: None,
         mtu: None,
+        xdp: None,
     };
     match &entry.node.value {
         Value::Scalar(..) => host.address = scalar::underlay(reader, entry.node, what),
@@ -52,6 +53,7 @@ fn host(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Host {
                 host.address = fields.required(reader, "address", help, scalar::underlay);
                 host.uplink = fields.optional(reader, "uplink", Reader::text);
                 host.mtu = fields.optional(reader, "mtu", Reader::number);
+                host.xdp = fields.optional(reader, "xdp", scalar::xdp);
             }
         }
         _ => {

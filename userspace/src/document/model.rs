@@ -14,7 +14,7 @@ use super::read::Located;
 use super::scalar::{Address, Destination, Gateway, Hop, Mtu, OBJECT_NAME, Peer, SOURCE_NAME};
 use super::schema;
 use crate::source::{Origin, SourceFile};
-use crate::topology::{Spoofing, Tunnel, UnknownUnicast};
+use crate::topology::{Spoofing, Tunnel, UnknownUnicast, Xdp};
 
 /// The version of the file format that this release reads.
 pub(super) const VERSION: u64 = 1;
@@ -135,7 +135,7 @@ pub struct Defaults {
     pub drop_events: Option<Located<bool>>,
 }
 
-pub(super) const HOST_KEYS: &[&str] = &["address", "uplink", "mtu"];
+pub(super) const HOST_KEYS: &[&str] = &["address", "uplink", "mtu", "xdp"];
 
 /// A machine that runs workloads. Short form: its address.
 #[derive(Clone, Debug, JsonSchema)]
@@ -158,6 +158,10 @@ pub struct Host {
     /// interface unless given.
     #[schemars(with = "Option<u16>", range(min = 68))]
     pub mtu: Option<Located<u64>>,
+    /// How the uplink drops early, by XDP, what cannot be from a peer. `auto` unless given: natively,
+    /// if the driver can and loses nothing by it.
+    #[schemars(with = "Option<Xdp>")]
+    pub xdp: Option<Located<Xdp>>,
 }
 
 pub(super) const TUNNEL_KEYS: &[&str] = &["between", "tunnel"];

@@ -12,7 +12,7 @@ use maps_schema::Mac;
 
 use super::read::{Located, Reader};
 use super::yaml::{Kind, Node, Value};
-use crate::topology::Tunnel;
+use crate::topology::{Tunnel, Xdp};
 
 /// An address of a port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -221,6 +221,12 @@ pub(super) fn mtu(reader: &mut Reader, node: &Node, what: &str) -> Option<Locate
 /// How frames travel between hosts.
 pub(super) fn tunnel(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Tunnel>> {
     let all = Tunnel::ALL.map(|tunnel| (tunnel.word(), tunnel));
+    reader.word(node, what, &all)
+}
+
+/// How an uplink uses XDP.
+pub(super) fn xdp(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Xdp>> {
+    let all = Xdp::ALL.map(|xdp| (xdp.word(), xdp));
     reader.word(node, what, &all)
 }
 

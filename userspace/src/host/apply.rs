@@ -18,14 +18,14 @@ use maps_schema::{IfIndex, PortId, Vni};
 
 use super::Outlook;
 use super::undo::Undo;
-use crate::diff::{LinkChange, RowChange, UplinkChange, row_changes};
+use crate::diff::{Diff, LinkChange, RowChange, UplinkChange, XdpChange, row_changes};
 use crate::holdings::Holdings;
 use crate::instance::Instance;
 use crate::kernel::datapath::{self, Datapath};
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::link::{Link, Route};
-use crate::plan::Tables;
+use crate::plan::{PlannedXdp, Tables};
 use crate::program::Program;
 
 /// What was changed.
@@ -43,6 +43,8 @@ pub struct Summary {
     pub attached: usize,
     /// How many former uplinks were left.
     pub detached: usize,
+    /// At how many uplinks XDP came, changed or went.
+    pub xdp: usize,
     /// How many rows were written.
     pub written: usize,
     /// How many rows were removed.
@@ -179,6 +181,13 @@ impl<'a> Work<'a> {
                 self.summary.attached += 1;
             }
         }
+        for change in &self.outlook.diff.xdp {
+            if let Some(xdp) = change.to {
+                self.undo.push(Undo::Xdp(change.clone()));
+                attach_xdp(datapath, change, xdp)?;
+                self.summary.xdp += 1;
+            }
+        }
         Ok(())
     }
 
@@ -303,6 +312,14 @@ impl<'a> Work<'a> {
     /// Takes the old away.
     async fn clear(mut self, mut datapath: Datapath, removals: Vec<RowChange>) -> Applied {
         let mut errors = Vec::new();
+        for change in &self.outlook.diff.xdp {
+            if change.to.is_none() {
+                match datapath.detach_xdp(change.ifindex, &change.interface) {
+                    Ok(()) => self.summary.xdp += 1,
+                    Err(error) => errors.push(error),
+                }
+            }
+        }
         for change in &self.outlook.diff.uplinks {
             if let UplinkChange::Detach { ifindex, interface } = change {
                 match datapath.detach(Program::UplinkIngress, *ifindex, interface) {
@@ -381,6 +398,22 @@ impl<'a> Work<'a> {
     }
 }
 
+/// Lets the XDP program run at an uplink. Where nobody asked for it and the driver refuses, that is
+/// noted, so that the next load has nothing to do.
+fn attach_xdp(datapath: &mut Datapath, change: &XdpChange, xdp: PlannedXdp) -> Result<()> {
+    let XdpChange {
+        ifindex, interface, ..
+    } = change;
+    match datapath.attach_xdp(*ifindex, interface, xdp.mode) {
+        Err(error) if xdp.required => Err(error.context(format!(
+            "`xdp: {}` is not possible here; `xdp: auto` finds out what is",
+            xdp.mode.word()
+        ))),
+        Err(_) => datapath.note_xdp_refusal(*ifindex, interface),
+        Ok(()) => Ok(()),
+    }
+}
+
 /// The ports that lead to peers.
 fn peers(rows: &Tables) -> BTreeSet<PortId> {
     let ports = rows.get(&MapName::Ports).into_iter().flatten();
@@ -406,10 +439,13 @@ pub(super) async fn remove_everything(
     let mut summary = Summary {
         program: holdings.fingerprint.is_some(),
         detached: holdings.uplinks.len(),
+        xdp: Diff::removal(holdings).xdp.len(),
         ..Summary::default()
     };
+    let xdp = datapath::detach_xdp_everywhere(instance, uplinks);
+    let mut errors = xdp.err().unwrap_or_default();
     let detached = datapath::detach_everywhere(instance, Program::UplinkIngress, uplinks);
-    let mut errors = detached.err().unwrap_or_default();
+    errors.extend(detached.err().into_iter().flatten());
     for name in holdings.links.keys() {
         match links.delete(name).await {
             Ok(()) => summary.deleted += 1,

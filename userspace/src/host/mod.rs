@@ -25,12 +25,12 @@ use whereabouts::{Name, Whereabouts};
 
 use crate::diff::Diff;
 use crate::document::{self, Draft};
-use crate::holdings::{HeldUplink, Holdings};
+use crate::holdings::{HeldUplink, HeldXdp, Holdings, XdpState};
 use crate::instance::Instance;
 use crate::kernel::bpffs;
 use crate::kernel::capability::{check_capabilities, check_kernel};
 use crate::kernel::clock;
-use crate::kernel::datapath::Datapath;
+use crate::kernel::datapath::{self, Datapath};
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
 use crate::kernel::object::Object;
@@ -206,6 +206,7 @@ impl Host {
         let diff = Diff::new(&plan, &object.fingerprint(plan.drop_events), &holdings);
         let mut warnings = topology.warnings.clone();
         warnings.extend(here.warnings);
+        warnings.extend(occupied(&plan, &holdings));
         Ok(Outlook {
             topology,
             situation,
@@ -264,9 +265,12 @@ impl Host {
         interfaces: &Interfaces,
     ) -> Result<Holdings> {
         let links = self.links.observe(netns).await?;
+        let possible_uplinks = self.possible_uplinks(interfaces);
+        let xdp = xdp(&self.instance, &possible_uplinks)?;
         let Some(datapath) = Datapath::open(&self.instance)? else {
             return Ok(Holdings {
                 links,
+                xdp,
                 ..Holdings::default()
             });
         };
@@ -276,7 +280,8 @@ impl Host {
             .collect();
         Ok(Holdings {
             attached: datapath.attached(Program::PortIngress, &host_ends)?,
-            uplinks: uplinks(&datapath, &self.possible_uplinks(interfaces))?,
+            uplinks: uplinks(&datapath, &possible_uplinks)?,
+            xdp,
             fingerprint: Some(datapath.fingerprint().to_owned()),
             links,
             tables: datapath.tables()?,
@@ -386,6 +391,34 @@ fn uplinks(
         Some((ifindex, HeldUplink { interface, ingress }))
     });
     Ok(held.collect())
+}
+
+/// What XDP is at interfaces that are not ours.
+fn xdp(
+    instance: &Instance,
+    interfaces: &BTreeMap<IfIndex, String>,
+) -> Result<BTreeMap<IfIndex, HeldXdp>> {
+    let states = datapath::xdp(instance, interfaces)?.into_iter();
+    let held = states.filter_map(|(ifindex, state)| {
+        let interface = interfaces.get(&ifindex)?.clone();
+        Some((ifindex, HeldXdp { interface, state }))
+    });
+    Ok(held.collect())
+}
+
+/// Somebody else's XDP program is at the uplink, and ours is wanted there.
+fn occupied(plan: &Plan, holdings: &Holdings) -> Option<Problem> {
+    let uplink = plan.uplink.as_ref().filter(|uplink| uplink.xdp.is_some())?;
+    let XdpState::Foreign(id) = holdings.xdp.get(&uplink.ifindex)?.state else {
+        return None;
+    };
+    let message = format!(
+        "the uplink {} runs without XDP: program {id}, which is not bowline's, is there and stays",
+        uplink.interface
+    );
+    let help =
+        "what cannot be from a peer is dropped a little later; `xdp: off` says that this is meant";
+    Some(Problem::new(message).help(help))
 }
 
 /// What was put into the record for a load, and what was there before.

@@ -8,7 +8,7 @@ use maps_schema::map::{EgressPort, IngressPort, MapName};
 use maps_schema::plain::{bytes_of, from_bytes};
 
 use super::apply::{Work, all};
-use crate::diff::RowChange;
+use crate::diff::{RowChange, XdpChange};
 use crate::kernel::datapath::{self, Datapath};
 use crate::link::Link;
 use crate::plan::PlannedUplink;
@@ -28,6 +28,8 @@ pub(super) enum Undo {
     Attach(IfIndex, String),
     /// An uplink was attached to, or given another program.
     Uplink(PlannedUplink),
+    /// XDP came to an uplink, or was changed there.
+    Xdp(XdpChange),
 }
 
 impl Work<'_> {
@@ -80,6 +82,25 @@ impl Work<'_> {
                 None => Ok(()),
             },
             Undo::Uplink(uplink) => self.leave(uplink),
+            Undo::Xdp(change) => self.leave_xdp(change),
+        }
+    }
+
+    /// Lets XDP run at the uplink as it did before, or not at all.
+    fn leave_xdp(&mut self, change: &XdpChange) -> Result<()> {
+        let XdpChange {
+            ifindex,
+            interface,
+            from,
+            ..
+        } = change;
+        match (&mut self.former, from) {
+            (Some(former), Some(mode)) => former.attach_xdp(*ifindex, interface, *mode),
+            _ => {
+                let interfaces = BTreeMap::from([(*ifindex, interface.clone())]);
+                let detached = datapath::detach_xdp_everywhere(self.instance, &interfaces);
+                detached.err().and_then(all).map_or(Ok(()), Err)
+            }
         }
     }
 

@@ -68,6 +68,7 @@ impl Whereabouts {
                 interface: interface.name.clone(),
                 ifindex: interface.ifindex,
                 mtu: interface.mtu,
+                driver: interface.driver.clone(),
             }),
             warnings: match host.mtu {
                 Some(mtu) => narrow(name, host, mtu, interface).into_iter().collect(),
@@ -276,6 +277,7 @@ mod tests {
             ifindex: IfIndex(ifindex),
             mtu,
             is_loopback: name == "lo",
+            driver: None,
         }
     }
 
@@ -298,6 +300,7 @@ mod tests {
             id: PortId(topology.hosts.len() as u32 + 1),
             address: address.parse().unwrap(),
             uplink: uplink.map(str::to_owned),
+            xdp: crate::topology::Xdp::Auto,
             mtu: None,
             origin,
         };

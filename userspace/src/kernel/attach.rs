@@ -70,9 +70,9 @@ impl Mode {
 #[derive(Debug)]
 pub(super) struct Attacher {
     mode: Mode,
-    pins: Pins,
+    pub(super) pins: Pins,
     /// The fingerprints of the pinned programs, by the id that the kernel gave them.
-    fingerprints: BTreeMap<u32, String>,
+    pub(super) fingerprints: BTreeMap<u32, String>,
     /// The ids of programs of other instances, which have the same names.
     strangers: BTreeSet<u32>,
     /// The handle of our filter in a `clsact`: always the same, so that it is found again, and
@@ -106,11 +106,11 @@ impl Attacher {
         program: Program,
         interfaces: &BTreeMap<IfIndex, String>,
     ) -> Result<BTreeMap<IfIndex, Attachment>> {
-        let ours = self.ours(program)?;
+        let ours = self.ours(program.symbol())?;
         let mut attached = BTreeMap::new();
         for (&ifindex, name) in interfaces {
             let found = match self.mode {
-                Mode::Tcx => self.at_tcx(ifindex, &self.link_pin(program, name), &ours)?,
+                Mode::Tcx => self.at_tcx(ifindex, &self.link_pin(program.symbol(), name), &ours)?,
                 Mode::Clsact => self.at_clsact(ifindex, &ours)?,
             };
             if let Some(attachment) = found {
@@ -165,8 +165,8 @@ impl Attacher {
         ifindex: IfIndex,
         name: &str,
     ) -> Result<()> {
-        let pin = self.link_pin(program, name);
-        let entries = tcx_entries(ifindex, &self.ours(program)?)?;
+        let pin = self.link_pin(program.symbol(), name);
+        let entries = tcx_entries(ifindex, &self.ours(program.symbol())?)?;
         let kept = match self.usable_link(&pin, &entries)? {
             Some(link) => {
                 let id = link.info()?.id();
@@ -208,7 +208,7 @@ impl Attacher {
                 self.note_qdisc(ifindex, name)?;
             }
         }
-        let filters = clsact_entries(ifindex, &self.ours(program)?)?;
+        let filters = clsact_entries(ifindex, &self.ours(program.symbol())?)?;
         let link = if filters.iter().any(|filter| self.is_at_our_place(filter)) {
             // A change of an existing filter exchanges its program in one step (`cls_bpf_change`).
             classifier.attach_to_link(filter_link(name, FILTER_PRIORITY, self.handle)?)?
@@ -257,13 +257,13 @@ impl Attacher {
     /// for it; nothing there is no error.
     pub(super) fn detach(&self, program: Program, ifindex: IfIndex, name: &str) -> Result<()> {
         let detach = || -> Result<()> {
-            let ours = self.ours(program)?;
+            let ours = self.ours(program.symbol())?;
             match self.mode {
                 Mode::Tcx => {
                     for entry in tcx_entries(ifindex, &ours)? {
                         remove_tcx(entry)?;
                     }
-                    let pin = self.link_pin(program, name);
+                    let pin = self.link_pin(program.symbol(), name);
                     gone(fs::remove_file(&pin), &pin)
                 }
                 Mode::Clsact => {
@@ -278,25 +278,21 @@ impl Attacher {
     }
 
     /// The ids of all programs of this name, of any age, but for those of other instances.
-    fn ours(&self, program: Program) -> Result<Vec<u32>> {
-        let mut ids = named(program.symbol())?;
+    pub(super) fn ours(&self, symbol: &str) -> Result<Vec<u32>> {
+        let mut ids = named(symbol)?;
         ids.retain(|id| !self.strangers.contains(id));
         Ok(ids)
     }
 
-    /// Where the TCX link of a program at an interface is pinned.
-    fn link_pin(&self, program: Program, interface: &str) -> PathBuf {
-        self.pins
-            .links()
-            .join(pin_name(program.symbol(), interface))
+    /// Where the link of a program at an interface is pinned.
+    pub(super) fn link_pin(&self, symbol: &str, interface: &str) -> PathBuf {
+        self.pins.links().join(pin_name(symbol, interface))
     }
 
     /// Where it is noted that the `clsact` of an interface was added by us. One that was there before
     /// stays when we go, and an interface of the past says nothing about one with the same name.
     fn qdisc_note(&self, ifindex: IfIndex, interface: &str) -> PathBuf {
-        self.pins
-            .qdiscs()
-            .join(pin_name(&ifindex.0.to_string(), interface))
+        self.pins.qdiscs().join(note_name(ifindex, interface))
     }
 
     fn note_qdisc(&self, ifindex: IfIndex, interface: &str) -> Result<()> {
@@ -330,6 +326,11 @@ fn pin_name(what: &str, interface: &str) -> String {
     format!("{what}@{}", interface.replace('.', ":"))
 }
 
+/// The name of a note about an interface: one of the past says nothing about one with its name.
+pub(super) fn note_name(ifindex: IfIndex, interface: &str) -> String {
+    pin_name(&ifindex.0.to_string(), interface)
+}
+
 /// The interface that the name of a pin is about.
 pub(super) fn interface_of_pin(pin: &str) -> Option<String> {
     let (_, interface) = pin.split_once('@')?;
@@ -337,7 +338,7 @@ pub(super) fn interface_of_pin(pin: &str) -> Option<String> {
 }
 
 /// What is removed may not have been there.
-fn gone(removal: io::Result<()>, path: &Path) -> Result<()> {
+pub(super) fn gone(removal: io::Result<()>, path: &Path) -> Result<()> {
     match removal {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("remove {}", path.display()))
@@ -403,7 +404,7 @@ fn remove_tcx(entry: Attached) -> Result<()> {
     }
 }
 
-fn pinned_link(pin: &Path) -> Result<Option<FdLink>> {
+pub(super) fn pinned_link(pin: &Path) -> Result<Option<FdLink>> {
     if !pin.exists() {
         return Ok(None);
     }

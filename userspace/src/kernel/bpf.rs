@@ -14,6 +14,7 @@ use std::path::Path;
 use maps_schema::IfIndex;
 
 const BPF_OBJ_PIN: libc::c_int = 6;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_LINK_GET_FD_BY_ID: libc::c_int = 30;
 const BPF_LINK_DETACH: libc::c_int = 34;
@@ -52,6 +53,25 @@ struct Id {
 #[repr(C)]
 struct Fd {
     fd: u32,
+}
+
+#[repr(C)]
+struct GetInfo {
+    fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_link_info`, as a link of an XDP program has it.
+#[repr(C)]
+#[derive(Default)]
+struct XdpLinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    padding: u32,
+    ifindex: u32,
+    rest: u32,
 }
 
 #[repr(C)]
@@ -124,6 +144,20 @@ pub(super) fn link_by_id(id: u32) -> io::Result<OwnedFd> {
     let fd = unsafe { bpf(BPF_LINK_GET_FD_BY_ID, &mut attributes)? };
     // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The interface to which a link attaches an XDP program; 0 if the interface is gone.
+pub(super) fn xdp_link_interface(link: impl AsFd) -> io::Result<IfIndex> {
+    let mut info = XdpLinkInfo::default();
+    let mut attributes = GetInfo {
+        fd: number(&link)?,
+        info_len: u32::try_from(size_of::<XdpLinkInfo>()).map_err(io::Error::other)?,
+        info: (&raw mut info).expose_provenance() as u64,
+    };
+    // SAFETY: the layout is that of `info`; the kernel writes at most `info_len` bytes to memory that
+    // is as long and outlives the call.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)? };
+    Ok(IfIndex(info.ifindex))
 }
 
 /// Detaches what a link attaches, at once and whoever else holds the link.

@@ -45,6 +45,11 @@ impl Pins {
     pub(crate) fn qdiscs(&self) -> PathBuf {
         self.root.join("qdiscs")
     }
+
+    /// Notes of the interfaces whose drivers refused to run XDP, as above.
+    pub(crate) fn refusals(&self) -> PathBuf {
+        self.root.join("refusals")
+    }
 }
 
 /// Makes sure that there is a BPF file system which outlives this process, mounting one if need be,

@@ -19,9 +19,9 @@ pub use super::maps::Rows;
 use super::maps::{self, Maps};
 use super::object::Object;
 use super::programs::Programs;
-use crate::holdings::Attachment;
+use crate::holdings::{Attachment, XdpState};
 use crate::instance::Instance;
-use crate::program::Program;
+use crate::program::{Program, XdpMode};
 
 /// The pinned datapath of an instance, opened.
 #[derive(Debug)]
@@ -255,6 +255,36 @@ impl Datapath {
         self.attacher.detach(program, ifindex, interface)
     }
 
+    /// Makes the XDP program the one of an interface, in this mode, as [`Datapath::attach`] does with
+    /// TC programs.
+    ///
+    /// # Errors
+    ///
+    /// There is a program of somebody else, which stays; or the driver or the kernel refuses.
+    pub fn attach_xdp(&mut self, ifindex: IfIndex, interface: &str, mode: XdpMode) -> Result<()> {
+        let xdp = self.programs.xdp_mut();
+        self.attacher.attach_xdp(xdp, ifindex, interface, mode)
+    }
+
+    /// Notes that the driver of an interface does not run the XDP program, until it is detached.
+    ///
+    /// # Errors
+    ///
+    /// The note cannot be made.
+    pub fn note_xdp_refusal(&self, ifindex: IfIndex, interface: &str) -> Result<()> {
+        self.attacher.note_refusal(ifindex, interface)
+    }
+
+    /// Removes the XDP program, of whatever age, from an interface. Nothing there, or an interface that
+    /// is gone, is no error; a program of somebody else stays.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn detach_xdp(&self, ifindex: IfIndex, interface: &str) -> Result<()> {
+        self.attacher.detach_xdp(ifindex, interface)
+    }
+
     /// Removes the pins of programs other than these, of links at interfaces other than
     /// `interfaces`, and everything of other versions of the map contract. It comes last in a change:
     /// an older program goes on running where it is still attached, but nobody knows any more what
@@ -328,6 +358,7 @@ pub fn abandon(
     for dir in [
         pins.links(),
         pins.qdiscs(),
+        pins.refusals(),
         instance.pin_dir(),
         instance.bpffs_dir(),
     ] {
@@ -370,11 +401,52 @@ pub fn detach_everywhere(
     }
 }
 
+/// What XDP is at these interfaces of the calling thread's network namespace, of anybody and whether or
+/// not there is a datapath: one of them with none is not in the answer.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn xdp(
+    instance: &Instance,
+    interfaces: &BTreeMap<IfIndex, String>,
+) -> Result<BTreeMap<IfIndex, XdpState>> {
+    Attacher::new(instance, Mode::of(check_kernel()?))?.xdp(interfaces)
+}
+
+/// Removes the XDP program of an instance from all of these interfaces, as [`detach_everywhere`] does
+/// with a TC program.
+///
+/// # Errors
+///
+/// All that went wrong: it goes on after an error.
+pub fn detach_xdp_everywhere(
+    instance: &Instance,
+    interfaces: &BTreeMap<IfIndex, String>,
+) -> Result<(), Vec<anyhow::Error>> {
+    let detach = || -> Result<Vec<anyhow::Error>> {
+        let attacher = Attacher::new(instance, Mode::of(check_kernel()?))?;
+        let states = attacher.xdp(interfaces)?;
+        let held = interfaces
+            .iter()
+            .filter(|(ifindex, _)| matches!(states.get(ifindex), Some(XdpState::Ours { .. })));
+        let results = held.map(|(&ifindex, name)| attacher.detach_xdp(ifindex, name));
+        Ok(results.filter_map(Result::err).collect())
+    };
+    let errors = detach().unwrap_or_else(|error| vec![error]);
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
+}
+
 /// Removes the notes of attachments to interfaces other than these.
 fn prune_attachments(pins: &Pins, keep: &BTreeSet<String>, errors: &mut Vec<anyhow::Error>) {
     let is_kept = |pin: &str| attach::interface_of_pin(pin).is_some_and(|it| keep.contains(&it));
     prune_dir(&pins.links(), is_kept, errors);
     prune_dir(&pins.qdiscs(), is_kept, errors);
+    prune_dir(&pins.refusals(), is_kept, errors);
 }
 
 fn prune_dir(dir: &Path, keep: impl Fn(&str) -> bool, errors: &mut Vec<anyhow::Error>) {

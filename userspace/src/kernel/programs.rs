@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::MapInfo;
-use aya::programs::{ProgramError, ProgramInfo, SchedClassifier};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::programs::{Program as LoadedProgram, ProgramError, ProgramInfo, SchedClassifier, Xdp};
+use aya::{EbpfError, EbpfLoader};
+use aya_obj::programs::XdpAttachType;
 use maps_schema::map::DROP_EVENTS;
 
 use super::bpffs::{self, Pins};
 use super::maps;
 use super::object::Object;
-use crate::program::Program;
+use crate::program::{self, Program, UPLINK_XDP};
 
 /// How often a program is offered to a verifier that was interrupted.
 const VERIFIER_ATTEMPTS: usize = 10;
@@ -28,35 +29,39 @@ pub(super) struct Programs {
     fingerprint: String,
     port_ingress: SchedClassifier,
     uplink_ingress: SchedClassifier,
+    uplink_xdp: Xdp,
 }
 
 impl Programs {
     /// The pinned programs that were loaded last, all of which are there and work on the pinned maps;
     /// those of `fingerprint`, if it is given.
     pub(super) fn open(pins: &Pins, fingerprint: Option<&str>) -> Result<Option<Self>> {
-        let mut sets: BTreeMap<String, BTreeMap<Program, ProgramInfo>> = BTreeMap::new();
+        let mut sets: BTreeMap<String, BTreeMap<&str, ProgramInfo>> = BTreeMap::new();
         for pinned in pinned(&pins.programs())? {
             let set = sets.entry(pinned.fingerprint).or_default();
-            set.insert(pinned.program, pinned.info);
+            set.insert(pinned.symbol, pinned.info);
         }
         let maps_dir = pins.maps();
         let usable = sets.into_iter().filter(|(found, set)| {
             fingerprint.is_none_or(|wanted| wanted == found)
-                && set.len() == Program::ALL.len()
+                && set.len() == program::symbols().count()
                 && set.values().all(|info| uses_maps_of(info, &maps_dir))
         });
         let newest = usable.max_by_key(|(_, set)| set.values().map(ProgramInfo::id).max());
         let Some((fingerprint, _)) = newest else {
             return Ok(None);
         };
-        let open = |program| -> Result<SchedClassifier> {
-            let path = pins.programs().join(pin_name(program, &fingerprint));
-            SchedClassifier::from_pin(&path)
-                .with_context(|| format!("open the pinned program {}", path.display()))
+        let path = |symbol| pins.programs().join(pin_name(symbol, &fingerprint));
+        let opening = |symbol| format!("open the pinned program {}", path(symbol).display());
+        let open = |program: Program| {
+            let symbol = program.symbol();
+            SchedClassifier::from_pin(path(symbol)).with_context(|| opening(symbol))
         };
         Ok(Some(Self {
             port_ingress: open(Program::PortIngress)?,
             uplink_ingress: open(Program::UplinkIngress)?,
+            uplink_xdp: Xdp::from_pin(path(UPLINK_XDP), XdpAttachType::Interface)
+                .with_context(|| opening(UPLINK_XDP))?,
             fingerprint,
         }))
     }
@@ -76,11 +81,13 @@ impl Programs {
             loader.map_pin_path(symbol, maps_dir.join(symbol));
         }
         let mut loaded = loader.load(object.bytes()).map_err(explain_load)?;
-        for &program in Program::ALL {
-            let classifier = classifier(&mut loaded, program)?;
-            verify(program, classifier)?;
-            let path = pins.programs().join(pin_name(program, &fingerprint));
-            replace_pin(classifier, &path)?;
+        for symbol in program::symbols() {
+            let program = loaded
+                .program_mut(symbol)
+                .with_context(|| format!("the datapath's object has no program {symbol}"))?;
+            verify(symbol, program)?;
+            let path = pins.programs().join(pin_name(symbol, &fingerprint));
+            replace_pin(program, &path)?;
         }
         Ok(())
     }
@@ -104,6 +111,10 @@ impl Programs {
         }
     }
 
+    pub(super) fn xdp_mut(&mut self) -> &mut Xdp {
+        &mut self.uplink_xdp
+    }
+
     /// Whether a pin of this name is one of these programs.
     pub(super) fn is_pin(&self, name: &str) -> bool {
         name.split_once('-')
@@ -113,33 +124,34 @@ impl Programs {
 
 /// A pinned program.
 struct Pinned {
-    program: Program,
+    symbol: &'static str,
     fingerprint: String,
     info: ProgramInfo,
 }
 
-fn pin_name(program: Program, fingerprint: &str) -> String {
-    format!("{}-{fingerprint}", program.symbol())
+fn pin_name(symbol: &str, fingerprint: &str) -> String {
+    format!("{symbol}-{fingerprint}")
 }
 
 /// What the name of a pin says.
-fn of_pin(path: &Path) -> Option<(Program, String)> {
+fn of_pin(path: &Path) -> Option<(&'static str, String)> {
     let name = path.file_name()?.to_str()?;
-    let (symbol, fingerprint) = name.split_once('-')?;
-    Some((Program::from_symbol(symbol)?, fingerprint.to_owned()))
+    let (found, fingerprint) = name.split_once('-')?;
+    let symbol = program::symbols().find(|&symbol| symbol == found)?;
+    Some((symbol, fingerprint.to_owned()))
 }
 
 fn pinned(dir: &Path) -> Result<Vec<Pinned>> {
     let paths = bpffs::entries(dir).with_context(|| format!("read {}", dir.display()))?;
     let named = paths
         .iter()
-        .filter_map(|path| of_pin(path).map(|(program, fingerprint)| (path, program, fingerprint)));
+        .filter_map(|path| of_pin(path).map(|(symbol, fingerprint)| (path, symbol, fingerprint)));
     named
-        .map(|(path, program, fingerprint)| {
+        .map(|(path, symbol, fingerprint)| {
             let info = ProgramInfo::from_pin(path)
                 .with_context(|| format!("open the pinned program {}", path.display()))?;
             Ok(Pinned {
-                program,
+                symbol,
                 fingerprint,
                 info,
             })
@@ -187,31 +199,30 @@ fn has_name(map: u32, symbol: &str) -> bool {
     MapInfo::from_id(map).is_ok_and(|info| info.name() == symbol.as_bytes())
 }
 
-fn classifier(loaded: &mut Ebpf, program: Program) -> Result<&mut SchedClassifier> {
-    let symbol = program.symbol();
-    loaded
-        .program_mut(symbol)
-        .with_context(|| format!("the datapath's object has no program {symbol}"))?
-        .try_into()
-        .with_context(|| format!("{symbol} is not a TC program"))
-}
-
 /// Loads a program. The verifier gives up with `EAGAIN` when a signal is pending, which says nothing
 /// about the program (`bpf_check` in kernel/bpf/verifier.c).
-fn verify(program: Program, classifier: &mut SchedClassifier) -> Result<()> {
-    let explain = |error| explain_program(program, error);
+fn verify(symbol: &str, program: &mut LoadedProgram) -> Result<()> {
+    let explain = |error| explain_program(symbol, error);
     for _ in 0..VERIFIER_ATTEMPTS {
-        match classifier.load() {
+        match load(program) {
             Err(ProgramError::LoadError { io_error, .. })
                 if io_error.kind() == io::ErrorKind::WouldBlock => {}
             result => return result.map_err(explain),
         }
     }
-    classifier.load().map_err(explain)
+    load(program).map_err(explain)
+}
+
+fn load(program: &mut LoadedProgram) -> Result<(), ProgramError> {
+    match program {
+        LoadedProgram::SchedClassifier(classifier) => classifier.load(),
+        LoadedProgram::Xdp(xdp) => xdp.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }
 
 /// Pins a program; a pin of the same name belongs to a program that does not work on our maps.
-fn replace_pin(program: &mut SchedClassifier, path: &PathBuf) -> Result<()> {
+fn replace_pin(program: &mut LoadedProgram, path: &PathBuf) -> Result<()> {
     ensure!(
         !path.exists() || fs::remove_file(path).is_ok(),
         "cannot remove {}",
@@ -226,8 +237,7 @@ fn explain_load(error: EbpfError) -> anyhow::Error {
     anyhow!(error).context("load the datapath's object into the kernel")
 }
 
-fn explain_program(program: Program, error: ProgramError) -> anyhow::Error {
-    let symbol = program.symbol();
+fn explain_program(symbol: &str, error: ProgramError) -> anyhow::Error {
     match error {
         ProgramError::LoadError {
             io_error,
@@ -271,10 +281,10 @@ mod tests {
 
     #[test]
     fn a_pin_tells_which_program_it_is_and_what_it_was_made_from() {
-        for &program in Program::ALL {
-            let pin = pin_name(program, "0123456789ab");
+        for symbol in program::symbols() {
+            let pin = pin_name(symbol, "0123456789ab");
             let found = of_pin(&Path::new("/x").join(pin));
-            assert_eq!(found, Some((program, "0123456789ab".to_owned())));
+            assert_eq!(found, Some((symbol, "0123456789ab".to_owned())));
         }
         assert_eq!(of_pin(Path::new("/x/other-0123456789ab")), None);
     }

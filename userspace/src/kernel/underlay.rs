@@ -11,6 +11,7 @@ use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage,
 use rtnetlink::{Handle, RouteMessageBuilder};
 use rustix::io::Errno;
 
+use super::driver::Drivers;
 use super::interface::{self, is_errno, system_error};
 use super::netns::Netns;
 
@@ -25,6 +26,8 @@ pub struct HostInterface {
     pub mtu: u32,
     /// Whether it leads to the host itself only.
     pub is_loopback: bool,
+    /// What its driver is called, if it says so.
+    pub driver: Option<String>,
 }
 
 /// The interfaces of a host and the addresses that they have.
@@ -94,7 +97,9 @@ impl Underlay {
             .await
             .map_err(system_error)
             .context("list addresses")?;
+        let drivers = Drivers::new()?;
         let all = interfaces.into_iter().map(|it| HostInterface {
+            driver: drivers.of(&it.name),
             name: it.name,
             ifindex: IfIndex(it.index),
             mtu: it.mtu,

@@ -29,6 +29,7 @@ use view::{Place, Station, View};
 
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
+use crate::program::XdpMode;
 use crate::topology::{Network, Port, PortName, Spoofing, Topology};
 
 /// The rows of every planned map, by map and key, as the kernel has them.
@@ -61,8 +62,17 @@ pub struct PlannedUplink {
     pub interface: String,
     /// Its index.
     pub ifindex: IfIndex,
-    /// Whether frames are taken in by XDP, before the kernel makes socket buffers of them.
-    pub xdp: bool,
+    /// How it uses XDP; nothing if it does not.
+    pub xdp: Option<PlannedXdp>,
+}
+
+/// How the uplink uses XDP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlannedXdp {
+    /// Who calls the program.
+    pub mode: XdpMode,
+    /// Whether it was asked for: if not, the driver may refuse it.
+    pub required: bool,
 }
 
 /// A link and the port that it realizes.

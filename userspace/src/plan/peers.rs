@@ -7,8 +7,9 @@ use maps_schema::{Ip, Mac, PortId};
 
 use super::rows::{add, add_counters};
 use super::view::{Place, Station, View};
-use super::{PlannedUplink, Tables};
-use crate::topology::Tunnel;
+use super::{PlannedUplink, PlannedXdp, Tables};
+use crate::program::XdpMode;
+use crate::topology::{Tunnel, Xdp};
 
 /// What frames are sent to and taken from.
 struct Endpoint {
@@ -68,8 +69,23 @@ pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedU
     Some(PlannedUplink {
         interface: uplink.interface.clone(),
         ifindex: uplink.ifindex,
-        xdp: false,
+        xdp: xdp(own.xdp, uplink),
     })
+}
+
+/// The driver that makes virtual pairs: for an XDP program it copies every frame, and the other end
+/// does not hand it segments uncut any more. Bulk TCP loses more by it than a flood would cost.
+const VETH: &str = "veth";
+
+fn xdp(wanted: Xdp, uplink: &super::Uplink) -> Option<PlannedXdp> {
+    let (mode, required) = match wanted {
+        Xdp::Auto if uplink.driver.as_deref() == Some(VETH) => return None,
+        Xdp::Auto => (XdpMode::Native, false),
+        Xdp::Native => (XdpMode::Native, true),
+        Xdp::Generic => (XdpMode::Generic, true),
+        Xdp::Off => return None,
+    };
+    Some(PlannedXdp { mode, required })
 }
 
 fn endpoints(view: &View<'_>, own: &str, own_mtu: u32) -> Vec<Endpoint> {

@@ -55,4 +55,6 @@ pub struct Uplink {
     pub ifindex: IfIndex,
     /// The largest IP packet that it carries, in bytes.
     pub mtu: u32,
+    /// What its driver is called, if it says so.
+    pub driver: Option<String>,
 }

@@ -8,7 +8,7 @@ use maps_schema::PortId;
 use super::family::Family;
 use super::identity::PortIds;
 use super::merge::{Merged, across};
-use super::{Host, interface, mtu, range};
+use super::{Host, Xdp, interface, mtu, range};
 use crate::document::{self, Located};
 use crate::problem::Problem;
 use crate::similar::closest;
@@ -61,6 +61,7 @@ pub(super) fn resolve(
             address: address.value,
             uplink: given.uplink.as_ref().map(|uplink| uplink.value.clone()),
             mtu,
+            xdp: given.xdp.as_ref().map_or(Xdp::Auto, |xdp| xdp.value),
             origin: given.origin.clone(),
         };
         hosts.insert(name.to_owned(), host);
@@ -190,6 +191,10 @@ pub(super) fn differ(
         (
             "mtu",
             value(first.mtu.as_ref()) != value(again.mtu.as_ref()),
+        ),
+        (
+            "xdp",
+            value(first.xdp.as_ref()) != value(again.xdp.as_ref()),
         ),
     ];
     let (what, _) = differences.into_iter().find(|(_, differs)| *differs)?;

@@ -26,6 +26,7 @@ mod station;
 mod tests;
 mod tunnel;
 mod vtep;
+mod xdp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -39,6 +40,7 @@ pub use compile::{compile, compile_drafts};
 pub use mtu::Mtu;
 pub use tunnel::Tunnel;
 use tunnel::Tunnels;
+pub use xdp::Xdp;
 
 use crate::link::Route;
 pub use crate::problem::{Label, Problem};
@@ -109,6 +111,8 @@ pub struct Host {
     pub uplink: Option<String>,
     /// The largest IP packet that the underlay carries from and to there, in bytes, if it is given.
     pub mtu: Option<u32>,
+    /// How its uplink uses XDP.
+    pub xdp: Xdp,
     /// Where it is declared.
     pub origin: Origin,
 }

@@ -4,6 +4,7 @@
 mod datapath;
 mod link;
 mod uplink;
+mod xdp;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -18,16 +18,16 @@ use integration::lab::{Feature, is_usable};
 use super::{Owned, Space};
 
 /// A dot, which no pin's name may have: what VLAN interfaces are called.
-const UPLINK: &str = "up.100";
+pub(super) const UPLINK: &str = "up.100";
 
 /// A host with an uplink.
-struct Wired {
+pub(super) struct Wired {
     host: Space,
-    ifindex: IfIndex,
+    pub(super) ifindex: IfIndex,
 }
 
 impl Wired {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let host = Space::new("host");
         // An IPv6 address becomes usable by and by.
         let path = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
@@ -46,11 +46,11 @@ impl Wired {
         }
     }
 
-    fn interfaces(&self) -> BTreeMap<IfIndex, String> {
+    pub(super) fn interfaces(&self) -> BTreeMap<IfIndex, String> {
         BTreeMap::from([(self.ifindex, UPLINK.to_owned())])
     }
 
-    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.host.open().run(work).unwrap()
     }
 
@@ -67,7 +67,7 @@ impl Wired {
     }
 
     /// Everything at the uplink that is to stay as it is.
-    fn contents(&self) -> String {
+    pub(super) fn contents(&self) -> String {
         let filters = ["ingress", "egress"].map(|side| {
             let output = self.tc(&["filter", "show", "dev", UPLINK, side]);
             format!("{side}: {output}")
@@ -87,12 +87,12 @@ impl Wired {
         programs.iter().map(name).collect()
     }
 
-    fn load(&self, instance: &Instance, drop_events: bool, mode: Mode) -> Datapath {
+    pub(super) fn load(&self, instance: &Instance, drop_events: bool, mode: Mode) -> Datapath {
         let object = Object::embedded().unwrap();
         self.run(|| Datapath::load_in_mode(instance, &object, drop_events, mode).unwrap())
     }
 
-    fn attach(&self, datapath: &mut Datapath) {
+    pub(super) fn attach(&self, datapath: &mut Datapath) {
         self.run(|| datapath.attach(Program::UplinkIngress, self.ifindex, UPLINK))
             .unwrap();
     }

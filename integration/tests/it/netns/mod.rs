@@ -13,6 +13,7 @@ mod refusal;
 mod routing;
 mod source;
 mod tracing;
+mod xdp;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -4,11 +4,14 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
+use crate::holdings::XdpState;
 use crate::host::Outlook;
 use crate::kernel::datapath::Datapath;
 use crate::topology::Host;
 
-pub(super) const HOSTS: &[&str] = &["HOST", "ADDRESS", "UPLINK", "MTU", "ATTACHED", "DECLARED"];
+pub(super) const HOSTS: &[&str] = &[
+    "HOST", "ADDRESS", "UPLINK", "DRIVER", "MTU", "ATTACHED", "XDP", "DECLARED",
+];
 #[derive(Serialize)]
 pub(super) struct HostState {
     name: String,
@@ -22,7 +25,11 @@ pub(super) struct HostState {
 #[derive(Serialize)]
 struct UplinkState {
     interface: String,
+    driver: Option<String>,
     mtu: u32,
+    /// How XDP runs there: `native`, `generic` or `off`; or why it does not although it is wanted:
+    /// `refused` by the driver, or `taken` by somebody else's program.
+    xdp: &'static str,
     /// How the program is attached; nothing if it is not, or not as it should be.
     attached: Option<&'static str>,
 }
@@ -48,32 +55,44 @@ fn uplink(outlook: &Outlook, datapath: Option<&Datapath>) -> Option<UplinkState>
     let is_attached = held && outlook.diff.uplinks.is_empty();
     Some(UplinkState {
         interface: uplink.interface.clone(),
+        driver: uplink.driver.clone(),
         mtu: uplink.mtu,
+        xdp: xdp(outlook),
         attached: datapath
             .filter(|_| is_attached)
             .map(|datapath| datapath.mode().word()),
     })
 }
 
+fn xdp(outlook: &Outlook) -> &'static str {
+    let Some(uplink) = &outlook.plan.uplink else {
+        return "off";
+    };
+    let held = outlook.holdings.xdp.get(&uplink.ifindex);
+    match held.map(|held| &held.state) {
+        Some(XdpState::Ours { mode, .. }) => mode.word(),
+        Some(XdpState::Refused) if uplink.xdp.is_some() => "refused",
+        Some(XdpState::Foreign(_)) if uplink.xdp.is_some() => "taken",
+        _ => "off",
+    }
+}
+
 pub(super) fn host_rows(hosts: &[HostState]) -> Vec<Vec<String>> {
     let row = |host: &HostState| {
-        let (interface, mtu, attached) = match &host.uplink {
-            Some(uplink) => (
+        let uplink = match &host.uplink {
+            Some(uplink) => [
                 uplink.interface.clone(),
+                uplink.driver.clone().unwrap_or_else(dash),
                 uplink.mtu.to_string(),
                 uplink.attached.unwrap_or("no").to_owned(),
-            ),
-            None => (dash(), dash(), dash()),
+                uplink.xdp.to_owned(),
+            ],
+            None => [dash(), dash(), dash(), dash(), dash()],
         };
         let this = if host.this_host { " (this host)" } else { "" };
-        vec![
-            format!("{}{this}", host.name),
-            host.address.to_string(),
-            interface,
-            mtu,
-            attached,
-            host.origin.clone(),
-        ]
+        let name = [format!("{}{this}", host.name), host.address.to_string()];
+        let origin = [host.origin.clone()];
+        name.into_iter().chain(uplink).chain(origin).collect()
     };
     hosts.iter().map(row).collect()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use maps_schema::Mac;
 
 use super::*;
-use crate::holdings::{Attachment, HeldUplink, Observed, Peer};
+use crate::holdings::{Attachment, HeldUplink, HeldXdp, Observed, Peer, XdpState};
 use crate::link::Inside;
 
 const FINGERPRINT: &str = "0123456789ab";
@@ -29,6 +29,7 @@ fn holdings(plan: &Plan) -> Holdings {
         tables: tables(plan),
         attached: interfaces.values().map(attachment).collect(),
         uplinks: BTreeMap::new(),
+        xdp: BTreeMap::new(),
         fingerprint: Some(FINGERPRINT.to_owned()),
     }
 }
@@ -306,7 +307,7 @@ fn the_program_at_the_uplink_follows_the_plan() {
         Some(PlannedUplink {
             interface,
             ifindex: IfIndex(ifindex),
-            xdp: false,
+            xdp: None,
         })
     };
     let held = |fingerprint: &str| HeldUplink {
@@ -341,4 +342,58 @@ fn the_program_at_the_uplink_follows_the_plan() {
     let removal = Diff::removal(&holdings).lines(&plan, &holdings);
     let removal: Vec<String> = removal.iter().map(ToString::to_string).collect();
     assert!(removal.contains(&gone[0].to_owned()), "{removal:?}");
+}
+
+#[test]
+fn xdp_at_the_uplink_follows_the_plan_unless_somebody_is_in_its_way() {
+    let mut plan = plan(SHOP);
+    let mut holdings = holdings(&plan);
+    let ingress = attachment(FINGERPRINT);
+    let interface = "lan0".to_owned();
+    let uplink = HeldUplink {
+        interface: interface.clone(),
+        ingress,
+    };
+    holdings.uplinks.insert(IfIndex(2), uplink);
+    let mut changes = |required: Option<bool>, state: Option<XdpState>| {
+        let mode = XdpMode::Native;
+        plan.uplink = Some(PlannedUplink {
+            interface: interface.clone(),
+            ifindex: IfIndex(2),
+            xdp: required.map(|required| PlannedXdp { mode, required }),
+        });
+        let held = state.map(|state| HeldXdp {
+            interface: interface.clone(),
+            state,
+        });
+        holdings.xdp = held.map(|held| (IfIndex(2), held)).into_iter().collect();
+        differences(&plan, &holdings).1
+    };
+    let ours = |mode, fingerprint| {
+        Some(XdpState::Ours {
+            mode,
+            attachment: attachment(fingerprint),
+        })
+    };
+    let comes = ["+ attachment uplink_xdp at lan0 (native)"];
+    let changed = ["~ attachment uplink_xdp at lan0 (native)"];
+    assert_eq!(changes(Some(false), None), comes);
+    assert_eq!(changes(Some(false), Some(XdpState::Refused)), [""; 0]);
+    assert_eq!(changes(Some(true), Some(XdpState::Refused)), comes);
+    assert_eq!(changes(Some(true), Some(XdpState::Foreign(7))), [""; 0]);
+    assert_eq!(
+        changes(Some(true), ours(XdpMode::Native, FINGERPRINT)),
+        [""; 0]
+    );
+    assert_eq!(
+        changes(Some(true), ours(XdpMode::Native, "another")),
+        changed
+    );
+    assert_eq!(
+        changes(Some(true), ours(XdpMode::Generic, FINGERPRINT)),
+        changed
+    );
+    let gone = ["- attachment uplink_xdp at lan0 (native)"];
+    assert_eq!(changes(None, ours(XdpMode::Native, FINGERPRINT)), gone);
+    assert_eq!(changes(None, Some(XdpState::Foreign(7))), [""; 0]);
 }

@@ -40,6 +40,7 @@ fn situation(host: &str) -> Situation {
             interface: "lan0".to_owned(),
             ifindex: IfIndex(2),
             mtu: 1500,
+            driver: Some("e1000".to_owned()),
         }),
         ..Situation::default()
     }
@@ -454,4 +455,26 @@ proptest! {
             prop_assert_eq!(&plan_at(&file, own), &plan);
         }
     }
+}
+
+/// By itself only natively, and not where the driver is that of virtual pairs.
+#[test]
+fn the_uplink_uses_xdp_as_the_file_and_the_driver_say() {
+    use crate::program::XdpMode::{Generic, Native};
+
+    let xdp = |word: &str, driver: Option<&str>| {
+        let hosts = format!(
+            "hosts: {{ alpha: {{ address: 192.0.2.11, xdp: {word} }}, beta: 192.0.2.12 }}\n"
+        );
+        let mut situation = situation("alpha");
+        situation.uplink.as_mut().unwrap().driver = driver.map(str::to_owned);
+        let planned = plan_in(&hosts, &situation).uplink.unwrap().xdp;
+        planned.map(|xdp| (xdp.mode, xdp.required))
+    };
+    assert_eq!(xdp("auto", Some("ixgbe")), Some((Native, false)));
+    assert_eq!(xdp("auto", None), Some((Native, false)));
+    assert_eq!(xdp("auto", Some("veth")), None);
+    assert_eq!(xdp("native", Some("veth")), Some((Native, true)));
+    assert_eq!(xdp("generic", Some("ixgbe")), Some((Generic, true)));
+    assert_eq!(xdp("off", Some("ixgbe")), None);
 }

@@ -25,6 +25,7 @@ fn at_alpha(rest: &str, text: &str) -> Trace {
             interface: "lan0".to_owned(),
             ifindex: IfIndex(77),
             mtu: 1500,
+            driver: Some("e1000".to_owned()),
         }),
         ..Situation::default()
     };
