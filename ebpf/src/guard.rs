@@ -2,7 +2,9 @@
 //!
 //! A workload speaks for the addresses that it was given and for no others; otherwise it could take
 //! over its neighbors' traffic. A port that learns may also speak for addresses that nobody was
-//! given, and the same holds for a port that leads to a peer. The checks are switched off as a whole by [`IngressPort::MAY_SPOOF`].
+//! given, and the same holds for a port that leads to a peer; of the stations behind an ordinary VTEP
+//! that does not learn, only the MAC addresses are given. The checks are switched off as a whole by
+//! [`IngressPort::MAY_SPOOF`].
 
 use maps_schema::map::{FdbKey, IngressPort, NeighborKey};
 use maps_schema::{DropReason, Ip, Mac, RouterId};
@@ -72,7 +74,7 @@ fn station<T: Tables>(tables: &T, port: &IngressPort, mac: Mac) -> Station {
 fn may_use_ip<T: Tables>(tables: &T, port: &IngressPort, ip: Ip) -> bool {
     match tables.neighbor(&NeighborKey { vni: port.vni, ip }) {
         Some(neighbor) => neighbor.port == port.port,
-        None => port.flags & IngressPort::LEARNING != 0,
+        None => port.flags & (IngressPort::LEARNING | IngressPort::SERVED) != 0,
     }
 }
 
@@ -136,6 +138,26 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Of the stations behind an ordinary VTEP only the MAC addresses are given.
+    #[test]
+    fn stations_of_a_vtep_have_addresses_that_nobody_was_given() {
+        let tables = tables();
+        let flags = IngressPort::PEER | IngressPort::SERVED;
+        let port = IngressPort {
+            mac: Mac::ZERO,
+            ..WEB.ingress(flags)
+        };
+        let judge = |mac: Mac, source: Ipv4Addr| {
+            let frame = ethernet(DB.mac, mac, 0x0800, &ipv4(source, DB.v4, 17, &UDP));
+            let packet = crate::memory::parse(&crate::memory::MemoryFrame::from_wire(&frame));
+            check(&tables, &port, &packet.unwrap())
+        };
+        assert_eq!(judge(WEB.mac, NOBODY), Ok(()));
+        assert_eq!(judge(WEB.mac, CACHE.v4), Err(DropReason::SpoofedIp));
+        assert_eq!(judge(STRANGER, NOBODY), Err(DropReason::SpoofedMac));
+        assert_eq!(judge(CACHE.mac, NOBODY), Err(DropReason::SpoofedMac));
     }
 
     #[test]

@@ -138,7 +138,8 @@ fn is_impostor<T: Tables>(
     packet: &Packet,
     router_port: PortId,
 ) -> bool {
-    if port.flags & (IngressPort::MAY_SPOOF | IngressPort::LEARNING) == 0 {
+    let free = IngressPort::MAY_SPOOF | IngressPort::LEARNING | IngressPort::SERVED;
+    if port.flags & free == 0 {
         return false;
     }
     let Some(entry) = tables.router_port(router_port) else {
