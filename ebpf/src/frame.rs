@@ -118,7 +118,9 @@ pub trait Frame {
     fn insert(&mut self, len: u32) -> Result<(), Refused>;
 
     /// Makes room for an outer header before the frame, which is an IP packet; what the room holds is
-    /// not defined. Segmentation offload is told, so that it cuts the frame behind that header.
+    /// not defined. Segmentation offload is told, so that it cuts the frame behind that header. A tag
+    /// that carries only a priority, as no other does before an IP packet, is gone: it would become the
+    /// outer frame's.
     ///
     /// # Errors
     /// [`Refused`] if the kernel has no memory for it, or the frame was in a tunnel before.

@@ -210,6 +210,7 @@ impl Frame for MemoryFrame {
     }
 
     fn push(&mut self, outer: Outer) -> Result<(), Refused> {
+        self.outer_tag = None;
         self.prepend(outer.len);
         Ok(())
     }

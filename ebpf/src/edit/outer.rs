@@ -19,6 +19,8 @@ use crate::{ecmp, ecn};
 const FIRST_PORT: u32 = 0xc000;
 /// Not to be fragmented (RFC 791).
 const DONT_FRAGMENT: u16 = 0x4000;
+/// Length of a VLAN tag, in bytes.
+const TAG_LEN: u32 = 4;
 /// Where the UDP checksum is behind the IP header.
 const UDP_CHECKSUM: u32 = 6;
 
@@ -53,7 +55,12 @@ pub fn write<F: Frame>(
         ipv4::MIN_HEADER_LEN as u32
     };
     let len = L3 + ip_len + tunnel_len;
-    let payload_len = tunnel_len + frame.len();
+    // The tag is not among the frame's bytes yet.
+    let tag_len = match packet.kind {
+        Kind::Arp | Kind::Opaque if frame.outer_tag().is_some() => TAG_LEN,
+        _ => 0,
+    };
+    let payload_len = tunnel_len + frame.len() + tag_len;
     let mut tunnel = if is_udp {
         udp(packet, exit, vni, payload_len)
     } else {

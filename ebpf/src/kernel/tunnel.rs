@@ -28,6 +28,10 @@ const INET6: u32 = 10;
 /// inner one must be.
 #[inline(always)]
 pub(super) fn push(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
+    // SAFETY: the context is valid.
+    if skb.outer_tag().is_some() && unsafe { bpf_skb_vlan_pop(skb.context()) } != 0 {
+        return Err(Refused);
+    }
     let header = skb.fixed::<0, [u16; 7]>().map_err(|_short| Refused)?;
     let l3 = if outer.is_v6 {
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
