@@ -33,6 +33,8 @@ const UDP_CHECKSUM: u32 = 6;
 /// kernel would copy one checksum into all of the packets, so they have none (RFC 6935 section 5); nor
 /// have frames with a VLAN tag, which is not among their bytes when they are summed.
 ///
+/// A frame that was rewritten, into an answer, is another packet than `packet`.
+///
 /// # Errors
 /// [`Refused`] if the kernel has no memory for it.
 #[inline(always)]
@@ -41,6 +43,7 @@ pub fn write<F: Frame>(
     packet: &Packet,
     exit: &EgressPort,
     vni: Vni,
+    is_rewritten: bool,
 ) -> Result<(), Refused> {
     let is_udp = exit.kind != EgressPort::GRE;
     let is_v6 = !exit.remote.is_v4();
@@ -67,7 +70,12 @@ pub fn write<F: Frame>(
         gre(vni)
     };
     if is_udp && is_v6 && frame.segment_len() == 0 && frame.outer_tag().is_none() {
-        let sum = sum(frame, packet)? + checksum::sum32(&tunnel);
+        let inner = if is_rewritten {
+            sum_all(frame)?
+        } else {
+            sum(frame, packet)?
+        };
+        let sum = inner + checksum::sum32(&tunnel);
         let [_, ref mut second, ..] = tunnel;
         *second |= udp_checksum(exit, payload_len, sum);
     }
