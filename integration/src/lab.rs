@@ -8,6 +8,7 @@
 
 mod bowline;
 mod complaint;
+pub mod dissector;
 mod feature;
 mod namespace;
 mod numbered;

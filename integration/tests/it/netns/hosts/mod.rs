@@ -1,6 +1,8 @@
 //! Several hosts with one topology, as a user notices them.
 
+mod dissecting;
 mod flooding;
+mod interop;
 mod living;
 mod place;
 mod reaching;
