@@ -193,7 +193,7 @@ fn wrap<F: Frame>(
     way: &Way,
     exit: &EgressPort,
 ) -> Result<(), Refused> {
-    edit::outer::write(frame, packet, exit, way.vni)?;
+    edit::outer::write(frame, packet, exit, way.vni, way.is_back())?;
     if matches!(packet.kind, Kind::Arp | Kind::Opaque) {
         // The kernel still takes the frame for what it was; when it comes in again it looks anew.
         frame.resubmit(way.origin.interface, Note::WRAPPED)?;

@@ -122,7 +122,8 @@ pub trait Frame: Bytes {
 
     /// Makes room for an outer header before the frame, which is an IP packet; what the room holds is
     /// not defined, but for the MAC addresses: they are the frame's own. Segmentation offload is told,
-    /// so that it cuts the frame behind that header.
+    /// so that it cuts the frame behind that header. A tag that carries only a priority, as no other does
+    /// before an IP packet, is gone: it would become the outer frame's.
     ///
     /// # Errors
     /// [`Refused`] if the kernel has no memory for it, or the frame was in a tunnel before.

@@ -175,6 +175,26 @@ mod tests {
         }
     }
 
+    /// Of the stations behind an ordinary VTEP only the MAC addresses are given.
+    #[test]
+    fn stations_of_a_vtep_have_addresses_that_nobody_was_given() {
+        let tables = tables();
+        let flags = IngressPort::PEER | IngressPort::SERVED;
+        let port = IngressPort {
+            mac: Mac::ZERO,
+            ..WEB.ingress(flags)
+        };
+        let judge = |mac: Mac, source: Ipv4Addr| {
+            let frame = ethernet(DB.mac, mac, 0x0800, &ipv4(source, DB.v4, 17, &UDP));
+            let packet = crate::memory::parse(&crate::memory::MemoryFrame::from_wire(&frame));
+            check(&tables, &port, &packet.unwrap())
+        };
+        assert_eq!(judge(WEB.mac, NOBODY), Ok(()));
+        assert_eq!(judge(WEB.mac, CACHE.v4), Err(DropReason::SpoofedIp));
+        assert_eq!(judge(STRANGER, NOBODY), Err(DropReason::SpoofedMac));
+        assert_eq!(judge(CACHE.mac, NOBODY), Err(DropReason::SpoofedMac));
+    }
+
     #[test]
     fn another_mac_is_spoofed() {
         for source in [DB.mac, STRANGER] {

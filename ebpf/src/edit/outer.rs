@@ -36,6 +36,8 @@ const UDP_CHECKSUM: u32 = 6;
 /// kernel would copy one checksum into all of the packets, so they have none (RFC 6935 section 5); nor
 /// have frames with a VLAN tag, which is not among their bytes when they are summed.
 ///
+/// A frame that was rewritten, into an answer, is another packet than `packet`.
+///
 /// # Errors
 /// [`Refused`] if the kernel has no memory for it.
 #[inline(always)]
@@ -44,6 +46,7 @@ pub fn write<F: Frame>(
     packet: &Packet,
     exit: &EgressPort,
     vni: Vni,
+    is_rewritten: bool,
 ) -> Result<(), Refused> {
     let is_udp = exit.kind != EgressPort::GRE;
     let is_v6 = !exit.remote.is_v4();
@@ -58,9 +61,9 @@ pub fn write<F: Frame>(
         ipv4::MIN_HEADER_LEN as u32
     };
     let len = L3 + ip_len + tunnel_len;
-    // A VLAN becomes one of the frame's bytes; a mere priority does not go along.
+    // The tag is not among the frame's bytes yet.
     let tag_len = match packet.kind {
-        Kind::Opaque if frame.outer_tag().is_some() => TAG_LEN,
+        Kind::Arp | Kind::Opaque if frame.outer_tag().is_some() => TAG_LEN,
         _ => 0,
     };
     let payload_len = tunnel_len + frame.len() + tag_len;
@@ -70,7 +73,12 @@ pub fn write<F: Frame>(
         gre(vni)
     };
     if is_udp && is_v6 && frame.segment_len() == 0 && frame.outer_tag().is_none() {
-        let sum = sum(frame, packet)? + checksum::sum32(&tunnel);
+        let inner = if is_rewritten {
+            sum_all(frame)?
+        } else {
+            sum(frame, packet)?
+        };
+        let sum = inner + checksum::sum32(&tunnel);
         let [_, ref mut second, ..] = tunnel;
         *second |= udp_checksum(exit, payload_len, sum);
     }

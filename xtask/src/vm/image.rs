@@ -11,9 +11,9 @@ use std::process::Command;
 
 /// Programs that the tests run, and the one that the kernel runs when it needs a module. Busybox
 /// has most of them too, but with other options or other output.
-const PROGRAMS: [&str; 12] = [
-    "bpftool", "ethtool", "find", "ip", "modprobe", "mount", "nsenter", "ping", "setpriv", "stat",
-    "tc", "unshare",
+const PROGRAMS: [&str; 13] = [
+    "bpftool", "bridge", "ethtool", "find", "ip", "modprobe", "mount", "nsenter", "ping",
+    "setpriv", "stat", "tc", "unshare",
 ];
 
 /// Modules that bowline or its tests use. The kernel loads them itself when they are asked for, as

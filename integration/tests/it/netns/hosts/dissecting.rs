@@ -21,9 +21,13 @@ workloads:
   db: { host: beta, netns: @db, ports: [{ network: front, addresses: [10.1.0.20, "fd00:1::20"] }] }
 "#;
 
-const FIELDS: [&str; 13] = [
+/// A remark of this severity is a warning, and a greater one an error (Wireshark, `epan/proto.h`).
+const WARNING: u64 = 0x60_0000;
+
+const FIELDS: [&str; 14] = [
     "frame.protocols",
     "_ws.expert.message",
+    "_ws.expert.severity",
     "ip.checksum.status",
     "tcp.checksum.status",
     "udp.checksum.status",
@@ -81,7 +85,11 @@ fn reads_well(family: Family, tunnel: &'static str) {
         "offload is off"
     );
     // Bulk data is much of the same.
-    frames.truncate(3000);
+    let mut large = 0;
+    frames.retain(|frame| {
+        large += usize::from(frame.len() > 1200);
+        frame.len() <= 1200 || large < 500
+    });
     let mut fields = FIELDS.to_vec();
     fields.push(match tunnel {
         "vxlan" => "vxlan.vni",
@@ -108,7 +116,7 @@ fn make_traffic(underlay: &Underlay) {
         // Expedited forwarding, and able to say that there is congestion.
         let words = ["-n", "-c", "2", "-i", "0.1", "-Q", "0xba", to];
         assert!(ping.args(words).output().unwrap().status.success());
-        let bind = || UdpSocket::bind(SocketAddr::new(to.parse().unwrap(), 7001)).unwrap();
+        let bind = || UdpSocket::bind(SocketAddr::new(to.parse().unwrap(), 42_001)).unwrap();
         let receiver = db.run(bind);
         let any = if to.contains(':') {
             "[::]:0"
@@ -162,7 +170,19 @@ fn check(frame: &Frame, family: Family, tunnel: &str, id: &str) {
         .iter()
         .map(|(k, v)| format!("{k}: {v:?}\n"))
         .collect::<String>();
-    assert!(frame.all("_ws.expert.message").is_empty(), "{what}");
+    // Segments that the kernel cuts have no outer checksum, which tunnels over IPv6 may do without
+    // (RFC 6935 section 5); the reader does not know of that. Nor have frames of a VLAN.
+    let may_lack = frame.protocols().contains(":tcp") || frame.protocols().contains(":vlan");
+    let says = frame.all("_ws.expert.message");
+    let is_without = family == Family::V6
+        && tunnel != "gre"
+        && may_lack
+        && says.contains(&"Illegal checksum value (0)");
+    let severities = frame.all("_ws.expert.severity");
+    // That something came twice is no fault of the packet that tells.
+    let is_told_twice = says.contains(&"D-SACK Sequence");
+    let is_mild = is_told_twice || severities.iter().all(|severity| number(severity) < WARNING);
+    assert!(is_mild || is_without, "{what}");
     let good = |field: &str, allowed: &[&str]| {
         assert!(
             frame
@@ -181,22 +201,19 @@ fn check(frame: &Frame, family: Family, tunnel: &str, id: &str) {
         Family::V4 => "3",
         Family::V6 => "1",
     };
-    let is_tagged = frame.protocols().contains(":vlan");
     assert!(
-        is_tagged || outer.iter().all(|status| *status == outer_status),
+        is_without || outer.iter().all(|status| *status == outer_status),
         "{what}"
     );
     assert!(inner.iter().all(|status| *status == "1"), "{what}");
-    let vni = if tunnel == "gre" {
-        "0x00001001"
-    } else {
-        "4097"
+    let [vni] = frame.all(id)[..] else {
+        panic!("one tunnel: {what}");
     };
-    assert_eq!(frame.all(id), [vni], "{what}");
-    let classes: Vec<u32> = ["ip.dsfield", "ipv6.tclass"]
+    assert_eq!(number(vni), 4097, "{what}");
+    let classes: Vec<u64> = ["ip.dsfield", "ipv6.tclass"]
         .iter()
         .flat_map(|field| frame.all(field))
-        .map(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).unwrap())
+        .map(number)
         .collect();
     match family {
         Family::V4 => {
@@ -212,6 +229,13 @@ fn check(frame: &Frame, family: Family, tunnel: &str, id: &str) {
     }
     // Both headers, where there are two of IP.
     assert!(classes.windows(2).all(|pair| pair[0] == pair[1]), "{what}");
+}
+
+fn number(text: &str) -> u64 {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).unwrap(),
+        None => text.parse().unwrap(),
+    }
 }
 
 fn check_kinds(frames: &[Frame], family: Family, tunnel: &str) {

@@ -65,9 +65,12 @@ fn everybody_reaches_everybody(underlay: &Underlay) {
     }
 }
 
+/// One that no reader of frames takes for a protocol's.
+const PORT: u16 = 42_000;
+
 /// A megabyte and more over TCP, unchanged.
 pub(super) fn assert_carries_tcp(from: &Namespace, to: &Namespace, address: &str) {
-    let address = SocketAddr::new(ip(address), 7000);
+    let address = SocketAddr::new(ip(address), PORT);
     let listener = to.run(|| TcpListener::bind(address)).unwrap();
     // Nobody waits for the receiver of a connection that fails.
     let receiver = thread::spawn(move || receive_all(&listener));

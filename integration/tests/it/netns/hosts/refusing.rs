@@ -297,8 +297,7 @@ fn what_no_peer_can_have_sent_is_dropped_and_counted_with_its_reason() {
     let bad = experiment(web, db, b"bad");
     let is_good = |frame: &[u8]| frame == good;
 
-    let mut sent = 0;
-    for (what, outer, reason) in spoilt() {
+    for (sent, (what, outer, reason)) in (1..).zip(spoilt()) {
         let before = (
             reason.map_or(0, |reason| drops(&fleet, "alpha", reason)),
             all_drops(&fleet, "alpha"),
@@ -306,7 +305,6 @@ fn what_no_peer_can_have_sent_is_dropped_and_counted_with_its_reason() {
         socket.send(&outer.wrap(uplink, &bad));
         // One that is as it should be, behind it.
         socket.send(&Outer::vxlan(BETA, 7).wrap(uplink, &good));
-        sent += 1;
         eventually(what, || arrived.matching(is_good).len() == sent);
         let after = (
             reason.map_or(0, |reason| drops(&fleet, "alpha", reason)),
