@@ -48,13 +48,13 @@ pub fn handle<F: Frame, T: Tables>(
     peer: PortId,
 ) -> Result<Outcome, Refused> {
     let start = outer.len + HEADER_LEN as u32;
-    let ethertype = frame.load::<u16>(start - 2);
-    let (Ok(ethertype), Ok([magic, kind, sequence, upper, lower])) =
-        (ethertype, frame.load::<Echo>(start))
-    else {
+    // One after the other: of values that are looked at together the verifier must know each.
+    let ethertype = frame.load::<u16>(start - 2).unwrap_or(0);
+    if u16::from_be(ethertype) != ETHERTYPE {
         return Ok(Outcome::Malformed);
-    };
-    if u16::from_be(ethertype) != ETHERTYPE || u32::from_be(magic) != MAGIC {
+    }
+    let [magic, kind, sequence, upper, lower] = frame.load::<Echo>(start).unwrap_or([0; 5]);
+    if u32::from_be(magic) != MAGIC {
         return Ok(Outcome::Malformed);
     }
     match u32::from_be(kind) {
