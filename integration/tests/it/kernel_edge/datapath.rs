@@ -224,7 +224,8 @@ fn rows_are_written_read_and_removed() {
         (MapName::Networks, 4, 24),
         (MapName::Interfaces, 4, 16),
         (MapName::Direct, 16, 20),
-        (MapName::Peers, 16, 12),
+        (MapName::Members, 8, 4),
+        (MapName::Peers, 16, 8),
         (MapName::Uplinks, 4, 20),
     ];
     assert_eq!(widths.len(), MapName::ALL.len());
@@ -352,7 +353,8 @@ fn what_a_crash_left_is_completed() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
-    assert_eq!(programs.len(), Program::ALL.len());
+    // Those of TC, and the one of XDP.
+    assert_eq!(programs.len(), Program::ALL.len() + 1);
     fs::remove_file(&programs[1]).unwrap();
     assert!(Datapath::open(&instance.0).unwrap().is_none());
     let second = load();
