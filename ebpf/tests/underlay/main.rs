@@ -1,0 +1,7 @@
+//! Frames to and from other hosts: two hosts that are each other's peers.
+
+mod admission;
+mod lengths;
+mod mutation;
+mod pair;
+mod passing;
