@@ -51,9 +51,9 @@ mod programs {
     /// Frames from the underlay before the kernel makes socket buffers of them: attached to the uplink.
     /// Where it is not attached, the program above does all of it alone.
     ///
-    /// It does not declare that it knows frames in several buffers: since Linux 6.9 a generic program
-    /// that does gets a copy of the frame that has lost the length of its Ethernet header (`mac_len`,
-    /// `skb_pp_cow_data`), and TC programs behind it see the frame from its IP header on.
+    /// It does not declare that it knows frames in several buffers. On Linux 6.18, in generic mode, the
+    /// program behind it did not recognize tunnels any more when it did: all of their frames passed on to
+    /// the host.
     #[xdp]
     pub(crate) fn uplink_xdp(ctx: XdpContext) -> u32 {
         let buffer = Buffer::new(&ctx);
