@@ -258,7 +258,10 @@ pub fn resume<F: Frame, T: Tables>(frame: &F, tables: &T) -> Result<Action, Drop
 pub fn size<F: Frame>(frame: &F, packet: &Packet) -> u32 {
     if matches!(packet.kind, Kind::Arp | Kind::Opaque) {
         // A tag that is put aside goes along; others are among the bytes.
-        let tag_len = if frame.outer_tag().is_some() { 4 } else { 0 };
+        let tag_len = match frame.outer_tag() {
+            Some(_tag) => ethernet::TAG_LEN,
+            None => 0,
+        };
         return (frame.len() + tag_len).saturating_sub(HEADER_LEN as u32);
     }
     let segment_len = frame.segment_len();

@@ -39,12 +39,12 @@ pub struct Note {
 impl Note {
     /// The frame came in by itself.
     pub const NONE: Self = Self {
-        list: FloodList(0),
+        list: FloodList::NONE,
         idx: 0,
     };
-    /// The frame has its outer header already. No list has this number.
+    /// The frame has its outer header already.
     pub const WRAPPED: Self = Self {
-        list: FloodList(u32::MAX),
+        list: FloodList::WRAPPED,
         idx: 0,
     };
 }

@@ -57,7 +57,7 @@ impl Decision {
         kind: Decided::Deliver,
         port: PortId::NONE,
         network: Network {
-            flood: FloodList(0),
+            flood: FloodList::NONE,
             flood_len: 0,
             ageing_ns: 0,
             flags: 0,

@@ -44,6 +44,13 @@ pub struct IfIndex(pub u32);
 #[repr(transparent)]
 pub struct FloodList(pub u32);
 
+impl FloodList {
+    /// No list.
+    pub const NONE: Self = Self(0);
+    /// No list either: the note of a frame that has its outer header already.
+    pub const WRAPPED: Self = Self(u32::MAX);
+}
+
 plain! {
     PortId = 4;
     IfIndex = 4;

@@ -19,8 +19,6 @@ use crate::{ecmp, ecn};
 const FIRST_PORT: u32 = 0xc000;
 /// Not to be fragmented (RFC 791).
 const DONT_FRAGMENT: u16 = 0x4000;
-/// Length of a VLAN tag, in bytes.
-const TAG_LEN: u32 = 4;
 /// Where the word is in an Ethernet header whose lower half is the type. Behind it are whole words.
 const ETHERTYPE: u32 = 10;
 /// Where the UDP checksum is behind the IP header.
@@ -63,7 +61,7 @@ pub fn write<F: Frame>(
     let len = L3 + ip_len + tunnel_len;
     // The tag is not among the frame's bytes yet.
     let tag_len = match packet.kind {
-        Kind::Arp | Kind::Opaque if frame.outer_tag().is_some() => TAG_LEN,
+        Kind::Arp | Kind::Opaque if frame.outer_tag().is_some() => ethernet::TAG_LEN,
         _ => 0,
     };
     let payload_len = tunnel_len + frame.len() + tag_len;

@@ -11,17 +11,12 @@ use aya_ebpf::helpers::generated::{
     bpf_redirect, bpf_redirect_neigh, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_vlan_pop,
 };
 use datapath::frame::Outer;
+use datapath::parse::ethernet::{HEADER_LEN, IPV6, TAG_LEN};
 use datapath::{Bytes, Frame, Refused};
 use maps_schema::Ip;
 
 use super::skb::Skb;
 
-/// Length of an Ethernet header, in bytes.
-const ETHERNET_LEN: u32 = 14;
-/// Length of a VLAN tag, in bytes.
-const TAG_LEN: u32 = 4;
-/// EtherType of IPv6.
-const IPV6: u16 = 0x86dd;
 /// Address families of `bpf_redir_neigh` (`AF_INET` and `AF_INET6` of `linux/socket.h`).
 const INET: u32 = 2;
 const INET6: u32 = 10;
@@ -42,7 +37,8 @@ pub(super) fn push(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
     } else {
         BPF_F_ADJ_ROOM_ENCAP_L4_GRE
     };
-    let l2 = u64::from(ETHERNET_LEN & BPF_ADJ_ROOM_ENCAP_L2_MASK) << BPF_ADJ_ROOM_ENCAP_L2_SHIFT;
+    let l2 =
+        u64::from(HEADER_LEN as u32 & BPF_ADJ_ROOM_ENCAP_L2_MASK) << BPF_ADJ_ROOM_ENCAP_L2_SHIFT;
     // Workloads know the MTU behind the tunnel, so segments keep their size; without this flag those
     // of TCP would become smaller, and UDP would be refused.
     let flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L2_ETH | l3 | l4;

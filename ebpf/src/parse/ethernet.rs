@@ -18,6 +18,8 @@ pub const SERVICE_TAG: u16 = 0x88a8;
 /// Length of the header in bytes. The outermost tag is never among the frame's bytes, so whatever
 /// the datapath looks into begins here.
 pub const HEADER_LEN: usize = 14;
+/// Length of a VLAN tag, in bytes.
+pub const TAG_LEN: u32 = 4;
 /// The bits of the tag control information that are the VLAN's number; the others are priority.
 pub const VID_MASK: u16 = 0x0fff;
 

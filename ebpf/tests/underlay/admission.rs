@@ -4,7 +4,7 @@ use datapath::Action;
 use maps_schema::map::{EgressPort, IngressPort, Member, MemberKey};
 use maps_schema::{DropReason, PortId, Vni};
 
-use super::pair::{PEER, Side, VNI, all_dropped, datagram, dropped, host, receive, wrapped};
+use super::pair::{PEER, Side, VNI, all_dropped, datagram, dropped, host, receive, sum, wrapped};
 
 /// What beta says of a frame of alpha's that was changed on the way.
 fn refused(kind: u32, change: impl FnOnce(&mut Vec<u8>)) -> Option<DropReason> {
@@ -31,12 +31,8 @@ fn refused(kind: u32, change: impl FnOnce(&mut Vec<u8>)) -> Option<DropReason> {
 /// Writes the IPv4 header's checksum anew.
 fn mend(outer: &mut [u8]) {
     outer[24..26].fill(0);
-    let header = outer[14..34].chunks(2);
-    let sum: u32 = header
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-        .sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    outer[24..26].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    let checksum = !sum(&outer[14..34]) as u16;
+    outer[24..26].copy_from_slice(&checksum.to_be_bytes());
 }
 
 #[test]
@@ -84,11 +80,8 @@ fn what_is_for_somebody_else_passes_on() {
 
 #[test]
 fn a_peer_of_one_network_does_not_get_into_another_one() {
-    let (alpha, beta) = (
-        host(Side::Alpha, EgressPort::VXLAN, false),
-        host(Side::Beta, EgressPort::VXLAN, false),
-    );
-    let mut beta = beta;
+    let alpha = host(Side::Alpha, EgressPort::VXLAN, false);
+    let mut beta = host(Side::Beta, EgressPort::VXLAN, false);
     let other = Vni::new(VNI + 1).unwrap();
     let row = beta.networks[&super::pair::vni()];
     beta.networks.insert(other, row);

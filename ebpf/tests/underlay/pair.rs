@@ -144,16 +144,21 @@ pub(crate) fn datagram(from: Side, tos: u8, payload: usize) -> Vec<u8> {
     let mut packet = vec![0x45, tos, l0, l1, 0, 1, 0x40, 0, 64, 17, 0, 0];
     packet.extend(from.ip().octets());
     packet.extend(to.ip().octets());
-    let sum: u32 = packet
-        .chunks(2)
-        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-        .sum();
-    let sum = (sum & 0xffff) + (sum >> 16);
-    packet[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    let checksum = !sum(&packet) as u16;
+    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
     packet.extend([0x12, 0x34, 0x56, 0x78, u0, u1, 0, 0]);
     packet.extend(vec![7; payload]);
     let head = [to.mac().octets(), from.mac().octets()].concat();
     [&head, &[8, 0][..], &packet].concat()
+}
+
+/// The sum of the words of an IPv4 header, folded to 16 bits.
+pub(crate) fn sum(header: &[u8]) -> u32 {
+    let words = header.chunks(2);
+    let sum: u32 = words
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
+        .sum();
+    (sum & 0xffff) + (sum >> 16)
 }
 
 /// What a host makes of a frame of its workload.

@@ -6,7 +6,7 @@ use maps_schema::map::EgressPort;
 
 use super::pair::{
     INSIDE, MTU, OWN, PEER, Side, all_dropped, counters, datagram, dropped, host, receive, send,
-    wrapped,
+    sum, wrapped,
 };
 
 const TUNNELS: [u32; 3] = [EgressPort::VXLAN, EgressPort::GENEVE, EgressPort::GRE];
@@ -92,15 +92,7 @@ fn marks_of_congestion_come_out_of_the_tunnel() {
                     assert_eq!(action, Action::Deliver(INSIDE));
                     let arrived = frame.to_wire();
                     assert_eq!(arrived[15], 0xb8 | mark);
-                    let header = arrived[14..34].chunks(2);
-                    let sum: u32 = header
-                        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]))
-                        .sum();
-                    assert_eq!(
-                        (sum & 0xffff) + (sum >> 16),
-                        0xffff,
-                        "the checksum is right"
-                    );
+                    assert_eq!(sum(&arrived[14..34]), 0xffff, "the checksum is right");
                 }
                 None => assert_eq!(dropped(&beta, DropReason::Congestion), 1),
             }

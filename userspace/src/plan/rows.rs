@@ -146,7 +146,7 @@ fn add_flood_list(
     let parts = members.iter().map(bytes_of);
     let hash = fnv1a_64([bytes_of(&vni)].into_iter().chain(parts));
     let mut list = FloodList((hash ^ (hash >> 32)) as u32);
-    let reserved = [FloodList(0), FloodList(u32::MAX)];
+    let reserved = [FloodList::NONE, FloodList::WRAPPED];
     while reserved.contains(&list) || !taken.insert(list) {
         list = FloodList(list.0.wrapping_add(1));
     }
