@@ -110,11 +110,7 @@ pub fn depart<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scra
     let (packet, way) = (&scratch.packet, &scratch.way);
     match leave(frame, tables, packet, way) {
         Ok(action) => action,
-        Err(reason) => {
-            let port = way.origin.port;
-            tables.count(port, Count::Drop(reason));
-            Action::Drop { port, reason }
-        }
+        Err(reason) => Action::refuse(tables, way.origin.port, reason),
     }
 }
 

@@ -30,7 +30,7 @@ pub fn receive<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scr
         return Action::Pass;
     }
     let Some(sender) = tables.direct(packet.ip_source) else {
-        return refuse(tables, PortId::NONE, DropReason::UnknownPeer);
+        return Action::refuse(tables, PortId::NONE, DropReason::UnknownPeer);
     };
     tables.count(sender.port, Count::Ingress(frame.len()));
     let source = if sender.vni == station.vni {
@@ -43,17 +43,11 @@ pub fn receive<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scr
         .is_some_and(|port| port.kind == EgressPort::DIRECT);
     // Without a router between the two networks nobody at the other end could have sent it.
     if !behind_peer || source == Mac::ZERO {
-        return refuse(tables, sender.port, DropReason::SpoofedIp);
+        return Action::refuse(tables, sender.port, DropReason::SpoofedIp);
     }
     if edit::write_macs(frame, station.mac, source).is_err() {
-        return refuse(tables, sender.port, DropReason::KernelRefused);
+        return Action::refuse(tables, sender.port, DropReason::KernelRefused);
     }
     tables.count(station.port, Count::Egress(frame.len()));
     Action::Deliver(exit.ifindex)
-}
-
-#[inline(always)]
-fn refuse<T: Tables>(tables: &T, port: PortId, reason: DropReason) -> Action {
-    tables.count(port, Count::Drop(reason));
-    Action::Drop { port, reason }
 }

@@ -46,6 +46,15 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Drops a frame, and counts that at the port where it came in.
+    #[inline(always)]
+    pub(crate) fn refuse<T: Tables>(tables: &T, port: PortId, reason: DropReason) -> Self {
+        tables.count(port, Count::Drop(reason));
+        Self::Drop { port, reason }
+    }
+}
+
 /// How far the first half of a frame's journey has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
@@ -105,10 +114,7 @@ pub fn port_ingress<F: Frame, T: Tables>(
     };
     match result {
         Ok(progress) => progress,
-        Err(reason) => {
-            tables.count(id, Count::Drop(reason));
-            Progress::Done(Action::Drop { port: id, reason })
-        }
+        Err(reason) => Progress::Done(Action::refuse(tables, id, reason)),
     }
 }
 
