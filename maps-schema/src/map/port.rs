@@ -1,0 +1,94 @@
+//! Ports: whose frames come in at an interface, and where a port leads.
+
+use crate::address::{Ip, Mac, Vni};
+use crate::id::{IfIndex, PortId};
+use crate::plain::plain;
+
+/// What the datapath must know about the port behind an interface when a frame comes in from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct IngressPort {
+    /// The port.
+    pub port: PortId,
+    /// The network that it is plugged into.
+    pub vni: Vni,
+    /// The workload's MAC address.
+    pub mac: Mac,
+    /// [`IngressPort::LEARNING`], [`IngressPort::MAY_SPOOF`], [`IngressPort::PEER`].
+    pub flags: u8,
+    /// Always 0.
+    pub reserved: u8,
+}
+
+impl IngressPort {
+    /// Flag: more than one station is behind this port; their MAC addresses are learned.
+    pub const LEARNING: u8 = 1;
+    /// Flag: anti-spoofing is off for this port.
+    pub const MAY_SPOOF: u8 = 2;
+    /// Flag: the port leads to a peer. No row of `INTERFACES` has it, but every one of `MEMBERS`.
+    pub const PEER: u8 = 4;
+    /// Flag: the peer is an ordinary VTEP, which neither answers for stations nor routes for its own:
+    /// that is done for it here. It comes with [`IngressPort::PEER`].
+    pub const SERVED: u8 = 8;
+
+    /// Whether the port leads to another host, and not to a workload or an ordinary VTEP.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_host(&self) -> bool {
+        self.flags & (Self::PEER | Self::SERVED) == Self::PEER
+    }
+}
+
+/// Where a port leads: to a workload on this host, or through a tunnel to a peer.
+///
+/// A peer is a port like any other: all that is behind it is known, or learned, as being at that
+/// port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct EgressPort {
+    /// The host's end of the veth pair whose other end is in the workload's namespace; the uplink
+    /// if the port leads to a peer.
+    pub ifindex: IfIndex,
+    /// [`EgressPort::WORKLOAD`], or how frames travel to the peer: [`EgressPort::VXLAN`],
+    /// [`EgressPort::GENEVE`], [`EgressPort::GRE`], [`EgressPort::DIRECT`].
+    pub kind: u32,
+    /// The largest IP packet that goes through the tunnel, in bytes; 0 for a workload.
+    pub mtu: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// This host's underlay address, which the outer header comes from.
+    pub local: Ip,
+    /// The peer's underlay address; with [`EgressPort::DIRECT`], the next hop on the way to it.
+    pub remote: Ip,
+}
+
+impl EgressPort {
+    /// A workload on this host.
+    pub const WORKLOAD: u32 = 0;
+    /// A peer, through VXLAN (RFC 7348).
+    pub const VXLAN: u32 = 1;
+    /// A peer, through Geneve without options (RFC 8926).
+    pub const GENEVE: u32 = 2;
+    /// A peer, through GRE with a key that is the VNI, carrying Ethernet (RFC 2784, RFC 2890).
+    pub const GRE: u32 = 3;
+    /// A peer, without a tunnel: the underlay routes the workloads' addresses.
+    pub const DIRECT: u32 = 4;
+
+    /// The port of a workload behind an interface of this host.
+    #[must_use]
+    pub const fn workload(ifindex: IfIndex) -> Self {
+        Self {
+            ifindex,
+            kind: Self::WORKLOAD,
+            mtu: 0,
+            reserved: 0,
+            local: Ip::UNSPECIFIED_V6,
+            remote: Ip::UNSPECIFIED_V6,
+        }
+    }
+}
+
+plain! {
+    IngressPort = 4 + 4 + 6 + 1 + 1;
+    EgressPort = 4 + 4 + 4 + 4 + 16 + 16;
+}
