@@ -16,7 +16,7 @@ pub struct Uplink {
 }
 
 impl Uplink {
-    /// The bit of a kind of tunnel, as [`EgressPort::kind`].
+    /// The bit of a kind of tunnel, as [`EgressPort::kind`](super::EgressPort::kind).
     #[must_use]
     #[inline(always)]
     pub const fn of(kind: u32) -> u32 {
@@ -30,7 +30,7 @@ impl Uplink {
 pub struct Peer {
     /// The port that leads to it.
     pub port: PortId,
-    /// How its frames travel, as [`EgressPort::kind`].
+    /// How its frames travel, as [`EgressPort::kind`](super::EgressPort::kind).
     pub kind: u32,
 }
 
@@ -48,12 +48,12 @@ pub struct MemberKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Member {
-    /// The flags that [`IngressPort`] has for what comes from it: [`IngressPort::PEER`] at least.
+    /// The flags that [`IngressPort`](super::IngressPort) has for what comes from it: [`IngressPort::PEER`] at least.
     pub flags: u32,
 }
 
 /// Where a workload's address is, for packets that come from the underlay without a tunnel
-/// ([`EgressPort::DIRECT`]). Their destination is a workload on this host, their source one behind
+/// ([`EgressPort::DIRECT`](super::EgressPort::DIRECT)). Their destination is a workload on this host, their source one behind
 /// such a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
