@@ -26,6 +26,7 @@ pub mod ecmp;
 pub mod ecn;
 pub mod edit;
 pub mod flood;
+pub mod flow;
 pub mod frame;
 pub mod guard;
 pub mod icmp;

@@ -6,16 +6,17 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
-    Peer, PortCounters, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
-    Uplink,
+    Budget, BudgetKey, Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
+    FlowKey, IngressPort, LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network,
+    NextHop, NextHopKey, Peer, PortCounters, Resolved, Route, RouteKey, RouterAddress,
+    RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
 use crate::departure::depart;
+use crate::flow::Store;
 use crate::frame::{Bytes, Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
@@ -294,6 +295,12 @@ pub struct MemoryTables {
     pub resolved: RefCell<BTreeMap<NeighborKey, Resolved>>,
     /// `ERROR_BUDGETS`.
     pub budgets: RefCell<BTreeMap<BudgetKey, Budget>>,
+    /// `EPOCHS`.
+    pub epochs: BTreeMap<Vni, Epoch>,
+    /// `FLOWS`.
+    pub connections: RefCell<BTreeMap<FlowKey, Flow>>,
+    /// `EMBRYOS`.
+    pub embryos: RefCell<BTreeMap<FlowKey, Flow>>,
     /// `LEARNED`.
     pub learned: RefCell<BTreeMap<FdbKey, LearnedEntry>>,
     /// `PEER_STATES`.
@@ -355,11 +362,23 @@ impl MemoryTables {
             MapName::Peers => {
                 self.peers.insert(from_bytes(key)?, from_bytes(value)?);
             }
+            MapName::Epochs => {
+                self.epochs.insert(from_bytes(key)?, from_bytes(value)?);
+            }
             MapName::Uplinks => {
                 self.uplinks.insert(from_bytes(key)?, from_bytes(value)?);
             }
         }
         Some(())
+    }
+}
+
+impl MemoryTables {
+    fn flows(&self, store: Store) -> &RefCell<BTreeMap<FlowKey, Flow>> {
+        match store {
+            Store::Connections => &self.connections,
+            Store::Embryos => &self.embryos,
+        }
     }
 }
 
@@ -464,6 +483,28 @@ impl Tables for MemoryTables {
 
     fn learn(&self, key: &FdbKey, entry: &LearnedEntry) {
         self.learned.borrow_mut().insert(*key, *entry);
+    }
+
+    fn epoch(&self, vni: Vni) -> u64 {
+        self.epochs.get(&vni).map_or(0, |epoch| epoch.number)
+    }
+
+    fn visit_flow<R>(
+        &self,
+        store: Store,
+        key: &FlowKey,
+        visit: impl FnOnce(&mut Flow) -> R,
+    ) -> Option<R> {
+        self.flows(store).borrow_mut().get_mut(key).map(visit)
+    }
+
+    fn keep_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        self.flows(store).borrow_mut().insert(*key, *flow);
+        true
+    }
+
+    fn forget_flow(&self, store: Store, key: &FlowKey) {
+        self.flows(store).borrow_mut().remove(key);
     }
 
     fn now_ns(&self) -> u64 {

@@ -3,13 +3,16 @@
 use core::hint::black_box;
 
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer,
-    PortCounters, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey,
+    IngressPort, LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop,
+    NextHopKey, Peer, PortCounters, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey,
+    RouterPort, Uplink,
 };
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, PortId, Vni};
+
+use crate::flow::Store;
 
 /// Something to be counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +98,19 @@ pub trait Tables {
     fn learned(&self, key: &FdbKey) -> Option<LearnedEntry>;
     /// Notes where a MAC address was seen.
     fn learn(&self, key: &FdbKey, entry: &LearnedEntry);
+    /// The epoch that the ways of a network's flows must be of; 0 if none of them may be used.
+    fn epoch(&self, vni: Vni) -> u64;
+    /// Looks at the row of a flow, and may change it. Others may do so at the same time.
+    fn visit_flow<R>(
+        &self,
+        store: Store,
+        key: &FlowKey,
+        visit: impl FnOnce(&mut Flow) -> R,
+    ) -> Option<R>;
+    /// Writes the row of a flow. Says whether there was room.
+    fn keep_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool;
+    /// Removes the row of a flow.
+    fn forget_flow(&self, store: Store, key: &FlowKey);
     /// The time that learned addresses age by, in nanoseconds; a few milliseconds coarse.
     fn now_ns(&self) -> u64;
     /// The time to a microsecond, in nanoseconds of the same clock; it costs ten times as much.

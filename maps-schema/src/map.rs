@@ -20,6 +20,9 @@
 //! | `ERROR_BUDGETS` | LRU hash | [`BudgetKey`] | [`Budget`] | 4,096 | datapath | datapath: how many ICMP errors may still be sent |
 //! | `LEARNED` | LRU hash | [`FdbKey`] | [`LearnedEntry`] | 16,384 | datapath; user space forgets the stations of ports that left | datapath, user space (show) |
 //! | `PEER_STATES` | hash | [`PortId`] | [`PeerState`](crate::record::PeerState) | 8,192 | datapath; user space forgets peers that left | user space |
+//! | `FLOWS` | LRU hash | [`FlowKey`] | [`Flow`] | 131,072 | datapath | datapath, user space (show): connections that both sides take part in |
+//! | `EMBRYOS` | LRU hash | [`FlowKey`] | [`Flow`] | 65,536 | datapath | as above: connections that may come to nothing |
+//! | `EPOCHS` | hash | [`Vni`] | [`Epoch`] | 4,096 | user space | datapath: may a way that was found before still be used |
 //! | `COUNTERS` | per-CPU hash | [`PortId`] | [`PortCounters`] | 12,289 | user space makes and removes rows, the datapath counts in them | user space |
 //! | `EVENTS` | ring buffer | | [`DropEvent`](crate::record::DropEvent) | 256 KiB | datapath | user space |
 //!
@@ -36,6 +39,7 @@
 //! [`Vni`]: crate::Vni
 
 mod bridge;
+mod flow;
 mod port;
 mod routing;
 mod underlay;
@@ -44,6 +48,7 @@ pub use bridge::{
     FLOOD_MAX, FdbEntry, FdbKey, FloodKey, FloodMember, LearnedEntry, Neighbor, NeighborKey,
     Network,
 };
+pub use flow::{Epoch, Flow, FlowKey};
 pub use port::{EgressPort, IngressPort};
 pub use routing::{
     BUCKETS_MAX, Budget, BudgetKey, NextHop, NextHopKey, ROUTERS_MAX, Resolved, Route, RouteKey,
@@ -113,6 +118,8 @@ maps! {
     Peers = "PEERS", 8192;
     /// Which frames from the underlay are for this host.
     Uplinks = "UPLINKS", 64;
+    /// Which ways that were found may still be used.
+    Epochs = "EPOCHS", 4096;
 }
 
 /// Symbol and pin name of the map of learned MAC addresses, in which only the datapath writes rows.
@@ -131,6 +138,16 @@ pub const ERROR_BUDGET_ROWS: u32 = 4096;
 pub const PEER_STATES: &str = "PEER_STATES";
 /// How many peers a host keeps that for.
 pub const PEER_STATE_ROWS: u32 = 8192;
+/// Symbol and pin name of the map of established connections.
+pub const FLOWS: &str = "FLOWS";
+/// How many directions of established connections a host remembers; beyond that the least recently
+/// used go first.
+pub const FLOW_ROWS: u32 = 131_072;
+/// Symbol and pin name of the map of connections that are not established yet. They have a map of
+/// their own, so that a flood of them never takes the place of what is established.
+pub const EMBRYOS: &str = "EMBRYOS";
+/// How many directions of such connections a host remembers.
+pub const EMBRYO_ROWS: u32 = 65_536;
 /// Symbol and pin name of the ring buffer of events.
 pub const EVENTS: &str = "EVENTS";
 /// Size of the ring buffer of events, in bytes.

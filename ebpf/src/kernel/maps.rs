@@ -5,12 +5,14 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use datapath::flow::Store;
 use datapath::{Count, Scratch, Tables};
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort, FdbEntry, FdbKey,
-    FloodKey, FloodMember, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, Member, MemberKey,
-    Neighbor, NeighborKey, Network, NextHop, NextHopKey, PEER_STATE_ROWS, Peer, PortCounters,
-    RESOLVED_ROWS, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    Budget, BudgetKey, Direct, EMBRYO_ROWS, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort, Epoch,
+    FLOW_ROWS, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey, IngressPort, LEARNED_ROWS,
+    LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
+    PEER_STATE_ROWS, Peer, PortCounters, RESOLVED_ROWS, Resolved, Route, RouteKey, RouterAddress,
+    RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
@@ -63,6 +65,12 @@ static DIRECT: HashMap<Ip, Direct> = HashMap::with_max_entries(MapName::Direct.r
 static PEER_STATES: HashMap<PortId, PeerState> =
     HashMap::with_max_entries(PEER_STATE_ROWS, BPF_F_NO_PREALLOC);
 #[map]
+static EPOCHS: HashMap<Vni, Epoch> = HashMap::with_max_entries(MapName::Epochs.rows(), PLANNED);
+#[map]
+static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(FLOW_ROWS, 0);
+#[map]
+static EMBRYOS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(EMBRYO_ROWS, 0);
+#[map]
 static NETWORKS: HashMap<Vni, Network> =
     HashMap::with_max_entries(MapName::Networks.rows(), PLANNED);
 #[map]
@@ -104,6 +112,14 @@ fn row<K, V: Copy>(map: &HashMap<K, V>, key: &K) -> Option<V> {
     // SAFETY: the kernel keeps the memory mapped while the program runs; the copy is a plain value,
     // for which any bytes are valid.
     unsafe { map.get(key) }.copied()
+}
+
+#[inline(always)]
+fn flows(store: Store) -> &'static LruHashMap<FlowKey, Flow> {
+    match store {
+        Store::Connections => &FLOWS,
+        Store::Embryos => &EMBRYOS,
+    }
 }
 
 impl Tables for Maps {
@@ -239,6 +255,36 @@ impl Tables for Maps {
     fn learn(&self, key: &FdbKey, entry: &LearnedEntry) {
         // An address that cannot be noted now is noted with its next frame.
         let _not_learned = LEARNED.insert(key, entry, 0);
+    }
+
+    #[inline(always)]
+    fn epoch(&self, vni: Vni) -> u64 {
+        row(&EPOCHS, &vni).map_or(0, |epoch| epoch.number)
+    }
+
+    #[inline(always)]
+    fn visit_flow<R>(
+        &self,
+        store: Store,
+        key: &FlowKey,
+        visit: impl FnOnce(&mut Flow) -> R,
+    ) -> Option<R> {
+        let flow = flows(store).get_ptr_mut(key)?;
+        // SAFETY: the kernel keeps the memory while the program runs. Other CPUs may write to it at the
+        // same time, and it may become another row's: fields are plain integers, and of two notes either
+        // may be the last.
+        Some(visit(unsafe { &mut *flow }))
+    }
+
+    #[inline(always)]
+    fn keep_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        flows(store).insert(key, flow, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn forget_flow(&self, store: Store, key: &FlowKey) {
+        // What is not there any more need not be removed.
+        let _gone = flows(store).remove(key);
     }
 
     #[inline(always)]

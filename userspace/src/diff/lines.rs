@@ -208,6 +208,7 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
         MapName::Members => "member",
         MapName::Peers => "peer",
         MapName::Uplinks => "uplink",
+        MapName::Epochs => "epoch",
     };
     Line {
         sign,

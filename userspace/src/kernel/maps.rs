@@ -10,10 +10,10 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use maps_schema::map::{
-    Direct, ERROR_BUDGETS, EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember,
-    IngressPort, LEARNED, LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network,
-    NextHop, NextHopKey, PEER_STATES, Peer, PortCounters, RESOLVED, Resolved, Route, RouteKey,
-    RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    Direct, EMBRYOS, ERROR_BUDGETS, EVENTS, EgressPort, Epoch, FLOWS, FdbEntry, FdbKey, FloodKey,
+    FloodMember, IngressPort, LEARNED, LearnedEntry, MapName, Member, MemberKey, Neighbor,
+    NeighborKey, Network, NextHop, NextHopKey, PEER_STATES, Peer, PortCounters, RESOLVED, Resolved,
+    Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::bytes_of;
 use maps_schema::reason::REASON_SLOTS;
@@ -85,6 +85,9 @@ macro_rules! with_widths {
             MapName::Peers => {
                 $function::<{ size_of::<Ip>() }, { size_of::<Peer>() }>($($argument),*)
             }
+            MapName::Epochs => {
+                $function::<{ size_of::<Vni>() }, { size_of::<Epoch>() }>($($argument),*)
+            }
             MapName::Uplinks => {
                 $function::<{ size_of::<IfIndex>() }, { size_of::<Uplink>() }>($($argument),*)
             }
@@ -95,7 +98,15 @@ macro_rules! with_widths {
 /// The symbols of all maps, which are also the names of their pins.
 pub(super) fn symbols() -> impl Iterator<Item = &'static str> {
     let planned = MapName::ALL.iter().map(|name| name.symbol());
-    planned.chain([LEARNED, RESOLVED, ERROR_BUDGETS, PEER_STATES, EVENTS])
+    planned.chain([
+        LEARNED,
+        RESOLVED,
+        ERROR_BUDGETS,
+        PEER_STATES,
+        FLOWS,
+        EMBRYOS,
+        EVENTS,
+    ])
 }
 
 impl Maps {

@@ -5,8 +5,8 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use maps_schema::map::{
-    Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Member,
-    MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey,
+    Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName,
+    Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey,
     RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::from_bytes;
@@ -273,6 +273,11 @@ impl Names {
                 let peer: Peer = from_bytes(value)?;
                 let (name, way) = (self.port(peer.port), way(peer.kind));
                 format!("{ip} is {name}, {way}")
+            }
+            MapName::Epochs => {
+                let epoch: Epoch = from_bytes(value)?;
+                let network = self.network(from_bytes(key)?);
+                format!("flows of {network} are of epoch {:016x}", epoch.number)
             }
             MapName::Uplinks => {
                 let IfIndex(ifindex) = from_bytes(key)?;

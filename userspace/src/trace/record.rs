@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 
+use datapath::flow::Store;
 use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
 use datapath::{Action, Bytes as _, Count, Tables};
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer,
-    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey,
+    IngressPort, LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop,
+    NextHopKey, Peer, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
+    Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, Vni};
@@ -241,6 +243,28 @@ impl Tables for Recorder<'_> {
     fn learn(&self, key: &FdbKey, entry: &LearnedEntry) {
         self.tables.learn(key, entry);
         self.note(Lookup::Learn(*key, *entry));
+    }
+
+    fn epoch(&self, _vni: Vni) -> u64 {
+        // A trace walks the whole way, whatever the datapath remembers.
+        0
+    }
+
+    fn visit_flow<R>(
+        &self,
+        store: Store,
+        key: &FlowKey,
+        visit: impl FnOnce(&mut Flow) -> R,
+    ) -> Option<R> {
+        self.tables.visit_flow(store, key, visit)
+    }
+
+    fn keep_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        self.tables.keep_flow(store, key, flow)
+    }
+
+    fn forget_flow(&self, store: Store, key: &FlowKey) {
+        self.tables.forget_flow(store, key);
     }
 
     fn now_ns(&self) -> u64 {

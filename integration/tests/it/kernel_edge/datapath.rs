@@ -227,6 +227,7 @@ fn rows_are_written_read_and_removed() {
         (MapName::Members, 8, 4),
         (MapName::Peers, 16, 8),
         (MapName::Uplinks, 4, 20),
+        (MapName::Epochs, 4, 8),
     ];
     assert_eq!(widths.len(), MapName::ALL.len());
     for &(map, key_len, value_len) in widths {
