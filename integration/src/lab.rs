@@ -32,7 +32,7 @@ pub use feature::Feature;
 pub use namespace::{Namespace, veth};
 pub use numbered::{Flow, Numbered};
 pub use packet::{Capture, PacketSocket};
-pub use ping::{Pings, ping};
+pub use ping::{Pings, ping, ping_once};
 pub use snapshot::Snapshot;
 pub use stream::{Transfer, receive_all, send_all};
 pub use talk::Talk;
