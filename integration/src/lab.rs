@@ -37,7 +37,7 @@ pub use snapshot::Snapshot;
 pub use stream::{Transfer, receive_all, send_all};
 pub use talk::Talk;
 pub use underlay::{Family, Fleet, UPLINK, Underlay};
-pub use wait::{eventually, eventually_some, patience};
+pub use wait::{eventually, eventually_some, patience, uninterrupted};
 
 /// The variable that names the file where skipped tests are written down for whoever counts them.
 const SKIPPED: &str = "BOWLINE_SKIPPED";

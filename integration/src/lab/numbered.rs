@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::eventually;
+use super::{eventually, uninterrupted};
 
 /// How long the sender waits after one packet of each flow.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -166,7 +166,7 @@ fn receive(socket: &UdpSocket, stop: &AtomicBool) -> io::Result<Vec<[u64; 2]>> {
     loop {
         // Read before the last look, so that nothing is left behind.
         let is_last = stop.load(Ordering::Acquire);
-        match socket.recv(&mut packet) {
+        match uninterrupted(|| socket.recv(&mut packet)) {
             Ok(PACKET_LEN) => {
                 let [flow, number] = [0, 8].map(|at| {
                     let octets = packet[at..at + 8].try_into().expect("eight bytes");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{Namespace, eventually_some, patience};
+use super::{Namespace, eventually_some, patience, uninterrupted};
 
 /// How many words of eight bytes a side says before it listens: more than fit into one packet.
 const WORDS: usize = 256;
@@ -192,7 +192,7 @@ impl Words {
 
     /// Hears the other side out; `false` if it has ended the talk.
     fn hear(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
-        let len = stream.read(&mut self.chunk)?;
+        let len = uninterrupted(|| stream.read(&mut self.chunk))?;
         if len == 0 {
             return Ok(false);
         }

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, TcpStream, UdpSocket};
 use std::time::Instant;
 
-use integration::lab::{Complaint, Probe, eventually, patience};
+use integration::lab::{Complaint, Probe, eventually, patience, uninterrupted};
 
 use super::super::{Site, drops};
 use super::{ip, line};
@@ -110,7 +110,7 @@ fn a_connection_to_a_router_is_refused() {
         socket.connect((ip(router), 53)).unwrap();
         socket.set_read_timeout(Some(patience())).unwrap();
         socket.send(b"who are you?").unwrap();
-        let error = socket.recv(&mut [0; 16]).unwrap_err();
+        let error = uninterrupted(|| socket.recv(&mut [0; 16])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
         // Over TCP too, at once and not after a time of silence.
         let connect = || TcpStream::connect_timeout(&(ip(router), 179).into(), patience());
