@@ -6,20 +6,22 @@ use std::collections::BTreeMap;
 use std::mem;
 
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
-    Peer, PortCounters, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
-    Uplink,
+    Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember,
+    Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MapName, MatchKey,
+    Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Policy,
+    PortCounters, PrefixKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey,
+    RouterPort, Rule, RuleCounters, RuleKey, ServiceKey, Uplink,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::record::PeerState;
-use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Plain, PolicyList, PortId, RuleId, Vni};
 
 use crate::departure::depart;
 use crate::frame::{Bytes, Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
+use crate::policy::Ruling;
 use crate::tables::{Count, Tables};
 
 /// A frame's whole journey from the workload behind `interface`. Copies that come in once more are
@@ -290,6 +292,22 @@ pub struct MemoryTables {
     pub next_hops: BTreeMap<NextHopKey, NextHop>,
     /// `ROUTES`.
     pub routes: BTreeMap<RouteKey, Route>,
+    /// `POLICIES`.
+    pub policies: BTreeMap<PolicyList, Policy>,
+    /// `IDENTITIES`.
+    pub identities: BTreeMap<IdentityKey, Identity>,
+    /// `IDENTITY_PREFIXES`.
+    pub identity_prefixes: BTreeMap<IdentityPrefixKey, Identity>,
+    /// `PREFIXES`.
+    pub prefixes: BTreeMap<PrefixKey, Class>,
+    /// `SERVICES`.
+    pub services: BTreeMap<ServiceKey, Class>,
+    /// `MATCHES`.
+    pub matches: BTreeMap<MatchKey, Matches>,
+    /// `RULES`.
+    pub rules: BTreeMap<RuleKey, Rule>,
+    /// `RULE_COUNTERS`, summed over CPUs.
+    pub rule_counters: RefCell<BTreeMap<RuleId, RuleCounters>>,
     /// `RESOLVED`.
     pub resolved: RefCell<BTreeMap<NeighborKey, Resolved>>,
     /// `ERROR_BUDGETS`.
@@ -313,6 +331,33 @@ impl MemoryTables {
                 self.counters
                     .get_mut()
                     .insert(from_bytes(key)?, PortCounters::ZERO);
+            }
+            MapName::RuleCounters => {
+                self.rule_counters
+                    .get_mut()
+                    .insert(from_bytes(key)?, RuleCounters::ZERO);
+            }
+            MapName::Rules => {
+                self.rules.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Matches => {
+                self.matches.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Services => {
+                self.services.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Prefixes => {
+                self.prefixes.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::IdentityPrefixes => {
+                self.identity_prefixes
+                    .insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Identities => {
+                self.identities.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Policies => {
+                self.policies.insert(from_bytes(key)?, from_bytes(value)?);
             }
             MapName::Ports => {
                 self.ports.insert(from_bytes(key)?, from_bytes(value)?);
@@ -361,6 +406,15 @@ impl MemoryTables {
         }
         Some(())
     }
+}
+
+/// Tries every length of prefix, the longest first, as the kernel's trie does in effect.
+fn longest<'r, R: Copy + 'r>(ip: Ip, row: impl Fn(Ip, u32) -> Option<&'r R>) -> Option<R> {
+    let target = u128::from_be_bytes(ip.octets());
+    (0..=128).rev().find_map(|bits: u32| {
+        let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+        row(Ip::from_octets((target & mask).to_be_bytes()), bits).copied()
+    })
 }
 
 impl Tables for MemoryTables {
@@ -421,21 +475,68 @@ impl Tables for MemoryTables {
         self.router_addresses.get(key).copied()
     }
 
-    /// Tries every length of prefix, the longest first, as the kernel's trie does in effect.
     fn route(&self, key: &RouteKey) -> Option<Route> {
-        let target = u128::from_be_bytes(key.ip.octets());
-        (0..=128).rev().find_map(|len: u32| {
-            let mask = u128::MAX.checked_shl(128 - len).unwrap_or(0);
-            let ip = Ip::from_octets((target & mask).to_be_bytes());
-            let prefix_len = RouteKey::FIXED_BITS + len;
-            self.routes
-                .get(&RouteKey {
-                    prefix_len,
-                    ip,
-                    ..*key
-                })
-                .copied()
+        longest(key.ip, |ip, bits| {
+            self.routes.get(&RouteKey {
+                prefix_len: RouteKey::FIXED_BITS + bits,
+                ip,
+                ..*key
+            })
         })
+    }
+
+    fn policy(&self, list: PolicyList) -> Option<Policy> {
+        self.policies.get(&list).copied()
+    }
+
+    fn identity(&self, key: &IdentityKey) -> Option<Identity> {
+        self.identities.get(key).copied()
+    }
+
+    fn identity_prefix(&self, key: &IdentityPrefixKey) -> Option<Identity> {
+        longest(key.ip, |ip, bits| {
+            self.identity_prefixes.get(&IdentityPrefixKey {
+                prefix_len: IdentityPrefixKey::FIXED_BITS + bits,
+                ip,
+                ..*key
+            })
+        })
+    }
+
+    fn prefix(&self, key: &PrefixKey) -> Option<Class> {
+        longest(key.ip, |ip, bits| {
+            self.prefixes.get(&PrefixKey {
+                prefix_len: PrefixKey::FIXED_BITS + bits,
+                ip,
+                ..*key
+            })
+        })
+    }
+
+    fn service(&self, key: &ServiceKey) -> Option<Class> {
+        (0..=16).rev().find_map(|bits: u32| {
+            let mask = u16::MAX.checked_shl(16 - bits).unwrap_or(0);
+            let row = self.services.get(&ServiceKey {
+                prefix_len: ServiceKey::FIXED_BITS + bits,
+                port: (u16::from_be_bytes(key.port) & mask).to_be_bytes(),
+                ..*key
+            });
+            row.copied()
+        })
+    }
+
+    fn matches(&self, key: &MatchKey) -> Option<&Matches> {
+        self.matches.get(key)
+    }
+
+    fn rule(&self, key: &RuleKey) -> Option<Rule> {
+        self.rules.get(key).copied()
+    }
+
+    fn ruled(&self, ruling: Ruling) {
+        if let Some(counters) = self.rule_counters.borrow_mut().get_mut(&ruling.rule) {
+            counters.hits += 1;
+        }
     }
 
     fn next_hop(&self, key: &NextHopKey) -> Option<NextHop> {
