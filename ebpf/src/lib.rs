@@ -35,6 +35,7 @@ pub mod learning;
 pub mod memory;
 pub mod parse;
 pub mod pipeline;
+pub mod policy;
 pub mod resolver;
 pub mod router;
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub mod reason;
 pub mod record;
 
 pub use address::{Ip, Mac, Vni};
-pub use id::{FloodList, IfIndex, NextHopList, PortId, RouterId};
+pub use id::{FloodList, GroupId, IfIndex, NextHopList, PolicyList, PortId, RouterId, RuleId};
 pub use plain::Plain;
 pub use reason::DropReason;
 

@@ -16,6 +16,14 @@
 //! | `ROUTER_ADDRESSES` | hash | [`RouterAddressKey`] | [`RouterAddress`] | 131,072 | user space | datapath: is this packet for the router itself |
 //! | `ROUTES` | LPM trie | [`RouteKey`] | [`Route`] | 2,097,152 | user space | datapath: longest prefix |
 //! | `NEXT_HOPS` | hash | [`NextHopKey`] | [`NextHop`] | 1,048,576 | user space | datapath: one of several equal next hops |
+//! | `POLICIES` | hash | [`PolicyList`] | [`Policy`] | 16,384 | user space | datapath: which rules hold |
+//! | `IDENTITIES` | hash | [`IdentityKey`] | [`Identity`] | 262,144 | user space | datapath: which groups a workload's address is in |
+//! | `IDENTITY_PREFIXES` | LPM trie | [`IdentityPrefixKey`] | [`Identity`] | 131,072 | user space | datapath: which groups any other address is in |
+//! | `PREFIXES` | LPM trie | [`PrefixKey`] | [`Class`] | 1,048,576 | user space | datapath: which prefixes of a list cover an address |
+//! | `SERVICES` | LPM trie | [`ServiceKey`] | [`Class`] | 1,048,576 | user space | datapath: which services of a list a packet is for |
+//! | `MATCHES` | hash | [`MatchKey`] | [`Matches`] | 524,288 | user space | datapath: which rules match |
+//! | `RULES` | hash | [`RuleKey`] | [`Rule`] | 1,048,576 | user space | datapath: what a rule says |
+//! | `RULE_COUNTERS` | per-CPU hash | [`RuleId`] | [`RuleCounters`] | 131,072 | user space makes and removes rows, the datapath counts in them | user space |
 //! | `RESOLVED` | LRU hash | [`NeighborKey`] | [`Resolved`] | 16,384 | datapath | datapath, user space (show): neighbors that were asked for |
 //! | `ERROR_BUDGETS` | LRU hash | [`BudgetKey`] | [`Budget`] | 4,096 | datapath | datapath: how many ICMP errors may still be sent |
 //! | `LEARNED` | LRU hash | [`FdbKey`] | [`LearnedEntry`] | 16,384 | datapath; user space forgets the stations of ports that left | datapath, user space (show) |
@@ -35,11 +43,14 @@
 //!
 //! [`IfIndex`]: crate::IfIndex
 //! [`Ip`]: crate::Ip
+//! [`PolicyList`]: crate::PolicyList
 //! [`PortId`]: crate::PortId
+//! [`RuleId`]: crate::RuleId
 //! [`Vni`]: crate::Vni
 
 mod bridge;
 mod flow;
+mod policy;
 mod port;
 mod routing;
 mod underlay;
@@ -49,6 +60,10 @@ pub use bridge::{
     Network,
 };
 pub use flow::{Epoch, Flow, FlowKey};
+pub use policy::{
+    Class, GROUPS_MAX, Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, Policy,
+    PrefixKey, RULES_MAX, Rule, RuleCounters, RuleKey, ServiceKey,
+};
 pub use port::{EgressPort, IngressPort};
 pub use routing::{
     BUCKETS_MAX, Budget, BudgetKey, NextHop, NextHopKey, ROUTERS_MAX, Resolved, Route, RouteKey,
@@ -90,6 +105,22 @@ macro_rules! maps {
 maps! {
     /// Counters per port.
     Counters = "COUNTERS", 12_289;
+    /// Counters per rule.
+    RuleCounters = "RULE_COUNTERS", 131_072;
+    /// What rules say.
+    Rules = "RULES", 1_048_576;
+    /// Which rules match.
+    Matches = "MATCHES", 524_288;
+    /// Which services of a list a packet is for.
+    Services = "SERVICES", 1_048_576;
+    /// Which prefixes of a list cover an address.
+    Prefixes = "PREFIXES", 1_048_576;
+    /// Which groups an address is in that no workload has.
+    IdentityPrefixes = "IDENTITY_PREFIXES", 131_072;
+    /// Which groups a workload's address is in.
+    Identities = "IDENTITIES", 262_144;
+    /// Which rules hold.
+    Policies = "POLICIES", 16_384;
     /// Where a port leads.
     Ports = "PORTS", 12_288;
     /// Ports of virtual routers.

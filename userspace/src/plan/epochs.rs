@@ -26,8 +26,11 @@ pub(super) fn add_epochs<'a>(tables: &mut Tables, ports: impl Iterator<Item = &'
     let mut parts = Parts::new(tables);
     for (&map, rows) in &*tables {
         for (key, value) in rows {
-            if let Some(vni) = parts.network_of(map, key, value) {
-                parts.add(vni, &[map.symbol().as_bytes(), key, value]);
+            let row = [map.symbol().as_bytes(), key, value];
+            if matches!(map, MapName::Identities | MapName::IdentityPrefixes) {
+                parts.add_everywhere(&row);
+            } else if let Some(vni) = parts.network_of(map, key, value) {
+                parts.add(vni, &row);
             }
         }
     }
@@ -54,6 +57,8 @@ struct Parts {
     networks: BTreeMap<RouterId, Vni>,
     /// The hashes, by the network that stands for the part.
     sums: BTreeMap<Vni, u64>,
+    /// The hash of what concerns all parts.
+    everywhere: u64,
 }
 
 impl Parts {
@@ -62,6 +67,7 @@ impl Parts {
             nearer: BTreeMap::new(),
             networks: BTreeMap::new(),
             sums: BTreeMap::new(),
+            everywhere: 0,
         };
         let ports = tables.get(&MapName::RouterPorts).into_iter().flatten();
         for port in ports.filter_map(|(_, value)| from_bytes::<RouterPort>(value)) {
@@ -107,7 +113,15 @@ impl Parts {
             | MapName::Direct
             | MapName::Peers
             | MapName::Uplinks
-            | MapName::Epochs => None,
+            | MapName::Epochs
+            | MapName::Policies
+            | MapName::Rules
+            | MapName::RuleCounters
+            | MapName::Matches
+            | MapName::Services
+            | MapName::Prefixes
+            | MapName::Identities
+            | MapName::IdentityPrefixes => None,
         }
     }
 
@@ -117,12 +131,19 @@ impl Parts {
         *sum = sum.wrapping_add(fnv1a_64(row.iter().copied()));
     }
 
+    /// Adds a row that all parts may depend on.
+    fn add_everywhere(&mut self, row: &[&[u8]]) {
+        let hash = fnv1a_64(row.iter().copied());
+        self.everywhere = self.everywhere.wrapping_add(hash);
+    }
+
     fn number(&self, vni: Vni) -> u64 {
         let sum = self.sums.get(&self.root(vni)).copied().unwrap_or(0);
         let number = fnv1a_64([
             RELEASE.as_bytes(),
             &SCHEMA_VERSION.to_ne_bytes(),
             &sum.to_ne_bytes(),
+            &self.everywhere.to_ne_bytes(),
         ]);
         // Zero stands for "no epoch".
         number.max(1)

@@ -19,7 +19,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use maps_schema::map::{IngressPort, MapName};
-use maps_schema::{IfIndex, PortId};
+use maps_schema::{IfIndex, PolicyList, PortId};
 
 pub use names::{Named, Names};
 pub(crate) use names::{destination, way};
@@ -161,6 +161,7 @@ fn ingress_port(network: &Network, port: &Port) -> IngressPort {
         mac: port.mac,
         flags: learning | spoofing,
         reserved: 0,
+        policy: PolicyList::NONE,
     }
 }
 

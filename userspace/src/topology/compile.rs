@@ -1,6 +1,8 @@
 //! Documents to a topology. Every rule is checked, whatever the others found, and all problems are
 //! reported together in the order of the files.
 
+use std::collections::BTreeMap;
+
 use super::direct::{self, Parts};
 use super::identity::PortIds;
 use super::merge::{merge, rank};
@@ -82,6 +84,9 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
         ports: ports.resolved,
         hosts,
         vteps: vteps.resolved,
+        groups: BTreeMap::new(),
+        chains: BTreeMap::new(),
+        policies: BTreeMap::new(),
         tunnels,
         drop_events: switches.any(|switch| switch.value),
         warnings,

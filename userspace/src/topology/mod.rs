@@ -15,6 +15,7 @@ mod merge;
 mod mtu;
 mod network;
 mod place;
+mod policy;
 mod port;
 #[cfg(test)]
 mod properties;
@@ -38,6 +39,10 @@ use maps_schema::{Mac, PortId, RouterId, Vni};
 
 pub use compile::{compile, compile_drafts};
 pub use mtu::Mtu;
+pub use policy::{
+    Action, Chain, Direction, Group, Party, Policy, PortRange, Rule, RuleList, Service, Services,
+    Verb,
+};
 pub use tunnel::Tunnel;
 use tunnel::Tunnels;
 pub use xdp::Xdp;
@@ -63,6 +68,13 @@ pub struct Topology {
     pub hosts: BTreeMap<String, Host>,
     /// Tunnel endpoints that are none of ours, by name. None of them is called as a host is.
     pub vteps: BTreeMap<String, Vtep>,
+    /// Security groups, by name: those that are declared and those that ports carry.
+    pub groups: BTreeMap<String, Group>,
+    /// Lists of rules that others jump to, by name.
+    pub chains: BTreeMap<String, Chain>,
+    /// Policies, by name: that of the group whose ports they hold for, or the one by which networks
+    /// and routers refer to them.
+    pub policies: BTreeMap<String, Policy>,
     /// How frames travel between hosts.
     tunnels: Tunnels,
     /// Whether dropped frames are reported as events.
@@ -155,6 +167,8 @@ pub struct Network {
     pub unknown_unicast: UnknownUnicast,
     /// Age after which a learned MAC address is forgotten.
     pub ageing: Duration,
+    /// The policy that holds for all its ports, which is in [`Topology::policies`].
+    pub policy: Option<String>,
     /// Whether a file names it.
     pub kind: NetworkKind,
     /// Where it is declared.
@@ -252,6 +266,8 @@ pub struct Port {
     pub learning: bool,
     /// Whether the workload may use source addresses that are not its own.
     pub spoofing: Spoofing,
+    /// The security groups that it belongs to, which are in [`Topology::groups`]; none twice.
+    pub groups: Vec<String>,
     /// Where it is declared.
     pub origin: Origin,
 }
@@ -277,6 +293,9 @@ pub struct Router {
     /// The routes in force, one for each destination, in the order of the destinations: those to the
     /// ports' own subnets, and those that are given.
     pub routes: Vec<RouterRoute>,
+    /// The policy by which it judges what it forwards: it is in [`Topology::policies`] and has rules for
+    /// that.
+    pub policy: Option<String>,
     /// Where it is declared.
     pub origin: Origin,
 }

@@ -41,6 +41,7 @@ pub(super) fn resolve(
                 .map_or(UnknownUnicast::Drop, |given| given.value),
             ageing: ageing(name, network, problems),
             subnets,
+            policy: None,
             kind: NetworkKind::Declared,
             origin: network.origin.clone(),
         };

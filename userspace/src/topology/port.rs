@@ -116,6 +116,7 @@ fn resolve_one<'a>(
             .spoofing
             .as_ref()
             .map_or(Spoofing::Deny, |given| given.value),
+        groups: Vec::new(),
         origin: given.origin.clone(),
     };
     let station = Station {

@@ -4,15 +4,17 @@ use std::cell::RefCell;
 
 use datapath::flow::Store;
 use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
+use datapath::policy::Ruling;
 use datapath::{Action, Bytes as _, Count, Tables};
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey,
-    IngressPort, LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop,
-    NextHopKey, Peer, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
-    Uplink,
+    Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
+    FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MatchKey,
+    Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Policy,
+    PrefixKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule,
+    RuleKey, ServiceKey, Uplink,
 };
 use maps_schema::record::PeerState;
-use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
 
 /// Something that the datapath asked the tables or told them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +32,7 @@ pub(super) enum Lookup {
     Resolved(NeighborKey, Option<Resolved>),
     Learned(FdbKey, Option<LearnedEntry>),
     Learn(FdbKey, LearnedEntry),
+    Ruled(Ruling),
     Count(PortId, Count),
 }
 
@@ -213,6 +216,40 @@ impl Tables for Recorder<'_> {
         let found = self.tables.next_hop(key);
         self.note(Lookup::NextHop(*key, found));
         found
+    }
+
+    fn policy(&self, list: PolicyList) -> Option<Policy> {
+        self.tables.policy(list)
+    }
+
+    fn identity(&self, key: &IdentityKey) -> Option<Identity> {
+        self.tables.identity(key)
+    }
+
+    fn identity_prefix(&self, key: &IdentityPrefixKey) -> Option<Identity> {
+        self.tables.identity_prefix(key)
+    }
+
+    fn prefix(&self, key: &PrefixKey) -> Option<Class> {
+        self.tables.prefix(key)
+    }
+
+    fn service(&self, key: &ServiceKey) -> Option<Class> {
+        self.tables.service(key)
+    }
+
+    fn matches(&self, key: &MatchKey) -> Option<&Matches> {
+        self.tables.matches(key)
+    }
+
+    fn rule(&self, key: &RuleKey) -> Option<Rule> {
+        self.tables.rule(key)
+    }
+
+    // Which rules were looked at says less than which one decided.
+    fn ruled(&self, ruling: Ruling) {
+        self.tables.ruled(ruling);
+        self.note(Lookup::Ruled(ruling));
     }
 
     fn resolved(&self, key: &NeighborKey) -> Option<Resolved> {

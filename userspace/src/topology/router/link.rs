@@ -118,6 +118,7 @@ fn add(links: BTreeMap<String, (Wire, Origin)>, networks: &mut BTreeMap<String, 
             mtu: *mtu,
             unknown_unicast: UnknownUnicast::Drop,
             ageing: DEFAULT_AGEING,
+            policy: None,
             kind: NetworkKind::Link,
             origin: origin.clone(),
         };

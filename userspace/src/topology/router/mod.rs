@@ -89,6 +89,7 @@ pub(super) fn resolve(
                 .map(|(name, plugged)| (name.to_owned(), plugged.port))
                 .collect(),
             routes,
+            policy: None,
             origin: site.given.origin.clone(),
         };
         routers.insert(site.name.to_owned(), router);
