@@ -1,10 +1,10 @@
 //! How a frame leaves: to a workload on this host, or to a peer.
 //!
-//! It is the second half of a frame's journey. What the first half decided is in the working memory,
-//! so that the kernel's verifier follows this half once, and not anew for every way that leads here.
+//! It is the last part of a frame's journey. What the parts before decided is in the working memory, so
+//! that the kernel's verifier follows this one once, and not anew for every way that leads here.
 
 use maps_schema::map::{EgressPort, IngressPort, NeighborKey};
-use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, RouterId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, Vni};
 
 use crate::edit;
 use crate::frame::{Frame, Note, Refused};
@@ -24,6 +24,8 @@ pub struct Origin {
     pub port: PortId,
     /// The port's network.
     pub vni: Vni,
+    /// The rules for what it sends.
+    pub policy: PolicyList,
     /// What [`IngressPort::flags`] says of it.
     pub flags: u8,
 }

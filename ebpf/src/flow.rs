@@ -12,6 +12,7 @@
 //! and nobody is taken in by it before, because its age is looked at.
 
 mod life;
+pub(crate) mod related;
 mod settle;
 mod track;
 
@@ -23,6 +24,7 @@ use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::tables::Tables;
 
+pub(crate) use life::end;
 pub(crate) use settle::settle;
 use track::identify;
 pub(crate) use track::{Found, Track};
@@ -132,6 +134,7 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
     if age > SILENCE_NS && !track.is_awake {
         return seen::FOUND | seen::SILENT;
     }
+    track.flags = flow.flags;
     flow.packets += 1;
     flow.bytes += u64::from(track.len);
     flow.seen_ns = track.now_ns;

@@ -55,16 +55,20 @@ fn travel<T: Tables>(
     action
 }
 
-/// Both halves of a frame's journey.
+/// All parts of a frame's journey.
 pub(crate) fn whole<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     enter: impl Fn(&mut F, &mut Scratch) -> Progress,
 ) -> Action {
     let mut scratch = Scratch::new();
-    match enter(frame, &mut scratch) {
-        Progress::Depart => depart(frame, tables, &mut scratch),
+    let progress = match enter(frame, &mut scratch) {
+        Progress::Pass => pipeline::pass(frame, tables, &mut scratch),
+        progress => progress,
+    };
+    match progress {
         Progress::Done(action) => action,
+        Progress::Pass | Progress::Depart => depart(frame, tables, &mut scratch),
     }
 }
 

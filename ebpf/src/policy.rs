@@ -5,8 +5,8 @@
 use core::ops::ControlFlow;
 
 use maps_schema::map::{
-    Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, PrefixKey, RULES_MAX, Rule,
-    RuleKey, ServiceKey,
+    GROUPS_MAX, Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, PrefixKey, RULES_MAX,
+    Rule, RuleKey, ServiceKey,
 };
 use maps_schema::{GroupId, Ip, PolicyList, RuleId};
 
@@ -62,6 +62,10 @@ pub struct Workspace {
     source_class: u32,
     destination_class: u32,
     service_class: u32,
+    /// The groups of one end.
+    groups: [GroupId; GROUPS_MAX],
+    /// The row that is looked up.
+    key: MatchKey,
     /// The rule from which on the search goes on.
     cursor: u32,
     ruling: Ruling,
@@ -77,6 +81,13 @@ impl Workspace {
         source_class: 0,
         destination_class: 0,
         service_class: 0,
+        groups: [GroupId::NONE; GROUPS_MAX],
+        key: MatchKey {
+            list: PolicyList::NONE,
+            property: 0,
+            class: 0,
+            chunk: 0,
+        },
         cursor: 0,
         ruling: Ruling::LOST,
     };
@@ -106,8 +117,22 @@ pub fn judge<F: Frame, T: Tables>(
     if list == PolicyList::NONE {
         return Ruling::OPEN;
     }
+    workspace.ruling = Ruling::LOST;
+    let rules = classify(tables, workspace, list, subject);
+    search::<F, T>(tables, workspace, list, rules);
+    workspace.ruling
+}
+
+/// Finds out what the rules of `list` can know the packet by. Returns how many rules there are.
+#[inline(never)]
+fn classify<T: Tables>(
+    tables: &T,
+    workspace: &mut Workspace,
+    list: PolicyList,
+    subject: &Subject,
+) -> u32 {
     let Some(policy) = tables.policy(list) else {
-        return Ruling::LOST;
+        return 0;
     };
     identify(tables, policy.part, subject.source, &mut workspace.source);
     identify(
@@ -123,19 +148,27 @@ pub fn judge<F: Frame, T: Tables>(
         Some(class) => class.number,
         None => 0,
     };
+    policy.rules
+}
+
+/// Looks for the first of so many rules that matches.
+#[inline(never)]
+fn search<F: Frame, T: Tables>(
+    tables: &T,
+    workspace: &mut Workspace,
+    list: PolicyList,
+    rules: u32,
+) {
     workspace.cursor = 0;
-    workspace.ruling = Ruling::LOST;
     // Every turn comes to the end of a chunk or to a rule that was not met before.
-    let turns = policy.rules.min(RULES_MAX) + RULES_MAX / Matches::RULES;
+    let turns = rules.min(RULES_MAX) + RULES_MAX / Matches::RULES;
     let mut search = Search {
         tables,
         workspace,
         list,
     };
     F::repeat(turns, &mut search);
-    let ruling = search.workspace.ruling;
-    tables.ruled(ruling);
-    ruling
+    tables.ruled(workspace.ruling);
 }
 
 /// Finds out which groups an address is in.
@@ -156,6 +189,40 @@ fn prefix_class<T: Tables>(tables: &T, list: PolicyList, ip: Ip) -> u32 {
         Some(class) => class.number,
         None => 0,
     }
+}
+
+/// Leaves of what matched so far what matches one end of the conversation, too: by its address or by its
+/// groups. `false` if the list was removed meanwhile.
+#[inline(never)]
+fn narrow<T: Tables>(
+    tables: &T,
+    workspace: &mut Workspace,
+    prefix: u32,
+    class: u32,
+    group: u32,
+) -> bool {
+    (workspace.key.property, workspace.key.class) = (prefix, class);
+    let Some(row) = tables.matches(&workspace.key) else {
+        return false;
+    };
+    workspace.end = *row;
+    workspace.key.property = group;
+    for idx in 0..GROUPS_MAX {
+        let GroupId(number) = workspace.groups[idx];
+        if number == GroupId::NONE.0 {
+            break;
+        }
+        workspace.key.class = number;
+        if let Some(row) = tables.matches(&workspace.key) {
+            for (word, more) in workspace.end.words.iter_mut().zip(&row.words) {
+                *word |= *more;
+            }
+        }
+    }
+    for (word, limit) in workspace.matched.words.iter_mut().zip(&workspace.end.words) {
+        *word &= *limit;
+    }
+    true
 }
 
 /// A search for the first rule that matches.
@@ -199,60 +266,28 @@ impl<T: Tables> Search<'_, T> {
     /// Finds out which rules of a chunk match; `None` if the list was removed meanwhile.
     #[inline(always)]
     fn match_chunk(&mut self, chunk: u32) -> Option<()> {
-        let service = self.key(MatchKey::SERVICE, self.workspace.service_class, chunk);
-        self.workspace.matched = *self.tables.matches(&service)?;
+        let Self {
+            tables, workspace, ..
+        } = self;
+        workspace.key.list = self.list;
+        workspace.key.chunk = chunk;
+        workspace.key.property = MatchKey::SERVICE;
+        workspace.key.class = workspace.service_class;
+        workspace.matched = *tables.matches(&workspace.key)?;
 
-        let source = self.key(MatchKey::SOURCE_PREFIX, self.workspace.source_class, chunk);
-        self.workspace.end = *self.tables.matches(&source)?;
-        for group in self.workspace.source.groups {
-            if group == GroupId::NONE {
-                break;
-            }
-            self.add_group(&self.key(MatchKey::SOURCE_GROUP, group.0, chunk));
-        }
-        self.narrow();
-
-        let destination = self.workspace.destination_class;
-        let destination = self.key(MatchKey::DESTINATION_PREFIX, destination, chunk);
-        self.workspace.end = *self.tables.matches(&destination)?;
-        for group in self.workspace.destination.groups {
-            if group == GroupId::NONE {
-                break;
-            }
-            self.add_group(&self.key(MatchKey::DESTINATION_GROUP, group.0, chunk));
-        }
-        self.narrow();
-        Some(())
-    }
-
-    #[inline(always)]
-    fn key(&self, property: u32, class: u32, chunk: u32) -> MatchKey {
-        let list = self.list;
-        MatchKey {
-            list,
-            property,
-            class,
-            chunk,
-        }
-    }
-
-    /// Adds the rules that speak of a group.
-    #[inline(always)]
-    fn add_group(&mut self, key: &MatchKey) {
-        if let Some(row) = self.tables.matches(key) {
-            for (word, more) in self.workspace.end.words.iter_mut().zip(&row.words) {
-                *word |= *more;
-            }
-        }
-    }
-
-    /// Leaves of what matched so far what matches this end of the conversation, too.
-    #[inline(always)]
-    fn narrow(&mut self) {
-        let Workspace { matched, end, .. } = &mut *self.workspace;
-        for (word, limit) in matched.words.iter_mut().zip(&end.words) {
-            *word &= *limit;
-        }
+        let (prefix, group) = (MatchKey::SOURCE_PREFIX, MatchKey::SOURCE_GROUP);
+        workspace.groups = workspace.source.groups;
+        narrow(*tables, workspace, prefix, workspace.source_class, group).then_some(())?;
+        let (prefix, group) = (MatchKey::DESTINATION_PREFIX, MatchKey::DESTINATION_GROUP);
+        workspace.groups = workspace.destination.groups;
+        narrow(
+            *tables,
+            workspace,
+            prefix,
+            workspace.destination_class,
+            group,
+        )
+        .then_some(())
     }
 
     /// The first rule of a chunk that matches, from the cursor on.

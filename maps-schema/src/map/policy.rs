@@ -226,7 +226,7 @@ pub struct Matches {
 
 impl Matches {
     /// How many words a vector has.
-    pub const WORDS: usize = 32;
+    pub const WORDS: usize = 8;
     /// How many rules a vector is for.
     pub const RULES: u32 = Self::WORDS as u32 * u64::BITS;
     /// Of no rule.
