@@ -53,6 +53,9 @@ pub struct Way {
     pub destination: PortId,
     /// The network that it is in when it gets there.
     pub vni: Vni,
+    /// The largest packet that every router on its way sends, in bytes, to which the segments of a TCP
+    /// connection are clamped; [`Way::UNCLAMPED`] if nobody wants that.
+    pub clamp: u32,
     /// How many routers forward it, which is still to be written; with the MAC addresses that it has
     /// after them.
     pub hops: u32,
@@ -63,6 +66,9 @@ pub struct Way {
 }
 
 impl Way {
+    /// TCP connections say by themselves how large their segments are.
+    pub const UNCLAMPED: u32 = 0;
+
     /// To a port of a network.
     #[inline(always)]
     #[must_use]
@@ -71,6 +77,11 @@ impl Way {
             origin,
             destination,
             vni,
+            clamp: if origin.flags & IngressPort::CLAMPS_MSS == 0 {
+                Self::UNCLAMPED
+            } else {
+                u32::MAX
+            },
             hops: 0,
             source: Mac::ZERO,
             target: Mac::ZERO,
@@ -97,6 +108,11 @@ impl Way {
             origin,
             destination: routed.port,
             vni: routed.neighbor.vni,
+            clamp: if routed.clamps == 0 && origin.flags & IngressPort::CLAMPS_MSS == 0 {
+                Self::UNCLAMPED
+            } else {
+                routed.mtu
+            },
             hops: routed.hops,
             source: routed.source,
             target: routed.destination,
@@ -139,6 +155,15 @@ fn leave<F: Frame, T: Tables>(
             tables.count(way.origin.port, Count::Egress(frame.len()));
             return Ok(Action::Deliver(way.origin.interface));
         }
+    }
+    if way.clamp != Way::UNCLAMPED && packet.protocol == transport::TCP {
+        let is_wrapped = exit.kind != EgressPort::WORKLOAD;
+        let mtu = if is_wrapped {
+            way.clamp.min(exit.mtu)
+        } else {
+            way.clamp
+        };
+        edit::mss::clamp(frame, packet, mtu).map_err(|_refused| DropReason::KernelRefused)?;
     }
     if way.hops != 0 {
         edit::forward::write(frame, packet, way.target, way.source, way.hops)

@@ -94,6 +94,14 @@ pub trait Frame: Bytes {
     /// [`Refused`] if the frame ends before its end or the kernel cannot make the bytes writable.
     fn store<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused>;
 
+    /// Replaces the word `old`, which is what is at `offset`, by `new`, both as they lie in memory, and
+    /// updates the checksum of TCP or UDP that covers it and is at the offset `checksum` (RFC 1624). That
+    /// stays as it is if it is left to the device, because it does not cover the word yet.
+    ///
+    /// # Errors
+    /// As of [`store`](Self::store).
+    fn replace(&mut self, checksum: u32, offset: u32, old: u16, new: u16) -> Result<(), Refused>;
+
     /// Takes `step` up to `count` times, until it says to stop.
     ///
     /// The verifier follows an ordinary loop turn by turn, and everything behind it once for every

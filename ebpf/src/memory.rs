@@ -15,6 +15,7 @@ use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
+use crate::checksum;
 use crate::departure::depart;
 use crate::frame::{Bytes, Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
@@ -182,6 +183,13 @@ impl Frame for MemoryFrame {
             .ok_or(Refused)?;
         target.copy_from_slice(bytes_of(value));
         Ok(())
+    }
+
+    fn replace(&mut self, at: u32, offset: u32, old: u16, new: u16) -> Result<(), Refused> {
+        let checksum = self.load(at).map_err(|_short| Refused)?;
+        let (old_word, new_word) = checksum::aligned(at, offset, old, new);
+        self.store(at, &checksum::update(checksum, old_word, new_word))?;
+        self.store(offset, &new)
     }
 
     fn repeat<S: Step>(count: u32, step: &mut S) {

@@ -150,7 +150,7 @@ impl Line {
             ipv6,
             ipv4,
             mac,
-            reserved: 0,
+            flags: 0,
         };
         self.tables.router_ports.insert(port, row);
         for ip in [ipv4, ipv6] {
