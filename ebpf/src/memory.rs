@@ -17,7 +17,7 @@ use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
 
 use crate::checksum;
 use crate::departure::depart;
-use crate::frame::{Bytes, Frame, Note, Outer, Refused, Short, Step};
+use crate::frame::{Bytes, Checksum, Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
@@ -185,10 +185,22 @@ impl Frame for MemoryFrame {
         Ok(())
     }
 
-    fn replace(&mut self, at: u32, offset: u32, old: u16, new: u16) -> Result<(), Refused> {
-        let checksum = self.load(at).map_err(|_short| Refused)?;
-        let (old_word, new_word) = checksum::aligned(at, offset, old, new);
-        self.store(at, &checksum::update(checksum, old_word, new_word))?;
+    fn replace(
+        &mut self,
+        Checksum { at, is_optional }: Checksum,
+        offset: u32,
+        old: u16,
+        new: u16,
+    ) -> Result<(), Refused> {
+        let found: u16 = self.load(at).map_err(|_short| Refused)?;
+        if found != 0 || !is_optional {
+            let (old_word, new_word) = checksum::aligned(at, offset, old, new);
+            let updated = match checksum::update(found, old_word, new_word) {
+                0 if is_optional => u16::MAX,
+                updated => updated,
+            };
+            self.store(at, &updated)?;
+        }
         self.store(offset, &new)
     }
 

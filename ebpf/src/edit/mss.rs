@@ -6,7 +6,7 @@
 
 use core::ops::ControlFlow;
 
-use crate::frame::{Frame, Refused, Step};
+use crate::frame::{Checksum, Frame, Refused, Step};
 use crate::parse::{Fragment, Kind, Packet, TransportKind, ipv4, ipv6, transport};
 
 /// Length of a TCP header without options, in bytes.
@@ -71,7 +71,11 @@ pub fn clamp<F: Frame>(frame: &mut F, packet: &Packet, mtu: u32) -> Result<(), R
         return Ok(());
     }
     // Not larger than what 16 bits hold: it is less than `old`.
-    frame.replace(start + CHECKSUM, size_at, old, (limit as u16).to_be())
+    let checksum = Checksum {
+        at: start + CHECKSUM,
+        is_optional: false,
+    };
+    frame.replace(checksum, size_at, old, (limit as u16).to_be())
 }
 
 /// A position among the options.

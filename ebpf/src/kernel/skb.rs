@@ -7,13 +7,15 @@ use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
-use aya_ebpf::bindings::{BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC};
+use aya_ebpf::bindings::{
+    BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+};
 use aya_ebpf::helpers::generated::{
     bpf_clone_redirect, bpf_l4_csum_replace, bpf_loop, bpf_redirect_peer, bpf_skb_adjust_room,
     bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
-use datapath::frame::{Note, Outer};
+use datapath::frame::{Checksum, Note, Outer};
 use datapath::{Bytes, Frame, Refused, Short, Step, checksum};
 use maps_schema::{FloodList, IfIndex, Plain};
 
@@ -192,7 +194,18 @@ impl Frame for Skb {
     /// The sum that a device made of the whole packet stays right, because the checksum makes up for the
     /// word.
     #[inline(always)]
-    fn replace(&mut self, at: u32, offset: u32, old: u16, new: u16) -> Result<(), Refused> {
+    fn replace(
+        &mut self,
+        Checksum { at, is_optional }: Checksum,
+        offset: u32,
+        old: u16,
+        new: u16,
+    ) -> Result<(), Refused> {
+        let zero_is_none = if is_optional {
+            u64::from(BPF_F_MARK_MANGLED_0)
+        } else {
+            0
+        };
         let (old_word, new_word) = checksum::aligned(at, offset, old, new);
         // SAFETY: the context is valid; the helpers take plain integers, and read the size of the value
         // from the value.
@@ -202,7 +215,7 @@ impl Frame for Skb {
                 at,
                 u64::from(old_word),
                 u64::from(new_word),
-                size_of::<u16>() as u64,
+                size_of::<u16>() as u64 | zero_is_none,
             );
             if replaced != 0 {
                 return Err(Refused);
