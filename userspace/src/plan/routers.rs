@@ -16,7 +16,7 @@ use super::rows::add;
 use super::view::View;
 use crate::fnv::fnv1a_64;
 use crate::link::link_local;
-use crate::topology::{self, RouteTarget, Router, RouterRoute};
+use crate::topology::{self, Mss, RouteTarget, Router, RouterRoute};
 
 /// Adds the rows of every router. They are the same on every host that needs the router, but for what
 /// a host knows of those that are dead.
@@ -89,7 +89,10 @@ fn add_port(tables: &mut Tables, view: &View<'_>, router: &Router, port: &topolo
         ipv6: first(IpAddr::is_ipv6).unwrap_or(Ip::UNSPECIFIED_V6),
         ipv4: first(IpAddr::is_ipv4).unwrap_or(Ip::UNSPECIFIED_V4),
         mac: port.mac,
-        reserved: 0,
+        flags: match network.mss {
+            Mss::Keep => 0,
+            Mss::Clamp => RouterPort::CLAMPS_MSS,
+        },
         policy: PolicyList::NONE,
     };
     add(tables, MapName::RouterPorts, &port.id, &row);

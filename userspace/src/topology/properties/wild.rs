@@ -65,6 +65,7 @@ const KEYS: &[&str] = &[
     "subnets",
     "vni",
     "mtu",
+    "mss",
     "unknown_unicast",
     "ageing",
     "container",
@@ -124,7 +125,10 @@ pub(super) fn wild() -> impl Strategy<Value = Value> {
     );
     let workload = (select(vec!["front", "back", "gone"]), port, tree.clone());
     let network = prop_oneof![
-        vec((select(vec!["vni", "mtu", "ageing"]), tree.clone()), 0..3),
+        vec(
+            (select(vec!["vni", "mtu", "mss", "ageing"]), tree.clone()),
+            0..3
+        ),
         Just(Vec::new())
     ];
     let parts = (vec(network, 2), routers, vec(workload, 0..4));

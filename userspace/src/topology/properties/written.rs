@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::document::{Destination, Document, Gateway, Hop, Located, Mtu, Port, Router};
+use crate::topology::Mss;
 
 /// A document as the value that it was read from, in long form.
 pub(super) fn written(document: &Document) -> Value {
@@ -20,6 +21,10 @@ pub(super) fn written(document: &Document) -> Value {
         put(&mut value, "mtu", network.mtu.as_ref(), |mtu| match mtu {
             Mtu::Auto => json!("auto"),
             Mtu::Bytes(bytes) => json!(bytes),
+        });
+        put(&mut value, "mss", network.mss.as_ref(), |mss| match mss {
+            Mss::Keep => json!("keep"),
+            Mss::Clamp => json!("clamp"),
         });
         put(&mut value, "ageing", network.ageing.as_ref(), |age| {
             json!(age.as_secs())
