@@ -3,7 +3,7 @@
 //! It is the second half of a frame's journey. What the first half decided is in the working memory,
 //! so that the kernel's verifier follows this half once, and not anew for every way that leads here.
 
-use maps_schema::map::{EgressPort, IngressPort};
+use maps_schema::map::{EgressPort, IngressPort, NeighborKey};
 use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, RouterId, Vni};
 
 use crate::edit;
@@ -53,13 +53,16 @@ pub struct Way {
     pub destination: PortId,
     /// The network that it is in when it gets there.
     pub vni: Vni,
-    /// How many routers forward it, which is still to be written; with the MAC addresses that it has
-    /// after them.
+    /// How many routers forward it, which is still to be written.
     pub hops: u32,
-    /// As above.
+    /// The largest packet that fits through all of them, in bytes.
+    pub mtu: u32,
+    /// The MAC addresses that it has after them, likewise.
     pub source: Mac,
     /// As above.
     pub target: Mac,
+    /// Who the last of them sends it to.
+    pub next_hop: NeighborKey,
 }
 
 impl Way {
@@ -72,8 +75,10 @@ impl Way {
             destination,
             vni,
             hops: 0,
+            mtu: u32::MAX,
             source: Mac::ZERO,
             target: Mac::ZERO,
+            next_hop: NeighborKey::NONE,
         }
     }
 
@@ -98,8 +103,10 @@ impl Way {
             destination: routed.port,
             vni: routed.neighbor.vni,
             hops: routed.hops,
+            mtu: routed.mtu,
             source: routed.source,
             target: routed.destination,
+            next_hop: routed.neighbor,
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod ecmp;
 pub mod ecn;
 pub mod edit;
 pub mod flood;
+pub mod flow;
 pub mod frame;
 pub mod guard;
 pub mod icmp;
@@ -34,6 +35,7 @@ pub mod learning;
 pub mod memory;
 pub mod parse;
 pub mod pipeline;
+pub mod policy;
 pub mod resolver;
 pub mod router;
 #[cfg(test)]

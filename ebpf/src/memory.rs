@@ -1,26 +1,21 @@
 //! The two traits over memory: how the same datapath runs outside the kernel, for `bowline trace`,
 //! the tests and the fuzzer. It is not part of the BPF build.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+mod tables;
+
 use std::mem;
 
-use maps_schema::map::{
-    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
-    Peer, PortCounters, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
-    Uplink,
-};
 use maps_schema::plain::{bytes_of, from_bytes};
-use maps_schema::record::PeerState;
-use maps_schema::{DropReason, IfIndex, Ip, Plain, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Plain};
+
+pub use tables::MemoryTables;
 
 use crate::departure::depart;
 use crate::frame::{Bytes, Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
-use crate::tables::{Count, Tables};
+use crate::tables::Tables;
 
 /// A frame's whole journey from the workload behind `interface`. Copies that come in once more are
 /// followed to where they leave.
@@ -259,230 +254,11 @@ impl Frame for MemoryFrame {
     }
 }
 
-/// The tables of one host in memory.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryTables {
-    /// `INTERFACES`.
-    pub interfaces: BTreeMap<IfIndex, IngressPort>,
-    /// `PORTS`.
-    pub ports: BTreeMap<PortId, EgressPort>,
-    /// `UPLINKS`.
-    pub uplinks: BTreeMap<IfIndex, Uplink>,
-    /// `PEERS`.
-    pub peers: BTreeMap<Ip, Peer>,
-    /// `MEMBERS`.
-    pub members: BTreeMap<MemberKey, Member>,
-    /// `DIRECT`.
-    pub direct: BTreeMap<Ip, Direct>,
-    /// `NETWORKS`.
-    pub networks: BTreeMap<Vni, Network>,
-    /// `FDB`.
-    pub fdb: BTreeMap<FdbKey, FdbEntry>,
-    /// `NEIGHBORS`.
-    pub neighbors: BTreeMap<NeighborKey, Neighbor>,
-    /// `FLOOD`.
-    pub flood: BTreeMap<FloodKey, FloodMember>,
-    /// `ROUTER_PORTS`.
-    pub router_ports: BTreeMap<PortId, RouterPort>,
-    /// `ROUTER_ADDRESSES`.
-    pub router_addresses: BTreeMap<RouterAddressKey, RouterAddress>,
-    /// `NEXT_HOPS`.
-    pub next_hops: BTreeMap<NextHopKey, NextHop>,
-    /// `ROUTES`.
-    pub routes: BTreeMap<RouteKey, Route>,
-    /// `RESOLVED`.
-    pub resolved: RefCell<BTreeMap<NeighborKey, Resolved>>,
-    /// `ERROR_BUDGETS`.
-    pub budgets: RefCell<BTreeMap<BudgetKey, Budget>>,
-    /// `LEARNED`.
-    pub learned: RefCell<BTreeMap<FdbKey, LearnedEntry>>,
-    /// `PEER_STATES`.
-    pub peer_states: RefCell<BTreeMap<PortId, PeerState>>,
-    /// `COUNTERS`, summed over CPUs.
-    pub counters: RefCell<BTreeMap<PortId, PortCounters>>,
-    /// The time.
-    pub now_ns: Cell<u64>,
-}
-
-impl MemoryTables {
-    /// Puts a row in that is given as the kernel has it; `None` if a size is not the map's.
-    #[must_use]
-    pub fn insert(&mut self, map: MapName, key: &[u8], value: &[u8]) -> Option<()> {
-        match map {
-            MapName::Counters => {
-                self.counters
-                    .get_mut()
-                    .insert(from_bytes(key)?, PortCounters::ZERO);
-            }
-            MapName::Ports => {
-                self.ports.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Neighbors => {
-                self.neighbors.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::RouterPorts => {
-                self.router_ports
-                    .insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::RouterAddresses => {
-                self.router_addresses
-                    .insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::NextHops => {
-                self.next_hops.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Routes => {
-                self.routes.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Fdb => {
-                self.fdb.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Flood => {
-                self.flood.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Networks => {
-                self.networks.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Interfaces => {
-                self.interfaces.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Direct => {
-                self.direct.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Members => {
-                self.members.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Peers => {
-                self.peers.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-            MapName::Uplinks => {
-                self.uplinks.insert(from_bytes(key)?, from_bytes(value)?);
-            }
-        }
-        Some(())
-    }
-}
-
-impl Tables for MemoryTables {
-    fn ingress_port(&self, interface: IfIndex) -> Option<IngressPort> {
-        self.interfaces.get(&interface).copied()
-    }
-
-    fn egress_port(&self, port: PortId) -> Option<EgressPort> {
-        self.ports.get(&port).copied()
-    }
-
-    fn uplink(&self, interface: IfIndex) -> Option<Uplink> {
-        self.uplinks.get(&interface).copied()
-    }
-
-    fn peer(&self, address: Ip) -> Option<Peer> {
-        self.peers.get(&address).copied()
-    }
-
-    fn member(&self, key: &MemberKey) -> Option<Member> {
-        self.members.get(key).copied()
-    }
-
-    fn direct(&self, address: Ip) -> Option<Direct> {
-        self.direct.get(&address).copied()
-    }
-
-    fn peer_state(&self, port: PortId) -> Option<PeerState> {
-        self.peer_states.borrow().get(&port).copied()
-    }
-
-    fn update_peer_state(&self, port: PortId, update: impl Fn(&mut PeerState)) {
-        let mut states = self.peer_states.borrow_mut();
-        update(states.entry(port).or_insert(PeerState::ZERO));
-    }
-
-    fn network(&self, vni: Vni) -> Option<Network> {
-        self.networks.get(&vni).copied()
-    }
-
-    fn fdb(&self, key: &FdbKey) -> Option<FdbEntry> {
-        self.fdb.get(key).copied()
-    }
-
-    fn neighbor(&self, key: &NeighborKey) -> Option<Neighbor> {
-        self.neighbors.get(key).copied()
-    }
-
-    fn flood_member(&self, key: &FloodKey) -> Option<FloodMember> {
-        self.flood.get(key).copied()
-    }
-
-    fn router_port(&self, port: PortId) -> Option<RouterPort> {
-        self.router_ports.get(&port).copied()
-    }
-
-    fn router_address(&self, key: &RouterAddressKey) -> Option<RouterAddress> {
-        self.router_addresses.get(key).copied()
-    }
-
-    /// Tries every length of prefix, the longest first, as the kernel's trie does in effect.
-    fn route(&self, key: &RouteKey) -> Option<Route> {
-        let target = u128::from_be_bytes(key.ip.octets());
-        (0..=128).rev().find_map(|len: u32| {
-            let mask = u128::MAX.checked_shl(128 - len).unwrap_or(0);
-            let ip = Ip::from_octets((target & mask).to_be_bytes());
-            let prefix_len = RouteKey::FIXED_BITS + len;
-            self.routes
-                .get(&RouteKey {
-                    prefix_len,
-                    ip,
-                    ..*key
-                })
-                .copied()
-        })
-    }
-
-    fn next_hop(&self, key: &NextHopKey) -> Option<NextHop> {
-        self.next_hops.get(key).copied()
-    }
-
-    fn resolved(&self, key: &NeighborKey) -> Option<Resolved> {
-        self.resolved.borrow().get(key).copied()
-    }
-
-    fn resolve(&self, key: &NeighborKey, resolved: &Resolved) {
-        self.resolved.borrow_mut().insert(*key, *resolved);
-    }
-
-    fn budget(&self, key: &BudgetKey) -> Option<Budget> {
-        self.budgets.borrow().get(key).copied()
-    }
-
-    fn spend(&self, key: &BudgetKey, budget: &Budget) {
-        self.budgets.borrow_mut().insert(*key, *budget);
-    }
-
-    fn learned(&self, key: &FdbKey) -> Option<LearnedEntry> {
-        self.learned.borrow().get(key).copied()
-    }
-
-    fn learn(&self, key: &FdbKey, entry: &LearnedEntry) {
-        self.learned.borrow_mut().insert(*key, *entry);
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.now_ns.get()
-    }
-
-    fn precise_ns(&self) -> u64 {
-        self.now_ns.get()
-    }
-
-    fn count(&self, port: PortId, count: Count) {
-        if let Some(counters) = self.counters.borrow_mut().get_mut(&port) {
-            count.add_to(counters);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use maps_schema::PortId;
+    use maps_schema::map::MapName;
+
     use super::*;
     use crate::scene::{DB, WEB, tag};
 

@@ -9,6 +9,7 @@ use crate::departure::{self, Origin, Way};
 use crate::edit;
 use crate::edit::resolution::{self, Reply};
 use crate::flood::{Audience, Flood};
+use crate::flow::{self, Track};
 use crate::frame::{Frame, Note, Refused};
 use crate::parse::outer::Outer;
 use crate::parse::{self, Kind, Packet};
@@ -70,6 +71,7 @@ pub struct Scratch {
     pub(crate) packet: Packet,
     pub(crate) outer: Outer,
     pub(crate) way: Way,
+    track: Track,
     decision: Decision,
     routed: MaybeUninit<Routed>,
 }
@@ -88,6 +90,7 @@ impl Scratch {
             packet: Packet::NONE,
             outer: Outer::NONE,
             way: Way::back(origin),
+            track: Track::NONE,
             decision: Decision::NONE,
             routed: MaybeUninit::uninit(),
         }
@@ -171,10 +174,18 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     let origin = origin(interface, port);
     let packet = &scratch.packet;
     let way = &mut scratch.way;
+    let track = &mut scratch.track;
+    if flow::recall(frame, tables, port, packet, track) {
+        *way = flow::way(origin, track);
+        return Ok(Progress::Depart);
+    }
     let decision = &mut scratch.decision;
     decide(tables, port, packet, decision)?;
     match decision.kind {
-        Decided::Deliver => *way = Way::to(origin, decision.port, port.vni),
+        Decided::Deliver => {
+            *way = Way::to(origin, decision.port, port.vni);
+            flow::settle(tables, track, packet, way);
+        }
         Decided::Route if resolver::is_answer(packet) && share(frame, tables, &origin) => {
             return Ok(Progress::Done(Action::Consume(decision.port)));
         }
@@ -183,7 +194,10 @@ pub(crate) fn forward<F: Frame, T: Tables>(
             route(frame, tables, port, packet, routed);
             *way = Way::back(origin);
             match routed.outcome {
-                Outcome::Deliver => *way = Way::routed(origin, routed),
+                Outcome::Deliver => {
+                    *way = Way::routed(origin, routed);
+                    flow::settle(tables, track, packet, way);
+                }
                 Outcome::Echo => {
                     echo(frame, packet).map_err(|_refused| DropReason::KernelRefused)?
                 }

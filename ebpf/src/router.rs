@@ -10,7 +10,7 @@ use maps_schema::map::{
     FdbKey, IngressPort, NeighborKey, NextHopKey, ROUTERS_MAX, Resolved, Route, RouteKey,
     RouterAddressKey, RouterPort,
 };
-use maps_schema::{DropReason, Ip, Mac, PortId, RouterId, Vni};
+use maps_schema::{DropReason, Ip, Mac, PortId, RouterId};
 
 use crate::frame::{Frame, Step};
 use crate::icmp::Message;
@@ -31,6 +31,8 @@ pub struct Routed {
     pub port: PortId,
     /// How many routers have forwarded it.
     pub hops: u32,
+    /// The largest packet that fits through all of them, in bytes.
+    pub mtu: u32,
     /// The MAC addresses that it leaves with.
     pub source: Mac,
     /// As above.
@@ -100,12 +102,10 @@ impl Routed {
             reason: DropReason::TooManyRouters,
             port,
             hops: 0,
+            mtu: u32::MAX,
             source: Mac::ZERO,
             destination: Mac::ZERO,
-            neighbor: NeighborKey {
-                vni: Vni::NONE,
-                ip: Ip::UNSPECIFIED_V6,
-            },
+            neighbor: NeighborKey::NONE,
             message: Message::None,
             detail: 0,
             speaker: Ip::UNSPECIFIED_V6,
@@ -214,6 +214,7 @@ impl<T: Tables> Walk<'_, T> {
             self.routed.detail = exit.mtu;
             return Err(self.error(DropReason::TooBig, Message::TooBig));
         }
+        self.routed.mtu = self.routed.mtu.min(exit.mtu);
         self.leave(port, &exit, via)
     }
 

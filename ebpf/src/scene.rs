@@ -9,7 +9,7 @@ use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, Neighbor, NeighborKey,
     Network, PortCounters,
 };
-use maps_schema::{DropReason, FloodList, IfIndex, Ip, Mac, PortId, RouterId, Vni};
+use maps_schema::{DropReason, FloodList, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, Vni};
 
 use crate::memory::port_ingress;
 use crate::memory::{MemoryFrame, MemoryTables};
@@ -125,6 +125,7 @@ impl Station {
             mac: self.mac,
             flags,
             reserved: 0,
+            policy: PolicyList::NONE,
         }
     }
 

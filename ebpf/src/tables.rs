@@ -3,13 +3,19 @@
 use core::hint::black_box;
 
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer,
-    PortCounters, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
+    FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MatchKey,
+    Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Policy,
+    PortCounters, PrefixKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey,
+    RouterPort, Rule, RuleKey, ServiceKey, Uplink,
 };
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
-use maps_schema::{DropReason, IfIndex, Ip, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, PolicyList, PortId, Vni};
+
+use crate::policy::Ruling;
+
+use crate::flow::Store;
 
 /// Something to be counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,6 +89,22 @@ pub trait Tables {
     fn route(&self, key: &RouteKey) -> Option<Route>;
     /// One next hop of several.
     fn next_hop(&self, key: &NextHopKey) -> Option<NextHop>;
+    /// Which rules hold.
+    fn policy(&self, list: PolicyList) -> Option<Policy>;
+    /// The groups of an address that a workload has.
+    fn identity(&self, key: &IdentityKey) -> Option<Identity>;
+    /// The groups of any other address, those of the longest prefix that covers it.
+    fn identity_prefix(&self, key: &IdentityPrefixKey) -> Option<Identity>;
+    /// The class of the longest prefix of a list that covers an address.
+    fn prefix(&self, key: &PrefixKey) -> Option<Class>;
+    /// The class of a service in a list.
+    fn service(&self, key: &ServiceKey) -> Option<Class>;
+    /// Which rules match. The row is not copied, as it is large and never changes.
+    fn matches(&self, key: &MatchKey) -> Option<&Matches>;
+    /// A rule.
+    fn rule(&self, key: &RuleKey) -> Option<Rule>;
+    /// Counts that a rule decided.
+    fn ruled(&self, ruling: Ruling);
     /// A neighbor that was asked for.
     fn resolved(&self, key: &NeighborKey) -> Option<Resolved>;
     /// Notes what is known of a neighbor that was asked for.
@@ -95,6 +117,19 @@ pub trait Tables {
     fn learned(&self, key: &FdbKey) -> Option<LearnedEntry>;
     /// Notes where a MAC address was seen.
     fn learn(&self, key: &FdbKey, entry: &LearnedEntry);
+    /// The epoch that the ways of a network's flows must be of; 0 if none of them may be used.
+    fn epoch(&self, vni: Vni) -> u64;
+    /// Looks at the row of a flow, and may change it. Others may do so at the same time.
+    fn visit_flow<R>(
+        &self,
+        store: Store,
+        key: &FlowKey,
+        visit: impl FnOnce(&mut Flow) -> R,
+    ) -> Option<R>;
+    /// Writes the row of a flow. Says whether there was room.
+    fn keep_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool;
+    /// Removes the row of a flow.
+    fn forget_flow(&self, store: Store, key: &FlowKey);
     /// The time that learned addresses age by, in nanoseconds; a few milliseconds coarse.
     fn now_ns(&self) -> u64;
     /// The time to a microsecond, in nanoseconds of the same clock; it costs ten times as much.

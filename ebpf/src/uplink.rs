@@ -1,7 +1,7 @@
 //! The journey of a frame that comes from the underlay.
 
 use maps_schema::map::{EgressPort, IngressPort, MemberKey, Peer, Uplink};
-use maps_schema::{DropReason, IfIndex, Mac, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Mac, PolicyList, PortId, Vni};
 
 use crate::echo::{self, Outcome};
 use crate::frame::{Bytes, Frame, Note};
@@ -144,6 +144,7 @@ fn member<T: Tables>(tables: &T, peer: &Peer, outer: &Outer) -> Option<IngressPo
         mac: Mac::ZERO,
         flags: member.flags as u8,
         reserved: 0,
+        policy: PolicyList::NONE,
     })
 }
 

@@ -32,12 +32,12 @@ pub use feature::Feature;
 pub use namespace::{Namespace, veth};
 pub use numbered::{Flow, Numbered};
 pub use packet::{Capture, PacketSocket};
-pub use ping::{Pings, ping};
+pub use ping::{Pings, ping, ping_once};
 pub use snapshot::Snapshot;
 pub use stream::{Transfer, receive_all, send_all};
 pub use talk::Talk;
 pub use underlay::{Family, Fleet, UPLINK, Underlay};
-pub use wait::{eventually, eventually_some, patience};
+pub use wait::{eventually, eventually_some, patience, uninterrupted};
 
 /// The variable that names the file where skipped tests are written down for whoever counts them.
 const SKIPPED: &str = "BOWLINE_SKIPPED";

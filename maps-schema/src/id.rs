@@ -32,6 +32,36 @@ impl RouterId {
 #[repr(transparent)]
 pub struct NextHopList(pub u32);
 
+/// A group of addresses that policies speak of.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct GroupId(pub u32);
+
+impl GroupId {
+    /// No group.
+    pub const NONE: Self = Self(0);
+}
+
+/// An immutable list of rules. Its id is derived from its content, as that of a [`FloodList`] is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct PolicyList(pub u32);
+
+impl PolicyList {
+    /// No list: everything may pass.
+    pub const NONE: Self = Self(0);
+}
+
+/// A rule of a policy, or the default of one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(transparent)]
+pub struct RuleId(pub u32);
+
+impl RuleId {
+    /// No rule.
+    pub const NONE: Self = Self(0);
+}
+
 /// An interface index of the host's network namespace, as the kernel numbers them (from 1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(transparent)]
@@ -57,4 +87,7 @@ plain! {
     FloodList = 4;
     RouterId = 4;
     NextHopList = 4;
+    GroupId = 4;
+    PolicyList = 4;
+    RuleId = 4;
 }

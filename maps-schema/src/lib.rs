@@ -24,7 +24,7 @@ pub mod reason;
 pub mod record;
 
 pub use address::{Ip, Mac, Vni};
-pub use id::{FloodList, IfIndex, NextHopList, PortId, RouterId};
+pub use id::{FloodList, GroupId, IfIndex, NextHopList, PolicyList, PortId, RouterId, RuleId};
 pub use plain::Plain;
 pub use reason::DropReason;
 
@@ -33,7 +33,7 @@ pub use reason::DropReason;
 /// rows of an older layout.
 ///
 /// It is raised with every change of a key, a value, a code point or the meaning of one of them.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Name of the ELF section of the datapath's object that holds [`SCHEMA_VERSION`] as four bytes in
 /// little-endian order.

@@ -16,10 +16,21 @@
 //! | `ROUTER_ADDRESSES` | hash | [`RouterAddressKey`] | [`RouterAddress`] | 131,072 | user space | datapath: is this packet for the router itself |
 //! | `ROUTES` | LPM trie | [`RouteKey`] | [`Route`] | 2,097,152 | user space | datapath: longest prefix |
 //! | `NEXT_HOPS` | hash | [`NextHopKey`] | [`NextHop`] | 1,048,576 | user space | datapath: one of several equal next hops |
+//! | `POLICIES` | hash | [`PolicyList`] | [`Policy`] | 16,384 | user space | datapath: which rules hold |
+//! | `IDENTITIES` | hash | [`IdentityKey`] | [`Identity`] | 262,144 | user space | datapath: which groups a workload's address is in |
+//! | `IDENTITY_PREFIXES` | LPM trie | [`IdentityPrefixKey`] | [`Identity`] | 131,072 | user space | datapath: which groups any other address is in |
+//! | `PREFIXES` | LPM trie | [`PrefixKey`] | [`Class`] | 1,048,576 | user space | datapath: which prefixes of a list cover an address |
+//! | `SERVICES` | LPM trie | [`ServiceKey`] | [`Class`] | 1,048,576 | user space | datapath: which services of a list a packet is for |
+//! | `MATCHES` | hash | [`MatchKey`] | [`Matches`] | 524,288 | user space | datapath: which rules match |
+//! | `RULES` | hash | [`RuleKey`] | [`Rule`] | 1,048,576 | user space | datapath: what a rule says |
+//! | `RULE_COUNTERS` | per-CPU hash | [`RuleId`] | [`RuleCounters`] | 131,072 | user space makes and removes rows, the datapath counts in them | user space |
 //! | `RESOLVED` | LRU hash | [`NeighborKey`] | [`Resolved`] | 16,384 | datapath | datapath, user space (show): neighbors that were asked for |
 //! | `ERROR_BUDGETS` | LRU hash | [`BudgetKey`] | [`Budget`] | 4,096 | datapath | datapath: how many ICMP errors may still be sent |
 //! | `LEARNED` | LRU hash | [`FdbKey`] | [`LearnedEntry`] | 16,384 | datapath; user space forgets the stations of ports that left | datapath, user space (show) |
 //! | `PEER_STATES` | hash | [`PortId`] | [`PeerState`](crate::record::PeerState) | 8,192 | datapath; user space forgets peers that left | user space |
+//! | `FLOWS` | LRU hash | [`FlowKey`] | [`Flow`] | 131,072 | datapath | datapath, user space (show): connections that both sides take part in |
+//! | `EMBRYOS` | LRU hash | [`FlowKey`] | [`Flow`] | 65,536 | datapath | as above: connections that may come to nothing |
+//! | `EPOCHS` | hash | [`Vni`] | [`Epoch`] | 4,096 | user space | datapath: may a way that was found before still be used |
 //! | `COUNTERS` | per-CPU hash | [`PortId`] | [`PortCounters`] | 12,289 | user space makes and removes rows, the datapath counts in them | user space |
 //! | `EVENTS` | ring buffer | | [`DropEvent`](crate::record::DropEvent) | 256 KiB | datapath | user space |
 //!
@@ -32,10 +43,14 @@
 //!
 //! [`IfIndex`]: crate::IfIndex
 //! [`Ip`]: crate::Ip
+//! [`PolicyList`]: crate::PolicyList
 //! [`PortId`]: crate::PortId
+//! [`RuleId`]: crate::RuleId
 //! [`Vni`]: crate::Vni
 
 mod bridge;
+mod flow;
+mod policy;
 mod port;
 mod routing;
 mod underlay;
@@ -43,6 +58,11 @@ mod underlay;
 pub use bridge::{
     FLOOD_MAX, FdbEntry, FdbKey, FloodKey, FloodMember, LearnedEntry, Neighbor, NeighborKey,
     Network,
+};
+pub use flow::{Epoch, Flow, FlowKey};
+pub use policy::{
+    Class, GROUPS_MAX, Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, Policy,
+    PrefixKey, RULES_MAX, Rule, RuleCounters, RuleKey, ServiceKey,
 };
 pub use port::{EgressPort, IngressPort};
 pub use routing::{
@@ -85,6 +105,22 @@ macro_rules! maps {
 maps! {
     /// Counters per port.
     Counters = "COUNTERS", 12_289;
+    /// Counters per rule.
+    RuleCounters = "RULE_COUNTERS", 131_072;
+    /// What rules say.
+    Rules = "RULES", 1_048_576;
+    /// Which rules match.
+    Matches = "MATCHES", 524_288;
+    /// Which services of a list a packet is for.
+    Services = "SERVICES", 1_048_576;
+    /// Which prefixes of a list cover an address.
+    Prefixes = "PREFIXES", 1_048_576;
+    /// Which groups an address is in that no workload has.
+    IdentityPrefixes = "IDENTITY_PREFIXES", 131_072;
+    /// Which groups a workload's address is in.
+    Identities = "IDENTITIES", 262_144;
+    /// Which rules hold.
+    Policies = "POLICIES", 16_384;
     /// Where a port leads.
     Ports = "PORTS", 12_288;
     /// Ports of virtual routers.
@@ -113,6 +149,8 @@ maps! {
     Peers = "PEERS", 8192;
     /// Which frames from the underlay are for this host.
     Uplinks = "UPLINKS", 64;
+    /// Which ways that were found may still be used.
+    Epochs = "EPOCHS", 4096;
 }
 
 /// Symbol and pin name of the map of learned MAC addresses, in which only the datapath writes rows.
@@ -131,6 +169,16 @@ pub const ERROR_BUDGET_ROWS: u32 = 4096;
 pub const PEER_STATES: &str = "PEER_STATES";
 /// How many peers a host keeps that for.
 pub const PEER_STATE_ROWS: u32 = 8192;
+/// Symbol and pin name of the map of established connections.
+pub const FLOWS: &str = "FLOWS";
+/// How many directions of established connections a host remembers; beyond that the least recently
+/// used go first.
+pub const FLOW_ROWS: u32 = 131_072;
+/// Symbol and pin name of the map of connections that are not established yet. They have a map of
+/// their own, so that a flood of them never takes the place of what is established.
+pub const EMBRYOS: &str = "EMBRYOS";
+/// How many directions of such connections a host remembers.
+pub const EMBRYO_ROWS: u32 = 65_536;
 /// Symbol and pin name of the ring buffer of events.
 pub const EVENTS: &str = "EVENTS";
 /// Size of the ring buffer of events, in bytes.

@@ -139,6 +139,12 @@ reasons! {
     MalformedEcho = 50, "malformed_echo";
     /// The frame is larger than what the tunnel carries, and is no packet whose sender can be told.
     TunnelTooSmall = 51, "tunnel_too_small";
+    /// A policy for what the destination may be sent does not allow the packet.
+    PolicyIngress = 52, "policy_ingress";
+    /// A policy for what the source may send does not allow the packet.
+    PolicyEgress = 53, "policy_egress";
+    /// The policy of a router on the way does not allow the packet.
+    PolicyForward = 54, "policy_forward";
 }
 
 /// One more than the highest code point that fits the counters.

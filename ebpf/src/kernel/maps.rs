@@ -5,15 +5,20 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use datapath::flow::Store;
+use datapath::policy::Ruling;
 use datapath::{Count, Scratch, Tables};
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort, FdbEntry, FdbKey,
-    FloodKey, FloodMember, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, Member, MemberKey,
-    Neighbor, NeighborKey, Network, NextHop, NextHopKey, PEER_STATE_ROWS, Peer, PortCounters,
-    RESOLVED_ROWS, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    Budget, BudgetKey, Class, Direct, EMBRYO_ROWS, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort,
+    Epoch, FLOW_ROWS, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey, Identity,
+    IdentityKey, IdentityPrefixKey, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, MatchKey,
+    Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
+    PEER_STATE_ROWS, Peer, Policy, PortCounters, PrefixKey, RESOLVED_ROWS, Resolved, Route,
+    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey,
+    Uplink,
 };
 use maps_schema::record::PeerState;
-use maps_schema::{IfIndex, Ip, PortId, RouterId, Vni};
+use maps_schema::{IfIndex, Ip, PolicyList, PortId, RouterId, RuleId, Vni};
 
 /// Flags of the maps that user space writes: memory follows use, and programs only read.
 const PLANNED: u32 = BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG;
@@ -21,6 +26,29 @@ const PLANNED: u32 = BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG;
 #[map]
 static COUNTERS: PerCpuHashMap<PortId, PortCounters> =
     PerCpuHashMap::with_max_entries(MapName::Counters.rows(), BPF_F_NO_PREALLOC);
+#[map]
+static RULE_COUNTERS: PerCpuHashMap<RuleId, RuleCounters> =
+    PerCpuHashMap::with_max_entries(MapName::RuleCounters.rows(), BPF_F_NO_PREALLOC);
+#[map]
+static RULES: HashMap<RuleKey, Rule> = HashMap::with_max_entries(MapName::Rules.rows(), PLANNED);
+#[map]
+static MATCHES: HashMap<MatchKey, Matches> =
+    HashMap::with_max_entries(MapName::Matches.rows(), PLANNED);
+#[map]
+static SERVICES: LpmTrie<ServiceTarget, Class> =
+    LpmTrie::with_max_entries(MapName::Services.rows(), PLANNED);
+#[map]
+static PREFIXES: LpmTrie<PrefixTarget, Class> =
+    LpmTrie::with_max_entries(MapName::Prefixes.rows(), PLANNED);
+#[map]
+static IDENTITY_PREFIXES: LpmTrie<IdentityTarget, Identity> =
+    LpmTrie::with_max_entries(MapName::IdentityPrefixes.rows(), PLANNED);
+#[map]
+static IDENTITIES: HashMap<IdentityKey, Identity> =
+    HashMap::with_max_entries(MapName::Identities.rows(), PLANNED);
+#[map]
+static POLICIES: HashMap<PolicyList, Policy> =
+    HashMap::with_max_entries(MapName::Policies.rows(), PLANNED);
 #[map]
 static PORTS: HashMap<PortId, EgressPort> =
     HashMap::with_max_entries(MapName::Ports.rows(), PLANNED);
@@ -63,6 +91,12 @@ static DIRECT: HashMap<Ip, Direct> = HashMap::with_max_entries(MapName::Direct.r
 static PEER_STATES: HashMap<PortId, PeerState> =
     HashMap::with_max_entries(PEER_STATE_ROWS, BPF_F_NO_PREALLOC);
 #[map]
+static EPOCHS: HashMap<Vni, Epoch> = HashMap::with_max_entries(MapName::Epochs.rows(), PLANNED);
+#[map]
+static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(FLOW_ROWS, 0);
+#[map]
+static EMBRYOS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(EMBRYO_ROWS, 0);
+#[map]
 static NETWORKS: HashMap<Vni, Network> =
     HashMap::with_max_entries(MapName::Networks.rows(), PLANNED);
 #[map]
@@ -95,6 +129,33 @@ struct RouteTarget {
     ip: Ip,
 }
 
+/// What a prefix of a list is for.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct PrefixTarget {
+    list: PolicyList,
+    family: u32,
+    ip: Ip,
+}
+
+/// What a prefix of groups is for.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct IdentityTarget {
+    family: u32,
+    ip: Ip,
+}
+
+/// What a range of ports is for.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct ServiceTarget {
+    list: PolicyList,
+    protocol: u32,
+    port: [u8; 2],
+    reserved: [u8; 2],
+}
+
 /// The maps as the datapath's tables.
 pub(crate) struct Maps;
 
@@ -104,6 +165,14 @@ fn row<K, V: Copy>(map: &HashMap<K, V>, key: &K) -> Option<V> {
     // SAFETY: the kernel keeps the memory mapped while the program runs; the copy is a plain value,
     // for which any bytes are valid.
     unsafe { map.get(key) }.copied()
+}
+
+#[inline(always)]
+fn flows(store: Store) -> &'static LruHashMap<FlowKey, Flow> {
+    match store {
+        Store::Connections => &FLOWS,
+        Store::Embryos => &EMBRYOS,
+    }
 }
 
 impl Tables for Maps {
@@ -206,6 +275,79 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn policy(&self, list: PolicyList) -> Option<Policy> {
+        row(&POLICIES, &list)
+    }
+
+    #[inline(always)]
+    fn identity(&self, key: &IdentityKey) -> Option<Identity> {
+        row(&IDENTITIES, key)
+    }
+
+    #[inline(always)]
+    fn identity_prefix(&self, key: &IdentityPrefixKey) -> Option<Identity> {
+        let IdentityPrefixKey {
+            prefix_len,
+            family,
+            ip,
+        } = *key;
+        IDENTITY_PREFIXES
+            .get(Key::new(prefix_len, IdentityTarget { family, ip }))
+            .copied()
+    }
+
+    #[inline(always)]
+    fn prefix(&self, key: &PrefixKey) -> Option<Class> {
+        let PrefixKey {
+            prefix_len,
+            list,
+            family,
+            ip,
+        } = *key;
+        PREFIXES
+            .get(Key::new(prefix_len, PrefixTarget { list, family, ip }))
+            .copied()
+    }
+
+    #[inline(always)]
+    fn service(&self, key: &ServiceKey) -> Option<Class> {
+        let ServiceKey {
+            prefix_len,
+            list,
+            protocol,
+            port,
+            reserved,
+        } = *key;
+        let target = ServiceTarget {
+            list,
+            protocol,
+            port,
+            reserved,
+        };
+        SERVICES.get(Key::new(prefix_len, target)).copied()
+    }
+
+    #[inline(always)]
+    fn matches(&self, key: &MatchKey) -> Option<&Matches> {
+        // SAFETY: the kernel keeps the memory mapped while the program runs. User space never changes
+        // the row, and removes it only when nothing leads to its list any more.
+        unsafe { MATCHES.get(key) }
+    }
+
+    #[inline(always)]
+    fn rule(&self, key: &RuleKey) -> Option<Rule> {
+        row(&RULES, key)
+    }
+
+    #[inline(always)]
+    fn ruled(&self, ruling: Ruling) {
+        if let Some(counters) = RULE_COUNTERS.get_ptr_mut(ruling.rule) {
+            // SAFETY: as in `count`.
+            unsafe { (*counters).hits += 1 };
+        }
+    }
+
+    #[inline(always)]
     fn resolved(&self, key: &NeighborKey) -> Option<Resolved> {
         // SAFETY: as in `row`.
         unsafe { RESOLVED.get(key) }.copied()
@@ -239,6 +381,36 @@ impl Tables for Maps {
     fn learn(&self, key: &FdbKey, entry: &LearnedEntry) {
         // An address that cannot be noted now is noted with its next frame.
         let _not_learned = LEARNED.insert(key, entry, 0);
+    }
+
+    #[inline(always)]
+    fn epoch(&self, vni: Vni) -> u64 {
+        row(&EPOCHS, &vni).map_or(0, |epoch| epoch.number)
+    }
+
+    #[inline(always)]
+    fn visit_flow<R>(
+        &self,
+        store: Store,
+        key: &FlowKey,
+        visit: impl FnOnce(&mut Flow) -> R,
+    ) -> Option<R> {
+        let flow = flows(store).get_ptr_mut(key)?;
+        // SAFETY: the kernel keeps the memory while the program runs. Other CPUs may write to it at the
+        // same time, and it may become another row's: fields are plain integers, and of two notes either
+        // may be the last.
+        Some(visit(unsafe { &mut *flow }))
+    }
+
+    #[inline(always)]
+    fn keep_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        flows(store).insert(key, flow, 0).is_ok()
+    }
+
+    #[inline(always)]
+    fn forget_flow(&self, store: Store, key: &FlowKey) {
+        // What is not there any more need not be removed.
+        let _gone = flows(store).remove(key);
     }
 
     #[inline(always)]

@@ -9,7 +9,9 @@ use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, Neighbor, NeighborKey,
     Network, PortCounters, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
 };
-use maps_schema::{DropReason, FloodList, IfIndex, Ip, Mac, NextHopList, PortId, RouterId, Vni};
+use maps_schema::{
+    DropReason, FloodList, IfIndex, Ip, Mac, NextHopList, PolicyList, PortId, RouterId, Vni,
+};
 
 /// A line of networks joined by routers: `web` is on the first network, `db` on the last one.
 pub(crate) struct Line {
@@ -86,6 +88,7 @@ impl Line {
             mac,
             flags: 0,
             reserved: 0,
+            policy: PolicyList::NONE,
         };
         self.tables.interfaces.insert(ifindex, row);
         self.tables
@@ -151,6 +154,7 @@ impl Line {
             ipv4,
             mac,
             reserved: 0,
+            policy: PolicyList::NONE,
         };
         self.tables.router_ports.insert(port, row);
         for ip in [ipv4, ipv6] {

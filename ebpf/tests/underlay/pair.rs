@@ -8,7 +8,7 @@ use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, Member, MemberKey, Neighbor,
     NeighborKey, Network, Peer, PortCounters, Uplink,
 };
-use maps_schema::{DropReason, FloodList, IfIndex, Ip, Mac, PortId, RouterId, Vni};
+use maps_schema::{DropReason, FloodList, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, Vni};
 
 /// The host's end of its workload's link.
 pub(crate) const INSIDE: IfIndex = IfIndex(1);
@@ -111,6 +111,7 @@ pub(crate) fn host(side: Side, kind: u32, is_v6: bool) -> MemoryTables {
         mac: side.mac(),
         flags: 0,
         reserved: 0,
+        policy: PolicyList::NONE,
     };
     tables.interfaces.insert(INSIDE, ingress);
     tables.ports.insert(OWN, EgressPort::workload(INSIDE));
@@ -118,7 +119,7 @@ pub(crate) fn host(side: Side, kind: u32, is_v6: bool) -> MemoryTables {
         ifindex: OUTSIDE,
         kind,
         mtu: MTU,
-        reserved: 0,
+        policy: PolicyList::NONE,
         local: side.underlay(is_v6),
         remote: side.other().underlay(is_v6),
     };

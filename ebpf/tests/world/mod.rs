@@ -10,7 +10,7 @@ use maps_schema::map::{
     EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, LearnedEntry, Neighbor,
     NeighborKey, Network, PortCounters,
 };
-use maps_schema::{FloodList, IfIndex, Ip, Mac, PortId, RouterId, Vni};
+use maps_schema::{FloodList, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, Vni};
 
 /// How many bytes describe a topology.
 pub(crate) const SEED_LEN: usize = 10;
@@ -69,6 +69,7 @@ impl World {
             mac,
             flags,
             reserved: 0,
+            policy: PolicyList::NONE,
         };
         tables.interfaces.insert(interface, ingress);
         if seed & 0x08 == 0 {

@@ -53,16 +53,26 @@ impl Probe {
     #[track_caller]
     #[must_use]
     pub fn complaint(&self, space: &Namespace) -> Complaint {
-        let complaint = self.complaint_within(space, patience());
+        let deadline = Instant::now() + patience();
+        let complaint = self.send_while(space, |_| Instant::now() < deadline);
         complaint.unwrap_or_else(|| panic!("nobody complains about {self:?}"))
     }
 
-    /// The same, for as long as it is worth waiting.
+    /// Sends it so many times, every few milliseconds, unless somebody complains before.
     ///
     /// # Panics
     /// There can be no such socket.
     #[must_use]
-    pub fn complaint_within(&self, space: &Namespace, patience: Duration) -> Option<Complaint> {
+    pub fn complaint_about(&self, packets: u32, space: &Namespace) -> Option<Complaint> {
+        self.send_while(space, |sent| sent < packets)
+    }
+
+    /// Sends it while it is worth it, by how many were sent.
+    fn send_while(
+        &self,
+        space: &Namespace,
+        is_worth_it: impl Fn(u32) -> bool,
+    ) -> Option<Complaint> {
         let any: IpAddr = match self.to {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -73,10 +83,11 @@ impl Probe {
         socket.set_nonblocking(true).expect("a socket's mode");
         self.prepare(&socket).expect("options of a UDP socket");
         let data = vec![0; self.len];
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
+        let mut sent = 0;
+        while is_worth_it(sent) {
             // An error that was queued since is also told here, once.
             let _ = socket.send_to(&data, self.to);
+            sent += 1;
             thread::sleep(Duration::from_millis(20));
             if let Some(complaint) = next(&socket) {
                 return Some(complaint);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Namespace;
+use super::{Namespace, patience};
 
 /// The image that every container is made from.
 pub const IMAGE: &str = "busybox:lab";
@@ -28,8 +28,6 @@ const PROGRAMS: [&str; 6] = [
     "dockerd",
     "docker",
 ];
-/// How long the engine may take until it answers.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The machine with a running engine.
 #[derive(Debug)]
@@ -86,7 +84,7 @@ impl Engine {
 
     /// Waits until the engine answers.
     fn wait(&mut self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         let gone = self.path(&format!("{FOLDER}/engine-is-gone"));
         // Until the new namespaces are entered, commands would run in the old ones.
         while !self.path(&format!("{FOLDER}/docker.sock")).exists()
@@ -100,7 +98,10 @@ impl Engine {
             }
             if Instant::now() > deadline {
                 let (engine, below) = (self.last_words("dockerd"), self.last_words("containerd"));
-                bail!("it does not answer after {PATIENCE:?}: {engine}; {below}");
+                bail!(
+                    "it does not answer after {:?}: {engine}; {below}",
+                    patience()
+                );
             }
             thread::sleep(Duration::from_millis(50));
         }

@@ -4,15 +4,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use super::{eventually, uninterrupted};
 
 /// How long the sender waits after one packet of each flow.
 const PAUSE: Duration = Duration::from_millis(10);
 /// A receiver to which nothing comes for this long after the last packet was sent has got them all:
-/// they pass through the kernel within moments.
-const SILENCE: Duration = Duration::from_millis(500);
+/// they pass through the kernel within moments, however busy the machine is.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Enough for what arrives while a receiver has no processor for several seconds, in bytes.
 const BUFFER_LEN: usize = 16 << 20;
 /// The numbers of a flow and of a packet.
@@ -22,7 +24,9 @@ const PACKET_LEN: usize = 16;
 #[derive(Debug)]
 pub struct Numbered {
     stop: Arc<AtomicBool>,
-    sender: Option<JoinHandle<io::Result<u64>>>,
+    /// How many packets each socket has sent.
+    sent: Arc<AtomicU64>,
+    sender: Option<JoinHandle<io::Result<()>>>,
     receivers: Vec<JoinHandle<io::Result<Vec<[u64; 2]>>>>,
     flows: usize,
 }
@@ -53,13 +57,27 @@ impl Numbered {
             thread::spawn(move || receive(&socket, &until))
         });
         let receivers = receivers.collect();
-        let until = Arc::clone(&stop);
+        let sent = Arc::new(AtomicU64::new(0));
+        let (until, count) = (Arc::clone(&stop), Arc::clone(&sent));
         Self {
             stop,
-            sender: Some(thread::spawn(move || send(&senders, &until))),
+            sent,
+            sender: Some(thread::spawn(move || send(&senders, &count, &until))),
             receivers,
             flows,
         }
+    }
+
+    /// Waits until each flow has sent so many packets more.
+    ///
+    /// # Panics
+    /// They are not sent in time.
+    #[track_caller]
+    pub fn go_on(&self, packets: u64) {
+        let until = self.sent.load(Ordering::Relaxed) + packets;
+        eventually("more packets are sent", || {
+            self.sent.load(Ordering::Relaxed) >= until
+        });
     }
 
     /// Ends it when all that was sent has had the time to arrive; returns the flows in the order of
@@ -71,7 +89,8 @@ impl Numbered {
     pub fn finish(mut self) -> Vec<Flow> {
         self.stop.store(true, Ordering::Release);
         let sender = self.sender.take().expect("it goes on").join();
-        let sent = sender.expect("no panic").expect("send a packet");
+        sender.expect("no panic").expect("send a packet");
+        let sent = self.sent.load(Ordering::Relaxed);
         let mut flows = vec![Flow::default(); self.flows];
         for flow in &mut flows {
             flow.sent = sent;
@@ -126,8 +145,7 @@ impl Flow {
     }
 }
 
-/// Returns how many packets each socket has sent.
-fn send(sockets: &[UdpSocket], stop: &AtomicBool) -> io::Result<u64> {
+fn send(sockets: &[UdpSocket], count: &AtomicU64, stop: &AtomicBool) -> io::Result<()> {
     let mut number = 0_u64;
     while !stop.load(Ordering::Acquire) {
         for (flow, socket) in (0_u64..).zip(sockets) {
@@ -135,9 +153,10 @@ fn send(sockets: &[UdpSocket], stop: &AtomicBool) -> io::Result<u64> {
             socket.send(&packet)?;
         }
         number += 1;
+        count.store(number, Ordering::Relaxed);
         thread::sleep(PAUSE);
     }
-    Ok(number)
+    Ok(())
 }
 
 /// Returns the flow and the number of each packet.
@@ -147,7 +166,7 @@ fn receive(socket: &UdpSocket, stop: &AtomicBool) -> io::Result<Vec<[u64; 2]>> {
     loop {
         // Read before the last look, so that nothing is left behind.
         let is_last = stop.load(Ordering::Acquire);
-        match socket.recv(&mut packet) {
+        match uninterrupted(|| socket.recv(&mut packet)) {
             Ok(PACKET_LEN) => {
                 let [flow, number] = [0, 8].map(|at| {
                     let octets = packet[at..at + 8].try_into().expect("eight bytes");

@@ -234,12 +234,15 @@ impl Capture {
         self.frames.lock().expect("no panic").drain(..).collect()
     }
 
+    /// How long nothing arrives when all is there.
+    const SILENCE: Duration = Duration::from_millis(250);
+
     /// Waits until nothing has arrived for a while: whatever is still on its way through the kernel
-    /// arrives within a moment.
+    /// arrives within a moment, which on a busy machine is as long as a processor is kept from it.
     pub fn settle(&self) {
         let mut count = usize::MAX;
         let mut since = Instant::now();
-        while since.elapsed() < Duration::from_millis(50) {
+        while since.elapsed() < Self::SILENCE {
             let now = self.frames.lock().expect("no panic").len();
             if now != count {
                 (count, since) = (now, Instant::now());

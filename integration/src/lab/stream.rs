@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use super::{Namespace, patience};
+use super::{Namespace, patience, uninterrupted};
 
 /// What went over a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,7 +88,7 @@ pub fn receive_all(listener: &TcpListener) -> Transfer {
 fn fill(stream: &mut TcpStream, chunk: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < chunk.len() {
-        match stream.read(&mut chunk[len..])? {
+        match uninterrupted(|| stream.read(&mut chunk[len..]))? {
             0 => break,
             read => len += read,
         }

@@ -5,16 +5,18 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Namespace, eventually_some};
+use super::{Namespace, eventually_some, patience, uninterrupted};
 
 /// How many words of eight bytes a side says before it listens: more than fit into one packet.
 const WORDS: usize = 256;
 /// How long the caller waits before it speaks again.
 const PAUSE: Duration = Duration::from_millis(20);
-/// A connection that stands still for this long is broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// A connection that stands still for so many times [`patience`] is broken. TCP doubles the time after
+/// which it tries again with every try, so that a connection whose way was cut may stand still for as
+/// long again when the way is there again.
+const SILENCE: u32 = 3;
 
 /// An established connection. Each side counts: no two words of what it says are the same, so that
 /// nothing can be missing, come twice or in another order unnoticed.
@@ -35,7 +37,7 @@ impl Talk {
     #[must_use]
     pub fn start(from: &Namespace, to: SocketAddr, listeners: &[TcpListener]) -> Self {
         let caller = from
-            .run(|| TcpStream::connect_timeout(&to, PATIENCE))
+            .run(|| TcpStream::connect_timeout(&to, patience()))
             .unwrap_or_else(|error| panic!("connect to {to}: {error}"));
         let own = caller.local_addr().expect("an address of its own");
         let (answered_by, answer) = eventually_some("the call is answered", || {
@@ -66,6 +68,38 @@ impl Talk {
     #[must_use]
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
+    }
+
+    /// Waits until it has gone on for so many rounds more.
+    ///
+    /// # Panics
+    /// It ends or stands still before that.
+    #[track_caller]
+    pub fn go_on(&mut self, rounds: u64) {
+        let until = self.rounds() + rounds;
+        // A connection that stands still ends by itself, and says why; nothing else takes this long.
+        let deadline = Instant::now() + (SILENCE + 1) * patience();
+        while self.rounds() < until {
+            if let Some(end) = self.end() {
+                panic!("after {} rounds: {end}", self.rounds());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} rounds, and not {until}",
+                self.rounds()
+            );
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Why one side or both have ended, if they have.
+    fn end(&mut self) -> Option<String> {
+        let caller = self.caller.take_if(|side| side.is_finished());
+        let caller = caller.map(|side| format!("the caller: {:?}", side.join()));
+        let listener = self.listener.take_if(|side| side.is_finished());
+        let listener = listener.map(|side| format!("the listener: {:?}", side.join()));
+        let ends: Vec<_> = caller.into_iter().chain(listener).collect();
+        (!ends.is_empty()).then(|| ends.join(", "))
     }
 
     /// Ends it.
@@ -129,8 +163,9 @@ fn listen(mut stream: TcpStream) -> io::Result<u64> {
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))
+    let silence = SILENCE * patience();
+    stream.set_read_timeout(Some(silence))?;
+    stream.set_write_timeout(Some(silence))
 }
 
 /// What one side says.
@@ -157,7 +192,7 @@ impl Words {
 
     /// Hears the other side out; `false` if it has ended the talk.
     fn hear(&mut self, stream: &mut TcpStream) -> io::Result<bool> {
-        let len = stream.read(&mut self.chunk)?;
+        let len = uninterrupted(|| stream.read(&mut self.chunk))?;
         if len == 0 {
             return Ok(false);
         }

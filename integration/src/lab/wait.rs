@@ -1,5 +1,6 @@
 //! Waiting for something to become so, with a deadline.
 
+use std::io;
 use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,9 +9,8 @@ use std::time::{Duration, Instant};
 /// that is emulated needs it.
 const PATIENCE_VARIABLE: &str = "BOWLINE_LAB_PATIENCE";
 
-/// Longer than anything takes on a busy machine; a connection that stands still for this long is
-/// broken.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long to wait for what must come.
 ///
@@ -48,5 +48,19 @@ pub fn eventually_some<T>(what: &str, mut value: impl FnMut() -> Option<T>) -> T
         }
         assert!(Instant::now() < deadline, "not in time: {what}");
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Does something with a socket, and again if it was interrupted. A call with a time limit ends so when
+/// the process was stopped for a while (`signal(7)`), which says nothing about the socket.
+///
+/// # Errors
+/// Any other error.
+pub fn uninterrupted<T>(mut work: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match work() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }

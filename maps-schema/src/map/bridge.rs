@@ -88,6 +88,14 @@ pub struct NeighborKey {
     pub ip: Ip,
 }
 
+impl NeighborKey {
+    /// The key of nobody.
+    pub const NONE: Self = Self {
+        vni: Vni::NONE,
+        ip: Ip::UNSPECIFIED_V6,
+    };
+}
+
 /// Who has a known IP address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]

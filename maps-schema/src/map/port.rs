@@ -1,7 +1,7 @@
 //! Ports: whose frames come in at an interface, and where a port leads.
 
 use crate::address::{Ip, Mac, Vni};
-use crate::id::{IfIndex, PortId};
+use crate::id::{IfIndex, PolicyList, PortId};
 use crate::plain::plain;
 
 /// What the datapath must know about the port behind an interface when a frame comes in from it.
@@ -18,6 +18,8 @@ pub struct IngressPort {
     pub flags: u8,
     /// Always 0.
     pub reserved: u8,
+    /// The rules for what the workload sends.
+    pub policy: PolicyList,
 }
 
 impl IngressPort {
@@ -54,8 +56,8 @@ pub struct EgressPort {
     pub kind: u32,
     /// The largest IP packet that goes through the tunnel, in bytes; 0 for a workload.
     pub mtu: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The rules for what the workload is sent; none if the port leads to a peer.
+    pub policy: PolicyList,
     /// This host's underlay address, which the outer header comes from.
     pub local: Ip,
     /// The peer's underlay address; with [`EgressPort::DIRECT`], the next hop on the way to it.
@@ -74,14 +76,14 @@ impl EgressPort {
     /// A peer, without a tunnel: the underlay routes the workloads' addresses.
     pub const DIRECT: u32 = 4;
 
-    /// The port of a workload behind an interface of this host.
+    /// The port of a workload behind an interface of this host, which may be sent everything.
     #[must_use]
     pub const fn workload(ifindex: IfIndex) -> Self {
         Self {
             ifindex,
             kind: Self::WORKLOAD,
             mtu: 0,
-            reserved: 0,
+            policy: PolicyList::NONE,
             local: Ip::UNSPECIFIED_V6,
             remote: Ip::UNSPECIFIED_V6,
         }
@@ -89,6 +91,6 @@ impl EgressPort {
 }
 
 plain! {
-    IngressPort = 4 + 4 + 6 + 1 + 1;
+    IngressPort = 4 + 4 + 6 + 1 + 1 + 4;
     EgressPort = 4 + 4 + 4 + 4 + 16 + 16;
 }

@@ -1,7 +1,7 @@
 //! Virtual routers: their ports, addresses and routes, and what they find out.
 
 use crate::address::{Ip, Mac, Vni};
-use crate::id::{NextHopList, PortId, RouterId};
+use crate::id::{NextHopList, PolicyList, PortId, RouterId};
 use crate::plain::plain;
 
 /// Where a virtual router plugs into a network.
@@ -22,6 +22,8 @@ pub struct RouterPort {
     pub mac: Mac,
     /// Always 0.
     pub reserved: u16,
+    /// The rules for what the router forwards, the same at each of its ports.
+    pub policy: PolicyList,
 }
 
 /// Key of the addresses of virtual routers.
@@ -183,7 +185,7 @@ pub struct Budget {
 }
 
 plain! {
-    RouterPort = 4 + 4 + 4 + 16 + 16 + 6 + 2;
+    RouterPort = 4 + 4 + 4 + 16 + 16 + 6 + 2 + 4;
     RouterAddressKey = 4 + 16;
     RouterAddress = 4;
     RouteKey = 4 + 4 + 4 + 16;

@@ -194,6 +194,14 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
     };
     let kind = match change.map {
         MapName::Counters => "counters",
+        MapName::RuleCounters => "rule counters",
+        MapName::Rules => "rule",
+        MapName::Matches => "matches",
+        MapName::Services => "service",
+        MapName::Prefixes => "prefix",
+        MapName::IdentityPrefixes => "group",
+        MapName::Identities => "group",
+        MapName::Policies => "policy",
         MapName::Ports => "port",
         MapName::RouterPorts => "router",
         MapName::RouterAddresses => "address",
@@ -208,6 +216,7 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
         MapName::Members => "member",
         MapName::Peers => "peer",
         MapName::Uplinks => "uplink",
+        MapName::Epochs => "epoch",
     };
     Line {
         sign,

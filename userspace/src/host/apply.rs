@@ -95,6 +95,15 @@ pub(super) struct Work<'a> {
     summary: Summary,
 }
 
+/// What is new is in place.
+struct Made {
+    datapath: Datapath,
+    /// The rows that are left to be removed.
+    removals: Vec<RowChange>,
+    /// What becomes of the epochs afterwards.
+    epochs: Vec<RowChange>,
+}
+
 /// Applies an outlook's difference.
 ///
 /// # Errors
@@ -126,14 +135,14 @@ pub(super) async fn apply(
         },
     };
     match work.make().await {
-        Ok((datapath, removals)) => Ok(work.clear(datapath, removals).await),
+        Ok(made) => Ok(work.clear(made).await),
         Err(error) => Err(work.take_back(error).await),
     }
 }
 
 impl<'a> Work<'a> {
-    /// Makes what is new. What is left to be removed is returned.
-    async fn make(&mut self) -> Result<(Datapath, Vec<RowChange>)> {
+    /// Makes what is new. What is left to be done is returned.
+    async fn make(&mut self) -> Result<Made> {
         let Outlook {
             plan,
             holdings,
@@ -149,6 +158,10 @@ impl<'a> Work<'a> {
             None => datapath.tables()?,
         };
         let changes = row_changes(&held, &plan.rows(&interfaces));
+        let (epochs, changes): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .partition(|change| change.map == MapName::Epochs);
+        self.end_epochs(&mut datapath, &epochs)?;
         let (writes, removals): (Vec<_>, Vec<_>) =
             changes.into_iter().partition(|change| change.to.is_some());
         let (ways_out, rows): (Vec<_>, Vec<_>) = writes
@@ -170,7 +183,38 @@ impl<'a> Work<'a> {
         self.write(&mut datapath, ways_out)?;
         self.attach_uplink(&mut datapath)?;
         self.announce_links().await?;
-        Ok((datapath, removals))
+        Ok(Made {
+            datapath,
+            removals,
+            epochs,
+        })
+    }
+
+    /// Nothing that is found out from now on is remembered, where something changes, until all of it
+    /// has: it might be half of the old and half of the new.
+    fn end_epochs(&mut self, datapath: &mut Datapath, epochs: &[RowChange]) -> Result<()> {
+        for change in epochs.iter().filter(|change| change.from.is_some()) {
+            self.undo.push(Undo::Row(RowChange {
+                to: None,
+                ..change.clone()
+            }));
+            datapath.remove(change.map, &change.key)?;
+            if change.to.is_none() {
+                self.summary.removed += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// All has changed: ways are remembered again. Those of before are not used any more.
+    fn begin_epochs(&mut self, datapath: &mut Datapath, epochs: Vec<RowChange>) -> Result<()> {
+        for change in epochs {
+            if let Some(value) = &change.to {
+                datapath.write(change.map, &change.key, value)?;
+                self.summary.written += 1;
+            }
+        }
+        Ok(())
     }
 
     fn attach_uplink(&mut self, datapath: &mut Datapath) -> Result<()> {
@@ -310,7 +354,12 @@ impl<'a> Work<'a> {
     }
 
     /// Takes the old away.
-    async fn clear(mut self, mut datapath: Datapath, removals: Vec<RowChange>) -> Applied {
+    async fn clear(mut self, made: Made) -> Applied {
+        let Made {
+            mut datapath,
+            removals,
+            epochs,
+        } = made;
         let mut errors = Vec::new();
         for change in &self.outlook.diff.xdp {
             if change.to.is_none() {
@@ -335,6 +384,9 @@ impl<'a> Work<'a> {
             }
         }
         errors.extend(self.forget(&mut datapath).err());
+        if errors.is_empty() {
+            errors.extend(self.begin_epochs(&mut datapath, epochs).err());
+        }
         for (name, change) in &self.outlook.diff.links {
             if *change == LinkChange::Delete {
                 match self.links.delete(name).await {

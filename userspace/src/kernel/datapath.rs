@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use aya::programs::ProgramInfo;
 use maps_schema::map::{FdbKey, LearnedEntry, MapName, NeighborKey, PortCounters, Resolved};
 use maps_schema::record::PeerState;
-use maps_schema::{IfIndex, PortId};
+use maps_schema::{IfIndex, PortId, RuleId};
 
 pub use super::attach::Mode;
 use super::attach::{self, Attacher};
@@ -170,6 +170,15 @@ impl Datapath {
     /// The kernel refuses.
     pub fn counters(&self) -> Result<BTreeMap<PortId, PortCounters>> {
         self.maps.counters()
+    }
+
+    /// How often each rule decided, summed over all CPUs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn rule_hits(&self) -> Result<BTreeMap<RuleId, u64>> {
+        self.maps.rule_hits()
     }
 
     /// The learned MAC addresses, as far as they hold still while they are read.

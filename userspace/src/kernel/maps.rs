@@ -10,15 +10,17 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use maps_schema::map::{
-    Direct, ERROR_BUDGETS, EVENTS, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember,
-    IngressPort, LEARNED, LearnedEntry, MapName, Member, MemberKey, Neighbor, NeighborKey, Network,
-    NextHop, NextHopKey, PEER_STATES, Peer, PortCounters, RESOLVED, Resolved, Route, RouteKey,
-    RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    Class, Direct, EMBRYOS, ERROR_BUDGETS, EVENTS, EgressPort, Epoch, FLOWS, FdbEntry, FdbKey,
+    FloodKey, FloodMember, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LEARNED,
+    LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network,
+    NextHop, NextHopKey, PEER_STATES, Peer, Policy, PortCounters, PrefixKey, RESOLVED, Resolved,
+    Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey,
+    ServiceKey, Uplink,
 };
 use maps_schema::plain::bytes_of;
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
-use maps_schema::{IfIndex, Ip, PortId, Vni};
+use maps_schema::{IfIndex, Ip, PolicyList, PortId, RuleId, Vni};
 
 /// `BPF_NOEXIST` of `linux/bpf.h`: write the row only if there is none.
 const BPF_NOEXIST: u64 = 1;
@@ -45,6 +47,31 @@ macro_rules! with_widths {
             MapName::Counters => {
                 $function::<{ size_of::<PortId>() }, { size_of::<PortCounters>() }>($($argument),*)
             }
+            MapName::RuleCounters => {
+                $function::<{ size_of::<RuleId>() }, { size_of::<RuleCounters>() }>($($argument),*)
+            }
+            MapName::Rules => {
+                $function::<{ size_of::<RuleKey>() }, { size_of::<Rule>() }>($($argument),*)
+            }
+            MapName::Matches => {
+                $function::<{ size_of::<MatchKey>() }, { size_of::<Matches>() }>($($argument),*)
+            }
+            // aya adds the length of the prefix, the first word of a trie's key, by itself.
+            MapName::Services => {
+                $function::<{ size_of::<ServiceKey>() - PREFIX_LEN }, { size_of::<Class>() }>($($argument),*)
+            }
+            MapName::Prefixes => {
+                $function::<{ size_of::<PrefixKey>() - PREFIX_LEN }, { size_of::<Class>() }>($($argument),*)
+            }
+            MapName::IdentityPrefixes => {
+                $function::<{ size_of::<IdentityPrefixKey>() - PREFIX_LEN }, { size_of::<Identity>() }>($($argument),*)
+            }
+            MapName::Identities => {
+                $function::<{ size_of::<IdentityKey>() }, { size_of::<Identity>() }>($($argument),*)
+            }
+            MapName::Policies => {
+                $function::<{ size_of::<PolicyList>() }, { size_of::<Policy>() }>($($argument),*)
+            }
             MapName::Ports => {
                 $function::<{ size_of::<PortId>() }, { size_of::<EgressPort>() }>($($argument),*)
             }
@@ -57,7 +84,6 @@ macro_rules! with_widths {
             MapName::NextHops => {
                 $function::<{ size_of::<NextHopKey>() }, { size_of::<NextHop>() }>($($argument),*)
             }
-            // aya adds the length of the prefix, the first word of the key, by itself.
             MapName::Routes => {
                 $function::<{ size_of::<RouteKey>() - PREFIX_LEN }, { size_of::<Route>() }>($($argument),*)
             }
@@ -85,6 +111,9 @@ macro_rules! with_widths {
             MapName::Peers => {
                 $function::<{ size_of::<Ip>() }, { size_of::<Peer>() }>($($argument),*)
             }
+            MapName::Epochs => {
+                $function::<{ size_of::<Vni>() }, { size_of::<Epoch>() }>($($argument),*)
+            }
             MapName::Uplinks => {
                 $function::<{ size_of::<IfIndex>() }, { size_of::<Uplink>() }>($($argument),*)
             }
@@ -95,7 +124,15 @@ macro_rules! with_widths {
 /// The symbols of all maps, which are also the names of their pins.
 pub(super) fn symbols() -> impl Iterator<Item = &'static str> {
     let planned = MapName::ALL.iter().map(|name| name.symbol());
-    planned.chain([LEARNED, RESOLVED, ERROR_BUDGETS, PEER_STATES, EVENTS])
+    planned.chain([
+        LEARNED,
+        RESOLVED,
+        ERROR_BUDGETS,
+        PEER_STATES,
+        FLOWS,
+        EMBRYOS,
+        EVENTS,
+    ])
 }
 
 impl Maps {
@@ -136,10 +173,10 @@ impl Maps {
     pub(super) fn write(&mut self, name: MapName, key: &[u8], value: &[u8]) -> Result<()> {
         let map = self.planned.get_mut(&name);
         let map = map.with_context(|| format!("the map {} is not open", name.symbol()))?;
-        let result = if name == MapName::Counters {
-            write_counters(map, key)
-        } else {
-            with_widths!(name, write(map, key, value))
+        let result = match name {
+            MapName::Counters => write_counters(map, key, PortCounters::ZERO),
+            MapName::RuleCounters => write_counters(map, key, RuleCounters::ZERO),
+            _ => with_widths!(name, write(map, key, value)),
         };
         result.with_context(|| format!("write the row {key:02x?} of the map {}", name.symbol()))
     }
@@ -163,6 +200,24 @@ impl Maps {
             Ok(counters)
         };
         read().context("read the counters")
+    }
+
+    /// How often each rule decided.
+    pub(super) fn rule_hits(&self) -> Result<BTreeMap<RuleId, u64>> {
+        let read = || -> Result<_> {
+            let map = self.map(MapName::RuleCounters)?;
+            let map = PerCpuHashMap::<_, RuleId, RuleCounters>::try_from(map)?;
+            let mut hits = BTreeMap::new();
+            for row in map.iter() {
+                let (rule, per_cpu) = row?;
+                let sum = per_cpu
+                    .iter()
+                    .fold(0, |sum: u64, one| sum.wrapping_add(one.hits));
+                hits.insert(rule, sum);
+            }
+            Ok(hits)
+        };
+        read().context("read the counters of rules")
     }
 
     pub(super) fn learned(&self) -> Result<BTreeMap<FdbKey, LearnedEntry>> {
@@ -275,11 +330,11 @@ fn prefix<const K: usize>(key: &[u8]) -> Result<Key<[u8; K]>> {
 }
 
 /// Makes a row of zeroes, unless there is one already: a `load` never sets counters back.
-fn write_counters(map: &mut Map, key: &[u8]) -> Result<()> {
-    let key = PortId(u32::from_ne_bytes(exactly("key", key)?));
+fn write_counters<V: Pod>(map: &mut Map, key: &[u8], zero: V) -> Result<()> {
+    let key = u32::from_ne_bytes(exactly("key", key)?);
     let cpus = nr_cpus().map_err(|(path, error)| anyhow!(error).context(format!("read {path}")))?;
-    let zeroes = PerCpuValues::try_from(vec![PortCounters::ZERO; cpus])?;
-    let mut map = PerCpuHashMap::<_, PortId, PortCounters>::try_from(map)?;
+    let zeroes = PerCpuValues::try_from(vec![zero; cpus])?;
+    let mut map = PerCpuHashMap::<_, u32, V>::try_from(map)?;
     match map.insert(key, zeroes, BPF_NOEXIST) {
         Err(MapError::SyscallError(error)) if is(&error, std::io::ErrorKind::AlreadyExists) => {
             Ok(())

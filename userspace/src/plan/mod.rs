@@ -6,6 +6,7 @@
 //! [`Plan::rows`] when the links exist. What comes next is `diff`, which compares a plan with what
 //! the kernel holds.
 
+mod epochs;
 mod names;
 mod peers;
 mod routers;
@@ -18,7 +19,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use maps_schema::map::{IngressPort, MapName};
-use maps_schema::{IfIndex, PortId};
+use maps_schema::{IfIndex, PolicyList, PortId};
 
 pub use names::{Named, Names};
 pub(crate) use names::{destination, way};
@@ -106,11 +107,14 @@ impl Plan {
             };
             Some((planned.link.name.clone(), planned))
         });
+        let links: BTreeMap<_, PlannedLink> = links.collect();
         let mut constant = rows::constant(&view);
         routers::add_routers(&mut constant, &view);
+        let uplink = peers::add_peers(&mut constant, &view);
+        epochs::add_epochs(&mut constant, links.values().map(|link| &link.ingress));
         Self {
-            links: links.collect(),
-            uplink: peers::add_peers(&mut constant, &view),
+            links,
+            uplink,
             host: view.own.map(|(name, _)| name.to_owned()),
             carried: view.carried,
             constant,
@@ -157,6 +161,7 @@ fn ingress_port(network: &Network, port: &Port) -> IngressPort {
         mac: port.mac,
         flags: learning | spoofing,
         reserved: 0,
+        policy: PolicyList::NONE,
     }
 }
 

@@ -1,16 +1,18 @@
 //! What the ids in the maps stand for: the way back from a row to the file.
 
+mod policies;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::Duration;
 
 use maps_schema::map::{
-    Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Member,
-    MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey,
+    Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName,
+    Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey,
     RouterAddressKey, RouterPort, Uplink,
 };
 use maps_schema::plain::from_bytes;
-use maps_schema::{IfIndex, Ip, Mac, PortId, RouterId, Vni};
+use maps_schema::{GroupId, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, RuleId, Vni};
 
 use super::routers::{broadcasts, route_key};
 use crate::counted::counted;
@@ -26,6 +28,10 @@ pub struct Names {
     pub routers: BTreeMap<RouterId, Named>,
     /// Where the routes of virtual routers come from, by destination.
     pub routes: BTreeMap<RouteKey, Origin>,
+    /// Security groups.
+    pub groups: BTreeMap<GroupId, Named>,
+    /// Rules of policies and chains, and the defaults of policies.
+    pub rules: BTreeMap<RuleId, Named>,
     /// Networks.
     pub networks: BTreeMap<Vni, Named>,
     /// Ports that are not in the topology any more, as their links call themselves.
@@ -158,7 +164,8 @@ impl Names {
                 let name = self.port(from_bytes(key)?);
                 let port: EgressPort = from_bytes(value)?;
                 if port.kind == EgressPort::WORKLOAD {
-                    format!("{name} leads to interface {}", port.ifindex.0)
+                    let held = held(port.policy, "held");
+                    format!("{name} leads to interface {}{held}", port.ifindex.0)
                 } else {
                     format!(
                         "{name} is reached {} from {} to {} by interface {}, mtu {}",
@@ -173,12 +180,13 @@ impl Names {
             MapName::RouterPorts => {
                 let port: RouterPort = from_bytes(value)?;
                 format!(
-                    "{} is {} in {} with {}, mtu {}",
+                    "{} is {} in {} with {}, mtu {}{}",
                     self.port(from_bytes(key)?),
                     self.router(port.router),
                     self.network(port.vni),
                     port.mac,
                     port.mtu,
+                    held(port.policy, "forwarding"),
                 )
             }
             MapName::RouterAddresses => {
@@ -229,11 +237,12 @@ impl Names {
                 let IfIndex(ifindex) = from_bytes(key)?;
                 let port: IngressPort = from_bytes(value)?;
                 format!(
-                    "interface {ifindex} is {} in {} with {}{}",
+                    "interface {ifindex} is {} in {} with {}{}{}",
                     self.port(port.port),
                     self.network(port.vni),
                     port.mac,
-                    flags(&port)
+                    flags(&port),
+                    held(port.policy, "held"),
                 )
             }
             MapName::Direct => {
@@ -274,6 +283,19 @@ impl Names {
                 let (name, way) = (self.port(peer.port), way(peer.kind));
                 format!("{ip} is {name}, {way}")
             }
+            MapName::Epochs => {
+                let epoch: Epoch = from_bytes(value)?;
+                let network = self.network(from_bytes(key)?);
+                format!("flows of {network} are of epoch {:016x}", epoch.number)
+            }
+            MapName::RuleCounters
+            | MapName::Rules
+            | MapName::Matches
+            | MapName::Services
+            | MapName::Prefixes
+            | MapName::IdentityPrefixes
+            | MapName::Identities
+            | MapName::Policies => self.decode_policy(map, key, value)?,
             MapName::Uplinks => {
                 let IfIndex(ifindex) = from_bytes(key)?;
                 let uplink: Uplink = from_bytes(value)?;
@@ -301,6 +323,14 @@ impl Names {
             Duration::from_nanos(network.ageing_ns),
         )
     }
+}
+
+/// Which rules hold at a port.
+fn held(list: PolicyList, how: &str) -> String {
+    if list == PolicyList::NONE {
+        return String::new();
+    }
+    format!(", {how} by {}", policies::name(list))
 }
 
 /// How frames travel to a peer.

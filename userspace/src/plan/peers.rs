@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use maps_schema::map::{Direct, EgressPort, IngressPort, MapName, Member, MemberKey, Peer, Uplink};
-use maps_schema::{Ip, Mac, PortId};
+use maps_schema::{Ip, Mac, PolicyList, PortId};
 
 use super::rows::{add, add_counters};
 use super::view::{Place, Station, View};
@@ -51,7 +51,7 @@ pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedU
             mtu: peer
                 .underlay
                 .saturating_sub(peer.tunnel.overhead(own.address)),
-            reserved: 0,
+            policy: PolicyList::NONE,
             local,
             remote: Ip::from(*remote.unwrap_or(&peer.address)),
         };

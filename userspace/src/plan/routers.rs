@@ -9,7 +9,7 @@ use maps_schema::map::{
     RouteKey, RouterAddress, RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::bytes_of;
-use maps_schema::{Ip, NextHopList, PortId};
+use maps_schema::{Ip, NextHopList, PolicyList, PortId};
 
 use super::Tables;
 use super::rows::add;
@@ -90,6 +90,7 @@ fn add_port(tables: &mut Tables, view: &View<'_>, router: &Router, port: &topolo
         ipv4: first(IpAddr::is_ipv4).unwrap_or(Ip::UNSPECIFIED_V4),
         mac: port.mac,
         reserved: 0,
+        policy: PolicyList::NONE,
     };
     add(tables, MapName::RouterPorts, &port.id, &row);
     let entry = FdbEntry {

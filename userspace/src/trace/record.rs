@@ -2,15 +2,19 @@
 
 use std::cell::RefCell;
 
+use datapath::flow::Store;
 use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
+use datapath::policy::Ruling;
 use datapath::{Action, Bytes as _, Count, Tables};
 use maps_schema::map::{
-    Budget, BudgetKey, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort,
-    LearnedEntry, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer,
-    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Uplink,
+    Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
+    FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MatchKey,
+    Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Policy,
+    PrefixKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule,
+    RuleKey, ServiceKey, Uplink,
 };
 use maps_schema::record::PeerState;
-use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
 
 /// Something that the datapath asked the tables or told them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +32,7 @@ pub(super) enum Lookup {
     Resolved(NeighborKey, Option<Resolved>),
     Learned(FdbKey, Option<LearnedEntry>),
     Learn(FdbKey, LearnedEntry),
+    Ruled(Ruling),
     Count(PortId, Count),
 }
 
@@ -213,6 +218,40 @@ impl Tables for Recorder<'_> {
         found
     }
 
+    fn policy(&self, list: PolicyList) -> Option<Policy> {
+        self.tables.policy(list)
+    }
+
+    fn identity(&self, key: &IdentityKey) -> Option<Identity> {
+        self.tables.identity(key)
+    }
+
+    fn identity_prefix(&self, key: &IdentityPrefixKey) -> Option<Identity> {
+        self.tables.identity_prefix(key)
+    }
+
+    fn prefix(&self, key: &PrefixKey) -> Option<Class> {
+        self.tables.prefix(key)
+    }
+
+    fn service(&self, key: &ServiceKey) -> Option<Class> {
+        self.tables.service(key)
+    }
+
+    fn matches(&self, key: &MatchKey) -> Option<&Matches> {
+        self.tables.matches(key)
+    }
+
+    fn rule(&self, key: &RuleKey) -> Option<Rule> {
+        self.tables.rule(key)
+    }
+
+    // Which rules were looked at says less than which one decided.
+    fn ruled(&self, ruling: Ruling) {
+        self.tables.ruled(ruling);
+        self.note(Lookup::Ruled(ruling));
+    }
+
     fn resolved(&self, key: &NeighborKey) -> Option<Resolved> {
         let found = Tables::resolved(self.tables, key);
         self.note(Lookup::Resolved(*key, found));
@@ -241,6 +280,28 @@ impl Tables for Recorder<'_> {
     fn learn(&self, key: &FdbKey, entry: &LearnedEntry) {
         self.tables.learn(key, entry);
         self.note(Lookup::Learn(*key, *entry));
+    }
+
+    fn epoch(&self, _vni: Vni) -> u64 {
+        // A trace walks the whole way, whatever the datapath remembers.
+        0
+    }
+
+    fn visit_flow<R>(
+        &self,
+        store: Store,
+        key: &FlowKey,
+        visit: impl FnOnce(&mut Flow) -> R,
+    ) -> Option<R> {
+        self.tables.visit_flow(store, key, visit)
+    }
+
+    fn keep_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        self.tables.keep_flow(store, key, flow)
+    }
+
+    fn forget_flow(&self, store: Store, key: &FlowKey) {
+        self.tables.forget_flow(store, key);
     }
 
     fn now_ns(&self) -> u64 {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use datapath::policy::{self, Ruling};
 use datapath::{Action, Bytes as _};
 use maps_schema::map::{
     EgressPort, IngressPort, LearnedEntry, Neighbor, NeighborKey, Network, RouteKey,
@@ -117,9 +118,24 @@ impl Story<'_> {
             | Lookup::NextHop(..)
             | Lookup::Resolved(..) => return None,
             Lookup::EgressPort(port, found) => return self.egress_port(port, found),
+            Lookup::Ruled(ruling) => self.ruling(ruling),
             // Who got a copy is told together, and what is counted is what was told.
             Lookup::FloodMember(_) | Lookup::Count(..) => return None,
         })
+    }
+
+    fn ruling(&self, ruling: Ruling) -> Step {
+        let names = &self.plan.names;
+        let action = match ruling.action {
+            policy::Action::Allow => "allowed",
+            policy::Action::Reject => "rejected",
+            policy::Action::Deny => "denied",
+        };
+        let origin = names.rules.get(&ruling.rule);
+        Step {
+            origin: origin.map(|named| named.origin.to_string()),
+            ..self.step(format!("{action} by {}", names.rule(ruling.rule)))
+        }
     }
 
     fn ingress_port(&self, found: Option<IngressPort>) -> Step {

@@ -53,7 +53,7 @@ impl Accelerator {
     pub(super) fn patience(self) -> u32 {
         match self {
             Self::Kvm => 1,
-            Self::Tcg => 10,
+            Self::Tcg => 4,
         }
     }
 

@@ -60,7 +60,7 @@ fn transfer(stage: &Stage, to: &str) {
     eventually("somebody listens in db", || {
         stage.exec("db", "netstat -ltn").contains(":7000 ")
     });
-    stage.exec("web", &format!("timeout 30 nc {to} 7000 < /tmp/sent"));
+    stage.exec("web", &format!("timeout 120 nc {to} 7000 < /tmp/sent"));
     eventually("db has received all", || {
         stage.exec("db", "ls /tmp").contains("done")
     });

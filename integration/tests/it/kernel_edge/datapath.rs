@@ -16,7 +16,7 @@ use bowline::program::Program;
 use integration::lab::{Feature, eventually, is_usable};
 use maps_schema::map::{FdbEntry, FdbKey, IngressPort, MapName, PortCounters};
 use maps_schema::plain::bytes_of;
-use maps_schema::{IfIndex, Mac, PortId, RouterId, Vni};
+use maps_schema::{IfIndex, Mac, PolicyList, PortId, RouterId, Vni};
 
 use super::{Owned, Space, block_on, create, wanted};
 
@@ -179,6 +179,7 @@ fn write_rows(datapath: &mut Datapath, ifindex: IfIndex) {
         mac,
         flags: 0,
         reserved: 0,
+        policy: PolicyList::NONE,
     };
     let counters = bytes_of(&PortCounters::ZERO);
     datapath
@@ -213,8 +214,16 @@ fn rows_are_written_read_and_removed() {
     let mut datapath = Datapath::load(&instance.0, &object, false).unwrap();
     let widths: &[(MapName, usize, usize)] = &[
         (MapName::Counters, 4, 0),
+        (MapName::RuleCounters, 4, 0),
+        (MapName::Rules, 8, 12),
+        (MapName::Matches, 16, 256),
+        (MapName::Services, 16, 4),
+        (MapName::Prefixes, 28, 4),
+        (MapName::IdentityPrefixes, 24, 32),
+        (MapName::Identities, 20, 32),
+        (MapName::Policies, 4, 8),
         (MapName::Ports, 4, 48),
-        (MapName::RouterPorts, 4, 52),
+        (MapName::RouterPorts, 4, 56),
         (MapName::RouterAddresses, 20, 4),
         (MapName::NextHops, 8, 20),
         (MapName::Routes, 28, 32),
@@ -222,20 +231,28 @@ fn rows_are_written_read_and_removed() {
         (MapName::Fdb, 12, 8),
         (MapName::Flood, 8, 8),
         (MapName::Networks, 4, 24),
-        (MapName::Interfaces, 4, 16),
+        (MapName::Interfaces, 4, 20),
         (MapName::Direct, 16, 20),
         (MapName::Members, 8, 4),
         (MapName::Peers, 16, 8),
         (MapName::Uplinks, 4, 20),
+        (MapName::Epochs, 4, 8),
+    ];
+    let tries = [
+        MapName::Services,
+        MapName::Prefixes,
+        MapName::IdentityPrefixes,
+        MapName::Routes,
     ];
     assert_eq!(widths.len(), MapName::ALL.len());
     for &(map, key_len, value_len) in widths {
         let mut expected = BTreeMap::new();
         let key = |n: u8| {
             let mut key = vec![n; key_len];
-            if map == MapName::Routes {
+            if tries.contains(&map) {
                 // The length of the prefix in bits comes first: the whole rest of the key.
-                key[..4].copy_from_slice(&192_u32.to_ne_bytes());
+                let bits = 8 * (key_len as u32 - 4);
+                key[..4].copy_from_slice(&bits.to_ne_bytes());
             }
             key
         };

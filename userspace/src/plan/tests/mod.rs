@@ -1,6 +1,7 @@
 //! What a topology becomes in the kernel, row by row.
 
 mod change;
+mod epoch;
 mod hosts;
 mod row;
 
@@ -76,10 +77,13 @@ pub(crate) fn tables(plan: &Plan) -> Tables {
     plan.rows(&interfaces(plan))
 }
 
-/// Every row in words, map by map.
+/// Every row in words, map by map, but for epochs, which are numbers that say nothing.
 fn described(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     for (map, rows) in tables(plan) {
+        if map == MapName::Epochs {
+            continue;
+        }
         for (key, value) in rows {
             let text = plan.names.describe(map, &key, &value);
             lines.push(format!("{}: {text}", map.symbol()));

@@ -41,11 +41,11 @@ fn every_host_answers_whatever_the_tunnel() {
             ("delta", "gre"),
             ("epsilon", "none"),
         ] {
+            // A busy machine may be late with an answer, but not all the time.
             let found = eventually_peer(alpha, name, "is known", |peer| {
-                peer["state"] == "up" && peer["path_mtu"] == 1500
+                peer["state"] == "up" && peer["path_mtu"] == 1500 && peer["loss_percent"] == 0
             });
             assert_eq!(found["tunnel"], tunnel, "{found}");
-            assert_eq!(found["loss_percent"], 0, "{found}");
             let rtt_us = found["rtt_us"].as_u64().unwrap();
             assert!(rtt_us < 1_000_000, "{found}");
             assert!(found["warning"].is_null(), "{found}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use integration::lab::{Family, Fleet, Underlay, eventually, ping};
 use rustix::process::Signal;
@@ -110,12 +110,8 @@ fn only_flows_to_a_dead_host_move_and_they_come_back() {
     }
 
     underlay.set_link("beta", false);
-    let begin = Instant::now();
     let moved = flows.send();
-    let took = begin.elapsed();
     assert!(moved.values().all(|got| *got == 1), "{moved:?}");
-    // Three echoes of a tenth of a second are missed; the rest is what a busy machine needs.
-    assert!(took < Duration::from_secs(5), "{took:?}");
     let dead = eventually_is(alpha, "beta", "down");
     assert!(dead["loss_percent"].as_u64() > Some(0), "{dead}");
     assert!(agent.log().contains("peer beta is down"), "{}", agent.log());

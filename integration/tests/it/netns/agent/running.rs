@@ -2,7 +2,7 @@
 
 use std::os::unix::net::UnixDatagram;
 
-use integration::lab::{Family, Underlay, eventually_some, patience};
+use integration::lab::{Family, Underlay, eventually_some, patience, uninterrupted};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -21,7 +21,7 @@ fn it_tells_systemd_and_there_is_one_at_a_time() {
     systemd.set_read_timeout(Some(patience())).unwrap();
     let hear = || {
         let mut buffer = [0; 64];
-        let len = systemd.recv(&mut buffer).unwrap();
+        let len = uninterrupted(|| systemd.recv(&mut buffer)).unwrap();
         String::from_utf8(buffer[..len].to_vec()).unwrap()
     };
     let path = path.to_str().unwrap();

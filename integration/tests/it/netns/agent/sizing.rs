@@ -20,7 +20,7 @@ workloads:
 fn ping_of(underlay: &Underlay, len: usize, to: &str) -> String {
     let mut command = underlay.workload("web").command("ping");
     let data = (len - 28).to_string();
-    command.args(["-M", "do", "-c", "1", "-W", "1", "-s", &data, to]);
+    command.args(["-M", "do", "-c", "1", "-W", "10", "-s", &data, to]);
     let output = command.output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }

@@ -100,10 +100,9 @@ fn any_to_any(family: Family, tunnel: &str) {
         }
     }
     let numbered = udp_flows(&underlay);
-    thread::sleep(std::time::Duration::from_millis(500));
+    numbered.go_on(20);
     for flow in numbered.finish() {
         flow.assert_complete();
-        assert!(flow.sent() > 5);
     }
     for host in underlay.hosts() {
         for reason in [

@@ -1,6 +1,6 @@
 //! Neighbors that no file declares: routers ask for them.
 
-use integration::lab::{Complaint, Probe, eventually, ping};
+use integration::lab::{Complaint, Probe, eventually, ping, ping_once};
 
 use super::super::{Site, drops};
 use super::{ip, line};
@@ -32,7 +32,7 @@ fn an_undeclared_neighbor_is_asked_for_and_reached() {
         site.assert_reaches("web", address);
         let pending = drops(&bowline, "web/eth0", "neighbor_pending");
         for _ in 0..5 {
-            assert!(ping(site.workload("web"), ip(address)), "{address}");
+            assert!(ping_once(site.workload("web"), ip(address)), "{address}");
         }
         assert_eq!(drops(&bowline, "web/eth0", "neighbor_pending"), pending);
     }

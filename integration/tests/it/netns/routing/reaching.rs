@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, UdpSocket};
 
-use integration::lab::{Namespace, patience};
+use integration::lab::{Namespace, patience, uninterrupted};
 
 use super::super::{PAIR, Site, drops};
 use super::{BACK, ip, line, near_sides};
@@ -165,7 +165,7 @@ workloads:
         let to = (ip("10.2.0.20"), 7000);
         socket.unwrap().send_to(from.as_bytes(), to).unwrap();
         let mut buffer = [0; 16];
-        let (len, _) = receivers[own].recv_from(&mut buffer).unwrap();
+        let (len, _) = uninterrupted(|| receivers[own].recv_from(&mut buffer)).unwrap();
         assert_eq!(&buffer[..len], from.as_bytes());
     }
     for receiver in receivers {

@@ -1,0 +1,167 @@
+//! Flows: what was decided about a packet holds for those after it that look alike.
+//!
+//! A flow is one direction of a connection, as it enters at one place. Its row says which way its
+//! packets go, how far the connection has come, and where the answers enter, so that a packet of a known
+//! flow costs one lookup, however many devices are on its way. The way is used as long as the *epoch* is
+//! the one that it was found in; afterwards the flow's next packet is walked again, and the connection
+//! goes on.
+//!
+//! Connections that only one side has taken part in are in a table of their own, [`Store::Embryos`], in
+//! which the least recently used make room for new ones. What is established ([`Store::Connections`])
+//! never makes room for them. Nobody needs to collect what is over: it is replaced when there is no room,
+//! and nobody is taken in by it before, because its age is looked at.
+
+mod life;
+mod settle;
+mod track;
+
+use maps_schema::PortId;
+use maps_schema::map::{Flow, FlowKey, IngressPort, NeighborKey};
+
+use crate::departure::{Origin, Way};
+use crate::frame::Frame;
+use crate::parse::Packet;
+use crate::tables::Tables;
+
+pub(crate) use settle::settle;
+use track::identify;
+pub(crate) use track::{Found, Track};
+
+/// The two tables of flows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Store {
+    /// Connections that both sides have taken part in.
+    Connections,
+    /// Connections that may come to nothing.
+    Embryos,
+}
+
+/// How long a flow may be silent before it is asked whether it is over, in nanoseconds: less than any
+/// connection lasts.
+const SILENCE_NS: u64 = 8_000_000_000;
+/// How long a flow may go on before its other direction is looked at, in nanoseconds: either may have
+/// been replaced.
+const REFRESH_NS: u64 = 1_000_000_000;
+
+/// What a look at a flow's row says: bits of a number, which is what LLVM and the verifier agree on.
+mod seen {
+    /// There is a row.
+    pub(super) const FOUND: u32 = 1;
+    /// Its way can be used for the packet.
+    pub(super) const USABLE: u32 = 2;
+    /// The connection may have come further.
+    pub(super) const PROGRESS: u32 = 4;
+    /// It was silent for so long that it may be over. Nothing was noted.
+    pub(super) const SILENT: u32 = 8;
+}
+
+/// Recalls what was decided about packets like this one. If that is still true, the way is in `track`,
+/// and `true` is returned.
+#[inline(always)]
+pub(crate) fn recall<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    port: &IngressPort,
+    packet: &Packet,
+    track: &mut Track,
+) -> bool {
+    track.found = Found::Untracked;
+    if !identify(frame, port, packet, track) {
+        return false;
+    }
+    // What such a port sends is looked at every time, because it is learned from.
+    let is_learning = port.flags & IngressPort::LEARNING != 0;
+    track.epoch = if is_learning {
+        0
+    } else {
+        tables.epoch(port.vni)
+    };
+    track.now_ns = tables.now_ns();
+    let mut bits = look(tables, port, packet, track);
+    if bits & seen::SILENT != 0 {
+        if life::is_over(tables, track) {
+            track.found = Found::Nothing;
+            return false;
+        }
+        track.is_awake = true;
+        bits = look(tables, port, packet, track);
+    }
+    if bits & seen::PROGRESS != 0 && !life::advance(tables, track) {
+        track.found = Found::Nothing;
+        return false;
+    }
+    bits & seen::USABLE != 0
+}
+
+/// Takes the way that was recalled.
+#[inline(always)]
+pub(crate) fn way(origin: Origin, track: &Track) -> Way {
+    Way {
+        origin,
+        destination: track.draft.destination,
+        vni: track.draft.vni,
+        hops: track.draft.hops,
+        mtu: track.draft.mtu,
+        source: track.draft.source,
+        target: track.draft.target,
+        next_hop: NeighborKey::NONE,
+    }
+}
+
+/// Looks the flow up, notes the packet, and copies the way if it can be used.
+#[inline(never)]
+fn look<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet, track: &mut Track) -> u32 {
+    let key = track.key;
+    let connection = |flow: &mut Flow| visit(flow, port, packet, track);
+    if let Some(bits) = tables.visit_flow(Store::Connections, &key, connection) {
+        track.found = Found::Connection;
+        return bits;
+    }
+    let embryo = |flow: &mut Flow| visit(flow, port, packet, track);
+    if let Some(bits) = tables.visit_flow(Store::Embryos, &key, embryo) {
+        track.found = Found::Embryo;
+        return bits | seen::PROGRESS;
+    }
+    track.found = Found::Nothing;
+    0
+}
+
+#[inline(always)]
+fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track) -> u32 {
+    let age = track.now_ns.saturating_sub(flow.seen_ns);
+    if age > SILENCE_NS && !track.is_awake {
+        return seen::FOUND | seen::SILENT;
+    }
+    flow.packets += 1;
+    flow.bytes += u64::from(track.len);
+    flow.seen_ns = track.now_ns;
+    track.note(flow);
+    let mut bits = seen::FOUND;
+    if track.is_turn() || age > REFRESH_NS || flow.state == Flow::RESET {
+        bits |= seen::PROGRESS;
+    }
+    let is_usable = flow.epoch == track.epoch
+        && track.epoch != 0
+        && flow.frame_destination == packet.destination
+        && flow.frame_source == packet.source
+        && (key_has_port(&track.key) || flow.origin == port.port)
+        && u32::from(packet.ttl) > flow.hops
+        && track.size <= flow.mtu;
+    if is_usable {
+        bits |= seen::USABLE;
+        let draft = &mut track.draft;
+        draft.destination = flow.destination;
+        draft.vni = flow.vni;
+        draft.hops = flow.hops;
+        draft.mtu = flow.mtu;
+        draft.source = flow.source;
+        draft.target = flow.target;
+    }
+    bits
+}
+
+/// Whether a flow's key says where its packets enter.
+#[inline(always)]
+const fn key_has_port(key: &FlowKey) -> bool {
+    key.port.0 != PortId::NONE.0
+}

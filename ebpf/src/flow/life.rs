@@ -1,0 +1,180 @@
+//! How far a connection has come, and when it is over.
+
+use maps_schema::map::Flow;
+
+use super::Store;
+use super::track::{Found, Track, is_behind};
+use crate::parse::transport;
+use crate::tables::Tables;
+use crate::tcp;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// How long a connection is remembered that was not answered, or only answered.
+const OPENING_NS: u64 = 60 * SECOND_NS;
+/// TCP: five days, as Linux has it; RFC 5382 section 5 asks for two hours and four minutes.
+const ESTABLISHED_NS: u64 = 5 * 24 * 3600 * SECOND_NS;
+/// TCP: one side has nothing more to say, the other one may go on.
+const HALF_CLOSED_NS: u64 = 3600 * SECOND_NS;
+/// TCP: both have said that they are done (RFC 9293 section 3.4.2: twice the maximum segment lifetime,
+/// which in practice is a minute).
+const CLOSED_NS: u64 = 120 * SECOND_NS;
+/// TCP: it was reset.
+const RESET_NS: u64 = 10 * SECOND_NS;
+/// UDP, once both sides have spoken and gone on (RFC 4787 section 4.3 asks for two minutes at least).
+const DATAGRAMS_NS: u64 = 180 * SECOND_NS;
+/// Echoes of ICMP (RFC 5508 section 3.2 asks for a minute at least).
+const ECHOES_NS: u64 = 60 * SECOND_NS;
+/// Other protocols.
+const OTHERS_NS: u64 = 600 * SECOND_NS;
+
+/// How long a connection may be silent, in nanoseconds.
+const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
+    const BOTH: u8 = Flow::FINISHED | Flow::OTHER_FINISHED;
+    match (state, protocol) {
+        (Flow::RESET, _) => RESET_NS,
+        (Flow::ESTABLISHED, transport::TCP) => match flags & BOTH {
+            0 => ESTABLISHED_NS,
+            BOTH => CLOSED_NS,
+            _ => HALF_CLOSED_NS,
+        },
+        (Flow::ESTABLISHED, transport::UDP) => DATAGRAMS_NS,
+        (Flow::ESTABLISHED, transport::ICMP | transport::ICMPV6) => ECHOES_NS,
+        (Flow::ESTABLISHED, _) => OTHERS_NS,
+        (_, _) => OPENING_NS,
+    }
+}
+
+/// Where the flow's row was found.
+const fn store(found: Found) -> Store {
+    match found {
+        Found::Connection => Store::Connections,
+        Found::Untracked | Found::Nothing | Found::Embryo => Store::Embryos,
+    }
+}
+
+/// Copies the rows of both directions into the working memory; `false` if the flow's own has just been
+/// replaced. Where the other one has been, it becomes what follows from this one.
+#[inline(always)]
+fn draft<T: Tables>(tables: &T, track: &mut Track) -> bool {
+    let store = store(track.found);
+    let key = track.key;
+    let own = tables.visit_flow(store, &key, |flow| {
+        track.other = flow.other(&track.key);
+        track.draft = *flow;
+        track.mirror = flow.mirrored(&track.key);
+    });
+    let other = track.other;
+    track.is_paired = own.is_some()
+        && tables
+            .visit_flow(store, &other, |flow| track.mirror = *flow)
+            .is_some();
+    own.is_some()
+}
+
+/// Whether the flow was silent for longer than its connection lasts, in both directions. It is forgotten
+/// then.
+#[inline(never)]
+pub(super) fn is_over<T: Tables>(tables: &T, track: &mut Track) -> bool {
+    if !draft(tables, track) {
+        return true;
+    }
+    let last_ns = track.draft.seen_ns.max(track.mirror.seen_ns);
+    let silence_ns = track.now_ns.saturating_sub(last_ns);
+    let lifetime_ns = lifetime_ns(track.key.protocol, track.draft.state, track.draft.flags);
+    if silence_ns < lifetime_ns {
+        return false;
+    }
+    forget(tables, track);
+    true
+}
+
+/// Forgets the connection.
+#[inline(always)]
+pub(super) fn forget<T: Tables>(tables: &T, track: &Track) {
+    let store = store(track.found);
+    tables.forget_flow(store, &track.key);
+    tables.forget_flow(store, &track.other);
+}
+
+/// Notes how far the connection has come with this packet, in both directions. `false` if it is a new
+/// one in the place of one that is over, which is forgotten.
+#[inline(never)]
+pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
+    if !draft(tables, track) {
+        return false;
+    }
+    let segment = &track.segment;
+    let is_begin = segment.flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN;
+    if is_begin && is_closed(&track.draft) {
+        forget(tables, track);
+        return false;
+    }
+    let store = store(track.found);
+    proceed(track);
+    let (draft, mirror) = (&track.draft, &track.mirror);
+    if store == Store::Embryos && draft.state == Flow::ESTABLISHED {
+        // What is established goes where nothing that is not takes its place.
+        if tables.keep_flow(Store::Connections, &track.key, draft)
+            && tables.keep_flow(Store::Connections, &track.other, mirror)
+        {
+            forget(tables, track);
+        }
+        return true;
+    }
+    let (state, flags) = (draft.state, draft.flags);
+    tables.visit_flow(store, &track.key, |own| {
+        (own.state, own.flags) = (state, flags);
+    });
+    if track.is_paired {
+        let (state, flags) = (mirror.state, mirror.flags);
+        tables.visit_flow(store, &track.other, |other| {
+            (other.state, other.flags) = (state, flags);
+        });
+    } else {
+        let _kept = tables.keep_flow(store, &track.other, mirror);
+    }
+    true
+}
+
+/// Whether nothing more is expected of a connection, so that its place is free.
+const fn is_closed(flow: &Flow) -> bool {
+    const BOTH: u8 = Flow::FINISHED | Flow::OTHER_FINISHED;
+    flow.state == Flow::RESET || flow.flags & BOTH == BOTH
+}
+
+/// How far the connection has come with this packet.
+#[inline(always)]
+fn proceed(track: &mut Track) {
+    let segment = track.segment;
+    let protocol = track.key.protocol;
+    let (draft, mirror) = (&mut track.draft, &mut track.mirror);
+    let is_reply = draft.flags & Flow::REPLY != 0;
+    if draft.state == Flow::OPENED && is_reply {
+        draft.state = Flow::ANSWERED;
+    }
+    if draft.state == Flow::ANSWERED && !is_reply && is_confirmed(protocol, &segment, mirror.next) {
+        draft.state = Flow::ESTABLISHED;
+    }
+    if segment.flags & tcp::FIN != 0 {
+        draft.flags |= Flow::FINISHED;
+        mirror.flags |= Flow::OTHER_FINISHED;
+    }
+    // A reset counts only with a sequence number that its receiver waits for, or will: who cannot see
+    // the connection does not know one (RFC 5961 section 3.2).
+    let is_expected =
+        !is_behind(segment.sequence, mirror.acked) && !is_behind(draft.next, segment.sequence);
+    if segment.flags & tcp::RST != 0 && (is_expected || draft.state != Flow::ESTABLISHED) {
+        draft.state = Flow::RESET;
+    }
+    mirror.state = draft.state;
+}
+
+/// Whether a packet shows that its sender has heard the other side: so much is not to be had by sending
+/// at random.
+const fn is_confirmed(protocol: u8, segment: &tcp::Segment, next: u32) -> bool {
+    /// How much the other side may have sent meanwhile, in bytes.
+    const FLIGHT: u32 = 1 << 20;
+    protocol != transport::TCP
+        || segment.flags & (tcp::ACK | tcp::SYN) == tcp::ACK
+            && next.wrapping_sub(segment.acknowledgment) <= FLIGHT
+}

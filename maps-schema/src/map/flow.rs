@@ -1,0 +1,183 @@
+//! Flows: what was decided about packets that look alike, and what is known of their connections.
+
+use crate::address::{Ip, Mac, Vni};
+use crate::id::PortId;
+use crate::plain::plain;
+
+/// Key of a flow: one direction of a conversation, as it enters at one place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(C)]
+pub struct FlowKey {
+    /// The port that it enters by; [`PortId::NONE`] for all other hosts, because what is routed there
+    /// may come by way of any of them.
+    pub port: PortId,
+    /// The network that it enters.
+    pub vni: Vni,
+    /// Who sends it.
+    pub source: Ip,
+    /// Who it is for.
+    pub destination: Ip,
+    /// TCP and UDP: the sender's port, in host byte order. Queries of ICMP and ICMPv6: the identifier.
+    /// 0 for other protocols.
+    pub source_port: u16,
+    /// TCP and UDP: the receiver's port, in host byte order. Queries of ICMP and ICMPv6: the identifier
+    /// too. 0 for other protocols.
+    pub destination_port: u16,
+    /// The protocol, as IANA numbers them.
+    pub protocol: u8,
+    /// Always 0: a key of whole words is hashed faster (`jhash2`).
+    pub reserved: [u8; 3],
+}
+
+impl FlowKey {
+    /// A key of zeroes.
+    pub const NONE: Self = Self {
+        port: PortId::NONE,
+        vni: Vni::NONE,
+        source: Ip::UNSPECIFIED_V6,
+        destination: Ip::UNSPECIFIED_V6,
+        source_port: 0,
+        destination_port: 0,
+        protocol: 0,
+        reserved: [0; 3],
+    };
+}
+
+/// One direction of a connection, and the way that its packets go. Both directions have a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Flow {
+    /// The epoch in which the way below was found; 0 if there is none to be used.
+    pub epoch: u64,
+    /// When its last packet was seen, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
+    pub seen_ns: u64,
+    /// When the connection began, likewise.
+    pub began_ns: u64,
+    /// How many packets were seen; what segmentation offload left whole counts once.
+    pub packets: u64,
+    /// How many bytes their frames had, from the Ethernet header on.
+    pub bytes: u64,
+    /// Where the answers enter: the key of the other direction, but for what is the same in both.
+    pub other_port: PortId,
+    /// As above: the network.
+    pub other_vni: Vni,
+    /// The port that its packets enter by, if that is not part of the key.
+    pub origin: PortId,
+    /// The way: the port that its packets leave by.
+    pub destination: PortId,
+    /// The way: the network that they are in when they get there.
+    pub vni: Vni,
+    /// The way: how many routers forward them.
+    pub hops: u32,
+    /// The way: the largest packet that fits through all of those routers, in bytes.
+    pub mtu: u32,
+    /// TCP: the sequence number behind what was sent last.
+    pub next: u32,
+    /// TCP: what was acknowledged last.
+    pub acked: u32,
+    /// The MAC addresses that its packets have when they enter.
+    pub frame_destination: Mac,
+    /// As above.
+    pub frame_source: Mac,
+    /// The way: the MAC addresses that they leave with, if routers forward them.
+    pub target: Mac,
+    /// As above.
+    pub source: Mac,
+    /// How far the connection has come: [`Flow::OPENED`] and the others.
+    pub state: u8,
+    /// [`Flow::REPLY`], [`Flow::FINISHED`], [`Flow::OTHER_FINISHED`].
+    pub flags: u8,
+    /// Always 0.
+    pub reserved: [u8; 2],
+}
+
+impl Flow {
+    /// State: only the side that began it has said something.
+    pub const OPENED: u8 = 0;
+    /// State: the other side has answered.
+    pub const ANSWERED: u8 = 1;
+    /// State: the side that began it has heard that, and goes on.
+    pub const ESTABLISHED: u8 = 2;
+    /// State: it was reset.
+    pub const RESET: u8 = 3;
+
+    /// Flag: this is the direction of those who answer.
+    pub const REPLY: u8 = 1;
+    /// Flag: this side has nothing more to say.
+    pub const FINISHED: u8 = 2;
+    /// Flag: the other side has nothing more to say; twice the flag before.
+    pub const OTHER_FINISHED: u8 = 4;
+
+    /// A flow of which nothing is known.
+    pub const NONE: Self = Self {
+        epoch: 0,
+        seen_ns: 0,
+        began_ns: 0,
+        packets: 0,
+        bytes: 0,
+        other_port: PortId::NONE,
+        other_vni: Vni::NONE,
+        origin: PortId::NONE,
+        destination: PortId::NONE,
+        vni: Vni::NONE,
+        hops: 0,
+        mtu: 0,
+        next: 0,
+        acked: 0,
+        frame_destination: Mac::ZERO,
+        frame_source: Mac::ZERO,
+        target: Mac::ZERO,
+        source: Mac::ZERO,
+        state: Self::OPENED,
+        flags: 0,
+        reserved: [0; 2],
+    };
+
+    /// What the other direction is at first; `key` is this one's.
+    #[must_use]
+    #[inline(always)]
+    pub const fn mirrored(&self, key: &FlowKey) -> Self {
+        let finished =
+            (self.flags & Self::FINISHED) << 1 | (self.flags & Self::OTHER_FINISHED) >> 1;
+        Self {
+            seen_ns: self.seen_ns,
+            began_ns: self.began_ns,
+            other_port: key.port,
+            other_vni: key.vni,
+            state: self.state,
+            flags: (self.flags ^ Self::REPLY) & Self::REPLY | finished,
+            ..Self::NONE
+        }
+    }
+
+    /// The key of the other direction of the flow that has this key.
+    #[must_use]
+    #[inline(always)]
+    pub const fn other(&self, key: &FlowKey) -> FlowKey {
+        FlowKey {
+            port: self.other_port,
+            vni: self.other_vni,
+            source: key.destination,
+            destination: key.source,
+            source_port: key.destination_port,
+            destination_port: key.source_port,
+            protocol: key.protocol,
+            reserved: [0; 3],
+        }
+    }
+}
+
+/// When the ways of a network's flows were found that may still be used: a number that changes with
+/// everything that such a way depends on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Epoch {
+    /// The number; never 0.
+    pub number: u64,
+}
+
+plain! {
+    FlowKey = 4 + 4 + 16 + 16 + 2 + 2 + 1 + 3;
+    Flow = 5 * 8 + 9 * 4 + 4 * 6 + 4;
+    Epoch = 8;
+}
