@@ -27,11 +27,7 @@ pub(super) fn read_all(
     }
     // Only a name that could not be read hides a network from those who refer to it; that is told
     // by fewer networks than entries.
-    let entries = match &node.value {
-        Value::Map(entries) => entries.len(),
-        _ => 0,
-    };
-    Some(reader.problems.len() == before || document.networks.len() == entries)
+    Some(reader.problems.len() == before || document.networks.len() == node.entries())
 }
 
 /// Notes that an object's name is not a legal one.
@@ -58,6 +54,7 @@ fn network(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Network {
         mss: None,
         unknown_unicast: None,
         ageing: None,
+        policy: None,
     };
     match &entry.node.value {
         Value::Scalar(..) | Value::List(_) => {
@@ -94,6 +91,7 @@ fn long_form(reader: &mut Reader, node: &Node, what: &str, network: &mut Network
         reader.word(node, what, &words)
     });
     network.ageing = fields.optional(reader, "ageing", scalar::duration);
+    network.policy = fields.optional(reader, "policy", Reader::text);
 }
 
 /// What becomes of the maximum segment size.

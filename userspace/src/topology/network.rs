@@ -46,7 +46,7 @@ pub(super) fn resolve(
                 .map_or(UnknownUnicast::Drop, |given| given.value),
             ageing: ageing(name, network, problems),
             subnets,
-            policy: None,
+            policy: network.policy.as_ref().map(|given| given.value.clone()),
             kind: NetworkKind::Declared,
             origin: network.origin.clone(),
         };

@@ -4,6 +4,7 @@ mod address;
 mod gateway;
 mod hosts;
 mod network;
+mod policy;
 mod router;
 mod router_route;
 mod source;
