@@ -117,7 +117,8 @@ impl Plan {
         let links: BTreeMap<_, PlannedLink> = links.collect();
         routers::add_routers(&mut constant, &view, &held);
         let uplink = peers::add_peers(&mut constant, &view);
-        epochs::add_epochs(&mut constant, links.values().map(|link| &link.ingress));
+        let ports = links.values().map(|link| (&link.ingress, link.delivery));
+        epochs::add_epochs(&mut constant, ports);
         Self {
             links,
             uplink,

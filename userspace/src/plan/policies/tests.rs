@@ -448,10 +448,10 @@ fn a_new_member_is_one_row_for_each_of_its_addresses() {
     let before = shop(|topology| vec![allow(topology, "web", (5432, 5432))]);
     let mut after = before.clone();
     join(&mut after, "b", "web");
-    // The link-local address is the second one.
+    // The link-local address is the second one. Ways that were found are judged again in every network.
     assert_eq!(
         differing(&rows(&before), &rows(&after)),
-        BTreeMap::from([(MapName::Identities, 2)])
+        BTreeMap::from([(MapName::Identities, 2), (MapName::Epochs, 3)])
     );
 }
 
@@ -468,6 +468,8 @@ fn a_changed_rule_moves_its_ports_to_another_list() {
     assert_eq!(before[&MapName::Policies].len(), 1);
     assert_eq!(differing(&before, &after)[&MapName::Policies], 2);
     assert_eq!(before[&MapName::Identities], after[&MapName::Identities]);
+    // What went to the port before is judged again, in the part of the topology that it is in.
+    assert_eq!(differing(&before, &after)[&MapName::Epochs], 2);
     // What a rule counted stays: only the new one gets a row.
     assert_eq!(differing(&before, &after)[&MapName::RuleCounters], 1);
 }
