@@ -23,6 +23,7 @@ use crate::departure::{Origin, Way};
 use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::tables::Tables;
+use crate::tcp;
 
 pub(crate) use life::end;
 pub(crate) use settle::settle;
@@ -102,6 +103,8 @@ pub(crate) fn way(origin: Origin, track: &Track) -> Way {
         origin,
         destination: track.draft.destination,
         vni: track.draft.vni,
+        // Only segments that are never recalled are clamped.
+        clamp: Way::UNCLAMPED,
         hops: track.draft.hops,
         mtu: track.draft.mtu,
         source: track.draft.source,
@@ -145,6 +148,7 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
     }
     let is_usable = flow.epoch == track.epoch
         && track.epoch != 0
+        && track.segment.flags & tcp::SYN == 0
         && flow.frame_destination == packet.destination
         && flow.frame_source == packet.source
         && (key_has_port(&track.key) || flow.origin == port.port)

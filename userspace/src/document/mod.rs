@@ -224,6 +224,7 @@ fn defaults(reader: &mut Reader, node: &Node, what: &str) -> Option<Defaults> {
     Some(Defaults {
         tunnel: fields.optional(reader, "tunnel", scalar::tunnel),
         mtu: fields.optional(reader, "mtu", scalar::mtu),
+        mss: fields.optional(reader, "mss", network::mss),
         drop_events: fields.optional(reader, "drop_events", Reader::switch),
     })
 }

@@ -19,7 +19,7 @@ use super::read::Located;
 use super::scalar::{Address, Destination, Gateway, Hop, Mtu, OBJECT_NAME, Peer, SOURCE_NAME};
 use super::schema;
 use crate::source::{Origin, SourceFile};
-use crate::topology::{Spoofing, Tunnel, UnknownUnicast, Xdp};
+use crate::topology::{Mss, Spoofing, Tunnel, UnknownUnicast, Xdp};
 
 /// The version of the file format that this release reads.
 pub(super) const VERSION: u64 = 1;
@@ -154,7 +154,7 @@ impl Document {
     }
 }
 
-pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "drop_events"];
+pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "mss", "drop_events"];
 
 /// What holds for all objects of a file that do not say otherwise.
 #[derive(Clone, Default, Debug, JsonSchema)]
@@ -169,6 +169,10 @@ pub struct Defaults {
     /// otherwise.
     #[schemars(with = "Option<u16>", range(min = 68), transform = schema::or_auto)]
     pub mtu: Option<Located<Mtu>>,
+    /// What becomes of the maximum segment size in TCP segments that begin a connection, in all of the
+    /// file's networks. `keep` unless given.
+    #[schemars(with = "Option<Mss>")]
+    pub mss: Option<Located<Mss>>,
     /// Whether every dropped frame is reported as an event. Off unless given; on for the host as
     /// soon as one loaded source switches it on.
     #[schemars(with = "Option<bool>")]
@@ -267,6 +271,7 @@ pub(super) const NETWORK_KEYS: &[&str] = &[
     "internal",
     "vni",
     "mtu",
+    "mss",
     "unknown_unicast",
     "ageing",
     "policy",
@@ -296,6 +301,11 @@ pub struct Network {
     /// given.
     #[schemars(with = "Option<u16>", range(min = 68), transform = schema::or_auto)]
     pub mtu: Option<Located<Mtu>>,
+    /// What becomes of the maximum segment size in TCP segments that begin a connection: `keep`, or
+    /// `clamp` to what fits the way from one workload to the other. Connections are clamped that begin,
+    /// end or pass in the network. As `defaults` say unless given.
+    #[schemars(with = "Option<Mss>")]
+    pub mss: Option<Located<Mss>>,
     /// What becomes of a frame to a MAC address that nobody is known to have. `drop` unless given.
     #[schemars(with = "Option<UnknownUnicast>")]
     pub unknown_unicast: Option<Located<UnknownUnicast>>,

@@ -32,7 +32,7 @@ use view::{Place, Station, View};
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
 use crate::program::XdpMode;
-use crate::topology::{Network, Port, PortName, Spoofing, Topology};
+use crate::topology::{Mss, Network, Port, PortName, Spoofing, Topology};
 
 /// The rows of every planned map, by map and key, as the kernel has them.
 pub type Tables = BTreeMap<MapName, BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -167,9 +167,17 @@ fn ingress_port(network: &Network, port: &Port, policy: PolicyList) -> IngressPo
         port: port.id,
         vni: network.vni,
         mac: port.mac,
-        flags: learning | spoofing,
+        flags: learning | spoofing | clamping(network),
         reserved: 0,
         policy,
+    }
+}
+
+/// The flag of ports that lead out of a network.
+const fn clamping(network: &Network) -> u8 {
+    match network.mss {
+        Mss::Keep => 0,
+        Mss::Clamp => IngressPort::CLAMPS_MSS,
     }
 }
 

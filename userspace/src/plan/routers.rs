@@ -17,7 +17,7 @@ use super::rows::add;
 use super::view::View;
 use crate::fnv::fnv1a_64;
 use crate::link::link_local;
-use crate::topology::{self, RouteTarget, Router, RouterRoute};
+use crate::topology::{self, Mss, RouteTarget, Router, RouterRoute};
 
 /// Adds the rows of every router. They are the same on every host that needs the router, but for what
 /// a host knows of those that are dead.
@@ -95,7 +95,10 @@ fn add_port(
         ipv6: first(IpAddr::is_ipv6).unwrap_or(Ip::UNSPECIFIED_V6),
         ipv4: first(IpAddr::is_ipv4).unwrap_or(Ip::UNSPECIFIED_V4),
         mac: port.mac,
-        reserved: 0,
+        flags: match network.mss {
+            Mss::Keep => 0,
+            Mss::Clamp => RouterPort::CLAMPS_MSS,
+        },
         policy,
     };
     add(tables, MapName::RouterPorts, &port.id, &row);

@@ -62,7 +62,7 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
     let stations = Stations::resolve(all, &merged, &networks, problems);
     let routers = router::resolve(&merged, sites, &stations, problems, &mut warnings);
     gateway::resolve(&merged, &routers, &mut ports, problems);
-    let rules = policy::resolve(&merged, &ports.given, problems, &mut warnings);
+    let rules = policy::resolve(&merged, &ports, problems, &mut warnings);
     let parts = Parts {
         hosts: merged.hosts.keys().copied().collect(),
         networks: &networks,

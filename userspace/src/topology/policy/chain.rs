@@ -6,13 +6,17 @@ use crate::document::{Located, Rule, Verb};
 use crate::problem::Problem;
 use crate::topology::merge::Merged;
 
-/// How many rules each chain comes to, with those of the chains that it jumps to.
+/// How many rules each chain comes to where it is put in at each jump to it, with the way back from
+/// there.
 pub(super) struct Sizes<'a>(BTreeMap<&'a str, u64>);
 
 impl Sizes<'_> {
     /// How many rules a list comes to.
     pub(super) fn of(&self, rules: &[Rule]) -> u64 {
-        let jumps = jumps(rules).map(|chain| self.0.get(chain.as_str()).copied().unwrap_or(0));
+        let jumps = jumps(rules).map(|chain| {
+            let size = self.0.get(chain.as_str()).copied().unwrap_or(0);
+            size.saturating_add(1)
+        });
         let own = u64::try_from(rules.len()).unwrap_or(u64::MAX);
         jumps.fold(own, u64::saturating_add)
     }

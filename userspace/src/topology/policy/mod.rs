@@ -5,6 +5,7 @@
 //! those of its groups, which have their names, and that of its network: [`Topology::policies_of`].
 
 mod chain;
+mod membership;
 mod resolve;
 mod scope;
 mod service;

@@ -4,13 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use super::{Chain, Direction, Group, Party, Policy, Rule, RuleList, Services, Verb, chain, scope};
+use super::{
+    Chain, Direction, Group, Party, Policy, Rule, RuleList, Services, Verb, chain, membership,
+    scope,
+};
 use crate::document::{self, Address, Located, Member, PolicyDefault};
 use crate::problem::Problem;
 use crate::similar::closest;
 use crate::source::Origin;
 use crate::topology::family::Family;
 use crate::topology::merge::Merged;
+use crate::topology::port::Ports;
 use crate::topology::{Action, PortName, range};
 
 /// What is said about who may talk to whom.
@@ -20,16 +24,16 @@ pub(in crate::topology) struct Resolved {
     pub(in crate::topology) policies: BTreeMap<String, Policy>,
 }
 
-/// Checks all of it; `ports` are the ports of all workloads.
+/// Checks all of it.
 pub(in crate::topology) fn resolve<'a>(
     merged: &Merged<'a>,
-    ports: &[(PortName, &'a document::Port)],
+    ports: &Ports<'a>,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
 ) -> Resolved {
     let mut checker = Checker {
         merged,
-        groups: groups(merged, ports, problems),
+        groups: groups(merged, &ports.given, problems),
         problems,
         warnings,
     };
@@ -48,7 +52,8 @@ pub(in crate::topology) fn resolve<'a>(
     let policies: BTreeMap<String, Policy> = policies.collect();
     let groups = checker.groups;
     let sizes = chain::check(merged, problems);
-    scope::check(merged, ports, &policies, &sizes, problems, warnings);
+    membership::check(merged, &groups, &ports.resolved, problems);
+    scope::check(merged, &ports.given, &policies, &sizes, problems, warnings);
     Resolved {
         groups,
         chains,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use maps_schema::map::RULES_MAX;
+
 use super::chain::Sizes;
 use super::{Direction, Policy};
 use crate::document::{self, Located, Member, Party, Rule};
@@ -11,9 +13,9 @@ use crate::source::Origin;
 use crate::topology::PortName;
 use crate::topology::merge::Merged;
 
-/// The most rules that one port or router can have for one direction, with those of the chains that
-/// they jump to: the datapath numbers them.
-pub(super) const MOST_RULES: u64 = 16_384;
+/// The most rules that one port or router can have for one direction, with those of chains wherever
+/// they are jumped to.
+const MOST_RULES: u64 = RULES_MAX as u64;
 
 /// Checks who refers to which policy, and warns of those that nobody needs.
 pub(super) fn check(
@@ -140,16 +142,17 @@ impl Scope<'_, '_> {
         });
         let lists: Vec<_> = lists.collect();
         let all = lists.iter().map(|(_, size, _)| *size);
-        let all = all.fold(0, u64::saturating_add);
+        // The default is one too.
+        let all = all.fold(1, u64::saturating_add);
         if all <= MOST_RULES {
             return None;
         }
         let problem = Problem::new(format!(
-            "{subject} has {all} {direction} rules, and {MOST_RULES} are the most"
+            "{subject} comes to {all} {direction} rules, and {MOST_RULES} are the most"
         ));
         let mut problem = problem.at(origin, "too many rules");
         for (name, size, origin) in lists {
-            let label = format!("{size} of policy {name}, with those of chains");
+            let label = format!("{size} of policy {name}, with what it jumps to");
             problem = problem.at(origin, label);
         }
         Some(

@@ -40,6 +40,7 @@ pub(super) fn valid() -> impl Strategy<Value = Value> {
                 if let Some(mtu) = mtu {
                     network["mtu"] = json!(mtu);
                     network["ageing"] = json!(mtu);
+                    network["mss"] = json!(if mtu % 3 == 0 { "keep" } else { "clamp" });
                     network["internal"] = json!(mtu % 2 == 0);
                 }
                 file["networks"][name] = network;

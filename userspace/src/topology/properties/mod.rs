@@ -55,11 +55,9 @@ fn compiled(value: &Value, reversed: bool) -> Topology {
 fn facts(topology: &Topology) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     for (name, n) in &topology.networks {
-        let said = (n.vni, &n.subnets, n.mtu, n.unknown_unicast, n.ageing);
-        facts.insert(
-            format!("network {name}"),
-            format!("{said:?} {:?}", n.policy),
-        );
+        let packets = (n.mtu, n.mss, n.unknown_unicast);
+        let said = (n.vni, &n.subnets, packets, n.ageing, &n.policy);
+        facts.insert(format!("network {name}"), format!("{said:?}"));
     }
     for (name, workload) in &topology.workloads {
         facts.insert(format!("workload {name}"), workload.place.to_string());

@@ -73,6 +73,7 @@ const KEYS: &[&str] = &[
     "subnets",
     "vni",
     "mtu",
+    "mss",
     "unknown_unicast",
     "ageing",
     "container",
@@ -148,7 +149,10 @@ pub(super) fn wild() -> impl Strategy<Value = Value> {
     let workload = (select(vec!["front", "back", "gone"]), port, tree.clone());
     let network = prop_oneof![
         vec(
-            (select(vec!["vni", "mtu", "ageing", "policy"]), tree.clone()),
+            (
+                select(vec!["vni", "mtu", "mss", "ageing", "policy"]),
+                tree.clone()
+            ),
             0..3
         ),
         Just(Vec::new())

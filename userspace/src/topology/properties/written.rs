@@ -6,7 +6,7 @@ use crate::document::{
     Address, Destination, Document, Gateway, Hop, Located, Member, Mtu, Party, Policy,
     PolicyDefault, Port, Router, Rule, Verb,
 };
-use crate::topology::{Direction, Services};
+use crate::topology::{Direction, Mss, Services};
 
 /// A document as the value that it was read from, in long form.
 pub(super) fn written(document: &Document) -> Value {
@@ -24,6 +24,10 @@ pub(super) fn written(document: &Document) -> Value {
         put(&mut value, "mtu", network.mtu.as_ref(), |mtu| match mtu {
             Mtu::Auto => json!("auto"),
             Mtu::Bytes(bytes) => json!(bytes),
+        });
+        put(&mut value, "mss", network.mss.as_ref(), |mss| match mss {
+            Mss::Keep => json!("keep"),
+            Mss::Clamp => json!("clamp"),
         });
         put(&mut value, "ageing", network.ageing.as_ref(), |age| {
             json!(age.as_secs())

@@ -283,10 +283,10 @@ fn a_long_way_of_jumps_is_no_circle() {
 
 #[test]
 fn more_rules_than_the_datapath_numbers() {
-    // Each chain is twice the one before it, and a jump besides.
+    // Each chain is more than twice the one before it.
     let mut text = shop(
         "policies:
-  web: { ingress: [{ jump: c13 }, { allow: tcp }], egress: [{ jump: c12 }] }
+  web: { ingress: [{ jump: c12 }, { allow: tcp }], egress: [{ jump: c11 }] }
 chains:
   c0: [{ deny: tcp/1 }]
 ",
@@ -298,10 +298,41 @@ chains:
     check(
         &text,
         "\
-port web/eth0 has 24576 ingress rules, and 16384 are the most
+port web/eth0 comes to 20480 ingress rules, and 16384 are the most
   6:18 too many rules
-  9:19 24576 of policy web, with those of chains
+  9:19 20479 of policy web, with what it jumps to
   help: put addresses into groups, and services into lists: `allow: [tcp/80, tcp/443]`
+",
+    );
+}
+
+#[test]
+fn more_groups_than_an_address_can_be_in() {
+    let nested = (0..9).map(|i| format!("n{i}: 10.0.0.0/{}", 8 + i));
+    let nested: Vec<String> = nested.collect();
+    check(
+        &format!(
+            "\
+groups: {{ {} }}
+networks: {{ front: 10.0.0.0/24, back: 10.9.0.0/24 }}
+workloads:
+  one: {{ ports: [{{ network: front, addresses: 10.0.0.7 }}] }}
+  two: {{ ports: [{{ network: back, groups: [a, b, c, d, e, f, g, h, i] }}] }}
+  three: {{ ports: [{{ network: back, addresses: 10.9.0.7, groups: [a, b, c, d, n0] }}] }}
+  four: {{ ports: [{{ network: back, addresses: 10.9.0.8, groups: [a] }}] }}
+",
+            nested.join(", ")
+        ),
+        "\
+the prefix 10.0.0.0/16 is in 9 groups, and 8 are the most
+  3:149 in n0, n1, n2, n3, n4, n5, n6, n7 and n8
+  help: leave out one that another one contains, or name addresses in the rules
+port two/eth0 is in 9 groups, and 8 are the most
+  7:18 in a, b, c, d, e, f, g, h and i
+  help: leave out one that another one contains, or name addresses in the rules
+port three/eth0 is in 9 groups, and 8 are the most
+  8:20 in a, b, c, d, n0, n1, n2, n3 and n4
+  help: leave out one that another one contains, or name addresses in the rules
 ",
     );
 }
