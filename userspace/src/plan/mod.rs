@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use maps_schema::map::{IngressPort, MapName};
 use maps_schema::{IfIndex, PolicyList, PortId};
 
-pub use names::{Named, Names};
+pub use names::{Named, NamedRule, Names};
 pub(crate) use names::{destination, way};
 #[cfg(test)]
 pub(crate) use routers::route_key;

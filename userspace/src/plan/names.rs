@@ -31,11 +31,24 @@ pub struct Names {
     /// Security groups.
     pub groups: BTreeMap<GroupId, Named>,
     /// Rules of policies and chains, and the defaults of policies.
-    pub rules: BTreeMap<RuleId, Named>,
+    pub rules: BTreeMap<RuleId, NamedRule>,
     /// Networks.
     pub networks: BTreeMap<Vni, Named>,
     /// Ports that are not in the topology any more, as their links call themselves.
     pub former: BTreeMap<PortId, String>,
+}
+
+/// A rule, or what holds if none decides.
+#[derive(Clone, PartialEq, Debug)]
+pub struct NamedRule {
+    /// What it belongs to: a chain, or a direction of a policy.
+    pub list: String,
+    /// Its position there, from 1; nothing for what holds if none decides.
+    pub number: Option<usize>,
+    /// What it says.
+    pub wording: String,
+    /// The place in the file.
+    pub origin: Origin,
 }
 
 /// A name and where it comes from.
@@ -58,9 +71,7 @@ impl Names {
             let group_name = named(name.clone(), &group.origin);
             names.groups.insert(ids.group(name), group_name);
         }
-        for rule in ids.all() {
-            names.rules.insert(rule.id, named(rule.name, rule.origin));
-        }
+        names.rules = ids.all();
         for (name, port) in &topology.ports {
             names
                 .ports

@@ -1,6 +1,7 @@
 //! `bowline show`: what is loaded, and how the kernel holds it.
 
 mod peers;
+mod policies;
 mod routing;
 mod underlay;
 
@@ -57,6 +58,8 @@ enum Part {
     Routes,
     /// Whom virtual routers can reach directly, declared or asked for
     Neighbors,
+    /// The rules of policies and chains, and how often each decided
+    Policies,
     /// MAC addresses that were learned
     Learned,
 }
@@ -81,6 +84,8 @@ struct Shown {
     routes: Option<Vec<routing::RouteState>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     neighbors: Option<Vec<routing::NeighborState>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policies: Option<Vec<policies::RuleState>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     learned: Option<Vec<Learned>>,
 }
@@ -164,6 +169,11 @@ impl Show {
         if self.part == Some(Part::Neighbors) {
             let datapath = Datapath::open(&instance)?;
             shown.neighbors = Some(routing::neighbors(&outlook, datapath.as_ref())?);
+        }
+        // There may be thousands of rules.
+        if self.part == Some(Part::Policies) {
+            let datapath = Datapath::open(&instance)?;
+            shown.policies = Some(policies::policies(&outlook, datapath.as_ref())?);
         }
         if wants(Part::Learned) {
             let datapath = Datapath::open(&instance)?;
@@ -318,6 +328,9 @@ fn print(shown: &Shown, part: Option<Part>) -> Result<()> {
             &["NETWORK", "VNI", "SUBNETS", "MTU", "PORTS", "DECLARED"],
             &rows,
         )?;
+    }
+    if let Some(rules) = &shown.policies {
+        section(policies::POLICIES, &policies::policy_rows(rules))?;
     }
     if let Some(ports) = &shown.ports {
         let rows: Vec<_> = ports.iter().map(port_row).collect();

@@ -7,16 +7,20 @@ use maps_schema::map::{
 use maps_schema::plain::from_bytes;
 use maps_schema::{GroupId, Ip, PolicyList, RuleId};
 
-use super::Names;
+use super::{NamedRule, Names};
 use crate::counted::counted;
 
 impl Names {
     /// A rule in words, or its id if it is not in the topology (any more).
     #[must_use]
     pub fn rule(&self, id: RuleId) -> String {
-        self.rules
-            .get(&id)
-            .map_or_else(|| format!("rule {:08x}", id.0), |it| it.name.clone())
+        match self.rules.get(&id) {
+            Some(NamedRule { list, number, .. }) => match number {
+                Some(number) => format!("rule {number} of {list}"),
+                None => format!("the default of {list}"),
+            },
+            None => format!("rule {:08x}", id.0),
+        }
     }
 
     /// A group's name, or its id if it is not in the topology (any more).

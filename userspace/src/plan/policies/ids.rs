@@ -9,7 +9,7 @@ use maps_schema::{GroupId, RuleId};
 
 use super::wording;
 use crate::fnv::fnv1a_32;
-use crate::source::Origin;
+use crate::plan::names::NamedRule;
 use crate::topology::{Chain, Direction, Rule, RuleList, Topology};
 
 /// The ids of what policies consist of.
@@ -19,15 +19,6 @@ pub(in crate::plan) struct Ids<'a> {
     chains: BTreeMap<&'a str, Vec<RuleId>>,
     lists: BTreeMap<(&'a str, Direction), Vec<RuleId>>,
     defaults: BTreeMap<(&'a str, Direction), RuleId>,
-}
-
-/// A rule, or the default of a policy, with its id.
-pub(in crate::plan) struct Identified<'a> {
-    pub(in crate::plan) id: RuleId,
-    /// What it is called.
-    pub(in crate::plan) name: String,
-    /// Where it is written.
-    pub(in crate::plan) origin: &'a Origin,
 }
 
 impl<'a> Ids<'a> {
@@ -49,10 +40,10 @@ impl<'a> Ids<'a> {
             ids.chains.insert(name, rules);
         }
         for (name, direction, list) in lists(topology) {
-            let place = format!("{direction} of policy {name}");
+            let place = place(name, direction);
             let rules = taken.rules(&place, &list.rules);
             ids.lists.insert((name, direction), rules);
-            let default = RuleId(taken.id(&format!("default for {place}")));
+            let default = RuleId(taken.id(&format!("default of {place}")));
             ids.defaults.insert((name, direction), default);
         }
         ids
@@ -90,30 +81,46 @@ impl<'a> Ids<'a> {
         chain.rules.iter().zip(ids.copied())
     }
 
-    /// Every rule and every default.
-    pub(in crate::plan) fn all(&self) -> Vec<Identified<'a>> {
-        let mut all = Vec::new();
+    /// What every rule and every default is called.
+    pub(in crate::plan) fn all(&self) -> BTreeMap<RuleId, NamedRule> {
+        let mut all = BTreeMap::new();
         for (name, chain) in &self.topology.chains {
-            for (number, (rule, id)) in (1..).zip(self.of_chain(name, chain)) {
-                let name = format!("rule {number} of chain {name}");
-                let origin = &rule.origin;
-                all.push(Identified { id, name, origin });
-            }
+            all.extend(named(&format!("chain {name}"), self.of_chain(name, chain)));
         }
-        for (policy, direction, list) in lists(self.topology) {
-            for (number, (rule, id)) in (1..).zip(self.of_list(policy, direction, list)) {
-                let name = format!("rule {number} for {direction} of policy {policy}");
-                let origin = &rule.origin;
-                all.push(Identified { id, name, origin });
-            }
-            all.push(Identified {
-                id: self.of_default(policy, direction),
-                name: format!("the default for {direction} of policy {policy}"),
-                origin: &list.default_origin,
-            });
+        for (name, direction, list) in lists(self.topology) {
+            let place = place(name, direction);
+            all.extend(named(&place, self.of_list(name, direction, list)));
+            let default = NamedRule {
+                list: place,
+                number: None,
+                wording: format!("otherwise {}", wording::action(list.default)),
+                origin: list.default_origin.clone(),
+            };
+            all.insert(self.of_default(name, direction), default);
         }
         all
     }
+}
+
+/// What the rules of one list are called.
+fn named<'r>(
+    list: &str,
+    rules: impl Iterator<Item = (&'r Rule, RuleId)>,
+) -> impl Iterator<Item = (RuleId, NamedRule)> {
+    (1..).zip(rules).map(move |(number, (rule, id))| {
+        let named = NamedRule {
+            list: list.to_owned(),
+            number: Some(number),
+            wording: wording::rule(rule),
+            origin: rule.origin.clone(),
+        };
+        (id, named)
+    })
+}
+
+/// What the rules of a policy for one direction are called together.
+fn place(policy: &str, direction: Direction) -> String {
+    format!("policy {policy} for {direction}")
 }
 
 /// Every list of rules of a policy.

@@ -267,14 +267,14 @@ impl Model<'_> {
             .filter_map(|(name, policy)| Some((name, policy.list(direction)?)));
         let lists: Vec<_> = lists.collect();
         for (name, list) in &lists {
-            let place = format!("for {direction} of policy {name}");
+            let place = format!("of policy {name} for {direction}");
             if let Some(decided) = self.run(&list.rules, &place) {
                 return decided;
             }
         }
         let mut default = None;
         for (name, list) in lists {
-            let name = format!("the default for {direction} of policy {name}");
+            let name = format!("the default of policy {name} for {direction}");
             default = match default {
                 Some((strictest, _)) if strictest >= list.default => default,
                 _ => Some((list.default, name)),
@@ -542,12 +542,20 @@ fn rows_are_told_in_words() {
         format!("{list}: protocol 6 ports 5432 to 5432 are service 1")
     );
     assert!(described(MapName::Rules).contains(&format!(
-        "{list}[0]: rule 1 for ingress of policy db allows"
+        "{list}[0]: rule 1 of policy db for ingress allows"
     )));
     assert!(described(MapName::Rules).contains(&format!(
-        "{list}[1]: the default for ingress of policy db denies"
+        "{list}[1]: the default of policy db for ingress denies"
     )));
     assert!(described(MapName::Identities).contains(&format!("10.1.0.10 is in web (part {part})")));
     assert!(described(MapName::Matches).contains("source group web matches 1 rule of"));
+    let wording: Vec<_> = plan
+        .names
+        .rules
+        .values()
+        .map(|rule| rule.wording.as_str())
+        .collect();
+    assert!(wording.contains(&"allow tcp/5432 from web"));
+    assert!(wording.contains(&"otherwise deny"));
     assert!(described(MapName::Ports).contains(&format!(", held by {list}")));
 }

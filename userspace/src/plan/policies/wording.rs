@@ -5,9 +5,7 @@ use crate::topology::{Action, Party, PortRange, Rule, Service, Services, Verb};
 /// A rule in one line.
 pub(in crate::plan) fn rule(rule: &Rule) -> String {
     let verb = match &rule.verb {
-        Verb::Decide(Action::Allow) => "allow".to_owned(),
-        Verb::Decide(Action::Reject) => "reject".to_owned(),
-        Verb::Decide(Action::Deny) => "deny".to_owned(),
+        Verb::Decide(decided) => action(*decided).to_owned(),
         Verb::Jump(chain) => format!("jump to {chain} for"),
         Verb::Return => "return for".to_owned(),
     };
@@ -18,6 +16,15 @@ pub(in crate::plan) fn rule(rule: &Rule) -> String {
     let source = party(" from ", &rule.source);
     let destination = party(" to ", &rule.destination);
     format!("{verb} {services}{source}{destination}")
+}
+
+/// What becomes of a packet.
+pub(in crate::plan) const fn action(action: Action) -> &'static str {
+    match action {
+        Action::Allow => "allow",
+        Action::Reject => "reject",
+        Action::Deny => "deny",
+    }
 }
 
 fn service(Service { protocol, ports }: &Service) -> String {
