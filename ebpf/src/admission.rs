@@ -1,4 +1,5 @@
-//! Whether a packet may go the way that was found: the policies of the ports at both ends.
+//! Whether a packet may go the way that was found: the policies of the ports at both ends, and of the
+//! routers between them.
 //!
 //! What the workload sends is judged where it enters, what a workload gets on its own host, so that no
 //! host relies on another one. A connection is judged when it begins, and again when its way is found
@@ -56,13 +57,16 @@ pub(crate) fn admits<F: Frame, T: Tables>(frame: &F, tables: &T, scratch: &mut S
             _ => PolicyList::NONE,
         });
     let egress = scratch.way.origin.policy;
-    if egress == PolicyList::NONE && ingress == PolicyList::NONE {
+    let [first, ..] = scratch.way.forward;
+    if [egress, first, ingress] == [PolicyList::NONE; 3] {
         return true;
     }
     if scratch.track.is_reply() || related::is_related(frame, tables, scratch) {
         return true;
     }
-    let Scratch { packet, court, .. } = scratch;
+    let Scratch {
+        packet, court, way, ..
+    } = scratch;
     court.subject = Subject {
         source: packet.ip_source,
         destination: packet.ip_destination,
@@ -76,6 +80,15 @@ pub(crate) fn admits<F: Frame, T: Tables>(frame: &F, tables: &T, scratch: &mut S
     if egress != PolicyList::NONE {
         court.reason = DropReason::PolicyEgress;
         if !passes::<F, T>(tables, court, egress) {
+            return false;
+        }
+    }
+    court.reason = DropReason::PolicyForward;
+    for list in way.forward {
+        if list == PolicyList::NONE {
+            break;
+        }
+        if !passes::<F, T>(tables, court, list) {
             return false;
         }
     }

@@ -68,7 +68,12 @@ pub struct Way {
     pub target: Mac,
     /// Who the last of them sends it to.
     pub next_hop: NeighborKey,
+    /// The rules of those of them that have any; none in the others' places.
+    pub forward: [PolicyList; GUARDS_MAX],
 }
+
+/// How many routers with rules a packet may pass.
+pub const GUARDS_MAX: usize = 4;
 
 impl Way {
     /// TCP connections say by themselves how large their segments are.
@@ -92,6 +97,7 @@ impl Way {
             source: Mac::ZERO,
             target: Mac::ZERO,
             next_hop: NeighborKey::NONE,
+            forward: [PolicyList::NONE; GUARDS_MAX],
         }
     }
 
@@ -125,6 +131,7 @@ impl Way {
             source: routed.source,
             target: routed.destination,
             next_hop: routed.neighbor,
+            forward: routed.forward,
         }
     }
 }

@@ -4,7 +4,7 @@ use core::mem;
 use core::ops::ControlFlow;
 
 use maps_schema::map::{EgressPort, FLOOD_MAX, FloodKey, Network};
-use maps_schema::{DropReason, FloodList, IfIndex, PortId};
+use maps_schema::{DropReason, FloodList, IfIndex, PolicyList, PortId};
 
 use crate::frame::{Frame, Note, Refused, Step};
 use crate::tables::{Count, Tables};
@@ -35,7 +35,7 @@ pub struct Flood<'a, F, T> {
     to: (PortId, IfIndex),
     /// What `to` and `resubmitted` begin as.
     nowhere: IfIndex,
-    /// Whether a peer got a copy: then it is the interface. A number of copies would be another one in
+    /// Whether a copy comes in again: then it is the interface. A number of copies would be another one in
     /// every turn, and the verifier would follow them all.
     resubmitted: IfIndex,
 }
@@ -43,7 +43,8 @@ pub struct Flood<'a, F, T> {
 impl<'a, F: Frame, T: Tables> Flood<'a, F, T> {
     /// Sends a copy to every member of the network's list but the ingress port and the last workload
     /// on this host. Peers get theirs when the copy comes in again on `interface`: each of them has
-    /// an outer header of its own, and the kernel looks for its neighbor.
+    /// an outer header of its own, and the kernel looks for its neighbor. So do workloads that have
+    /// rules for what they get: each of them has its own.
     #[inline(always)]
     pub fn run(
         frame: &'a mut F,
@@ -78,9 +79,9 @@ impl<'a, F: Frame, T: Tables> Flood<'a, F, T> {
         (self.to.1 != self.nowhere).then_some(self.to)
     }
 
-    /// Whether a peer got a copy.
+    /// Whether copies come in again.
     #[inline(always)]
-    pub fn reached_peers(&self) -> bool {
+    pub fn is_resubmitted(&self) -> bool {
         self.resubmitted != self.nowhere
     }
 
@@ -116,17 +117,24 @@ impl<F: Frame, T: Tables> Step for Flood<'_, F, T> {
             && member.port != self.from
             && let Some(next) = self.tables.egress_port(member.port)
         {
-            if next.kind != EgressPort::WORKLOAD {
-                if !matches!(self.audience, Audience::Workloads) {
-                    match self.frame.resubmit(self.interface, Note { list, idx }) {
-                        Ok(()) => self.resubmitted = self.interface,
-                        Err(Refused) => self.refused(),
-                    }
-                }
-            } else if !matches!(self.audience, Audience::Peers) {
+            let is_here = next.kind == EgressPort::WORKLOAD;
+            let is_meant = match self.audience {
+                Audience::All => true,
+                Audience::Workloads => is_here,
+                Audience::Peers => !is_here,
+            };
+            if !is_meant {
+                return ControlFlow::Continue(());
+            }
+            if is_here && next.policy == PolicyList::NONE {
                 let (id, interface) = mem::replace(&mut self.to, (member.port, next.ifindex));
                 if interface != self.nowhere {
                     self.copy(id, interface);
+                }
+            } else {
+                match self.frame.resubmit(self.interface, Note { list, idx }) {
+                    Ok(()) => self.resubmitted = self.interface,
+                    Err(Refused) => self.refused(),
                 }
             }
         }

@@ -16,10 +16,10 @@ pub(crate) mod related;
 mod settle;
 mod track;
 
-use maps_schema::PortId;
 use maps_schema::map::{Flow, FlowKey, IngressPort, NeighborKey};
+use maps_schema::{PolicyList, PortId};
 
-use crate::departure::{Origin, Way};
+use crate::departure::{GUARDS_MAX, Origin, Way};
 use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::tables::Tables;
@@ -110,6 +110,8 @@ pub(crate) fn way(origin: Origin, track: &Track) -> Way {
         source: track.draft.source,
         target: track.draft.target,
         next_hop: NeighborKey::NONE,
+        // They were asked when the connection began.
+        forward: [PolicyList::NONE; GUARDS_MAX],
     }
 }
 

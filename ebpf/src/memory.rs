@@ -47,8 +47,8 @@ fn travel<T: Tables>(
     let mut resubmitted = mem::take(&mut frame.resubmitted);
     while !resubmitted.is_empty() {
         for mut copy in mem::take(&mut resubmitted) {
-            if let Action::Underlay { uplink, .. } = program(&mut copy) {
-                frame.copies.push((uplink, copy.to_wire()));
+            if let Action::Underlay { uplink: to, .. } | Action::Deliver(to) = program(&mut copy) {
+                frame.copies.push((to, copy.to_wire()));
             }
             resubmitted.append(&mut copy.resubmitted);
         }

@@ -148,8 +148,21 @@ fn enter<F: Frame, T: Tables>(
         return forward(frame, tables, scratch, interface, port);
     }
     let member = addressee(tables, note).ok_or(DropReason::UnknownMember)?;
-    scratch.way = Way::to(origin(interface, port), member.port, member.vni);
-    Ok(Progress::Depart)
+    Ok(hand_on(scratch, origin(interface, port), &member))
+}
+
+/// A copy that came in again goes to whom it is for, if that one wants it. Its sender was judged when it
+/// came in first, and it is of no flow.
+#[inline(always)]
+pub(crate) fn hand_on(scratch: &mut Scratch, origin: Origin, member: &FloodMember) -> Progress {
+    let origin = Origin {
+        policy: PolicyList::NONE,
+        ..origin
+    };
+    scratch.way = Way::to(origin, member.port, member.vni);
+    scratch.decision.kind = Decided::Deliver;
+    scratch.track = Track::NONE;
+    Progress::Pass
 }
 
 /// Whom a copy is for that came in again.
@@ -470,7 +483,7 @@ fn flood<F: Frame, T: Tables>(
 ) -> Reached {
     let (from, interface) = (origin.port, origin.interface);
     let flood = Flood::run(frame, tables, network, audience(origin), from, interface);
-    match (flood.last(), flood.reached_peers()) {
+    match (flood.last(), flood.is_resubmitted()) {
         (Some((id, _interface)), _) => {
             *way = Way::to(*origin, id, origin.vni);
             Reached::Workload
@@ -489,7 +502,7 @@ fn share<F: Frame, T: Tables>(frame: &mut F, tables: &T, origin: &Origin) -> boo
     }
     let (from, interface) = (origin.port, origin.interface);
     tables.network(origin.vni).is_some_and(|network| {
-        Flood::run(frame, tables, &network, Audience::Peers, from, interface).reached_peers()
+        Flood::run(frame, tables, &network, Audience::Peers, from, interface).is_resubmitted()
     })
 }
 

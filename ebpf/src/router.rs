@@ -10,15 +10,16 @@ use maps_schema::map::{
     FdbKey, IngressPort, NeighborKey, NextHopKey, ROUTERS_MAX, Resolved, Route, RouteKey,
     RouterAddressKey, RouterPort,
 };
-use maps_schema::{DropReason, Ip, Mac, PortId, RouterId};
+use maps_schema::{DropReason, Ip, Mac, PolicyList, PortId, RouterId};
 
+use crate::departure::{self, GUARDS_MAX};
 use crate::frame::{Frame, Step};
 use crate::icmp::Message;
 use crate::parse::ethernet::HEADER_LEN;
 use crate::parse::{self, Kind, Packet, transport};
 use crate::resolver::{self, Search};
 use crate::tables::Tables;
-use crate::{departure, ecmp, icmp};
+use crate::{ecmp, icmp};
 
 /// What the routers make of a packet. Every field always has a value; see [`crate::parse`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +34,8 @@ pub struct Routed {
     pub hops: u32,
     /// The largest packet that all ports of routers send that it has passed, in bytes.
     pub mtu: u32,
+    /// The rules of those of them that have any; none in the others' places.
+    pub forward: [PolicyList; GUARDS_MAX],
     /// What all of them say about clamping ([`RouterPort::CLAMPS_MSS`]).
     pub clamps: u16,
     /// The MAC addresses that it leaves with.
@@ -105,6 +108,7 @@ impl Routed {
             port,
             hops: 0,
             mtu: u32::MAX,
+            forward: [PolicyList::NONE; GUARDS_MAX],
             clamps: 0,
             source: Mac::ZERO,
             destination: Mac::ZERO,
@@ -217,7 +221,25 @@ impl<T: Tables> Walk<'_, T> {
             self.routed.detail = exit.mtu;
             return Err(self.error(DropReason::TooBig, Message::TooBig));
         }
+        if !self.is_noted(exit.policy) {
+            return Err(self.drop(DropReason::TooManyRouters));
+        }
         self.leave(port, &entry, &exit, via)
+    }
+
+    /// Notes a router's rules, which are asked when the way is known; `false` if there are too many.
+    #[inline(always)]
+    fn is_noted(&mut self, list: PolicyList) -> bool {
+        if list == PolicyList::NONE {
+            return true;
+        }
+        for place in &mut self.routed.forward {
+            if *place == PolicyList::NONE {
+                *place = list;
+                return true;
+            }
+        }
+        false
     }
 
     /// The port and the address of the next hop.

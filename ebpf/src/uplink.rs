@@ -3,7 +3,7 @@
 use maps_schema::map::{EgressPort, FloodMember, IngressPort, MemberKey, Peer, Uplink};
 use maps_schema::{DropReason, IfIndex, Mac, PolicyList, PortId, Vni};
 
-use crate::departure::{Origin, Way};
+use crate::departure::Origin;
 use crate::echo::{self, Outcome};
 use crate::frame::{Bytes, Frame, Note};
 use crate::parse::ethernet::VID_MASK;
@@ -84,7 +84,7 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     if note != Note::NONE
         && let Some(member) = pipeline::addressee(tables, note)
     {
-        return ask_peer(frame, tables, scratch, interface, &member);
+        return hand_on(frame, tables, scratch, interface, &member);
     }
     // A VLAN of the underlay is another network; a tag without one only says how urgent the frame is.
     if frame.outer_tag().is_some_and(|tci| tci & VID_MASK != 0) {
@@ -114,10 +114,10 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     }
 }
 
-/// A copy of a router's question goes to another host, which the packet of an ordinary VTEP made
-/// necessary.
+/// A copy goes to whom it is for: of a flooded frame to a workload that has rules for what it gets, or of a
+/// router's question to another host, which the packet of an ordinary VTEP made necessary.
 #[inline(always)]
-fn ask_peer<F: Frame, T: Tables>(
+fn hand_on<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     scratch: &mut Scratch,
@@ -131,9 +131,8 @@ fn ask_peer<F: Frame, T: Tables>(
         policy: PolicyList::NONE,
         flags: 0,
     };
-    scratch.way = Way::to(origin, member.port, member.vni);
     match pipeline::read(frame, &mut scratch.packet) {
-        Ok(()) => Progress::Depart,
+        Ok(()) => pipeline::hand_on(scratch, origin, member),
         Err(reason) => drop(tables, PortId::NONE, reason),
     }
 }
