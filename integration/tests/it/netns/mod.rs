@@ -8,6 +8,7 @@ mod hosts;
 mod learning;
 mod lifecycle;
 mod mounts;
+mod policy;
 mod reference;
 mod refusal;
 mod routing;

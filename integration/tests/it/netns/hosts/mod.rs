@@ -16,7 +16,7 @@ use integration::lab::{Fleet, Underlay, eventually, ping};
 use serde_json::Value;
 
 /// An instance on every host.
-fn fleet(underlay: &Underlay) -> Fleet<'_> {
+pub(super) fn fleet(underlay: &Underlay) -> Fleet<'_> {
     underlay.instances(env!("CARGO_BIN_EXE_lab-bowline"))
 }
 
