@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use maps_schema::map::{FloodKey, IngressPort, Network};
+use maps_schema::map::{FloodKey, FloodMember, IngressPort, Network};
 use maps_schema::{DropReason, IfIndex, Ip, PolicyList, PortId, Vni};
 
 use crate::admission::{self, Court};
@@ -147,12 +147,15 @@ fn enter<F: Frame, T: Tables>(
     if note == Note::NONE {
         return forward(frame, tables, scratch, interface, port);
     }
-    let Note { list, idx } = note;
-    let member = tables
-        .flood_member(&FloodKey { list, idx })
-        .ok_or(DropReason::UnknownMember)?;
+    let member = addressee(tables, note).ok_or(DropReason::UnknownMember)?;
     scratch.way = Way::to(origin(interface, port), member.port, member.vni);
     Ok(Progress::Depart)
+}
+
+/// Whom a copy is for that came in again.
+#[inline(always)]
+pub(crate) fn addressee<T: Tables>(tables: &T, Note { list, idx }: Note) -> Option<FloodMember> {
+    tables.flood_member(&FloodKey { list, idx })
 }
 
 #[inline(always)]
@@ -426,15 +429,24 @@ fn question<F: Frame, T: Tables>(frame: &mut F, tables: &T, routed: &Routed) -> 
         .is_some_and(|asker| resolution::write_question(frame, routed.neighbor.ip, &asker).is_ok())
 }
 
-/// Asks all stations of the next hop's network. All of them get copies: the kernel would hand the frame
+/// Asks all stations of the next hop's network, on other hosts too: it is this host's router that asks,
+/// whoever the packet came from. All of them get copies: the kernel would hand the frame
 /// itself over as the protocol that it was.
 #[inline(never)]
 fn ask<F: Frame, T: Tables>(frame: &mut F, tables: &T, origin: &Origin, routed: &Routed) {
     let Some(network) = tables.network(routed.neighbor.vni) else {
         return;
     };
-    let (audience, interface) = (audience(origin), origin.interface);
-    Flood::run(frame, tables, &network, audience, PortId::NONE, interface).finish();
+    let interface = origin.interface;
+    Flood::run(
+        frame,
+        tables,
+        &network,
+        Audience::All,
+        PortId::NONE,
+        interface,
+    )
+    .finish();
 }
 
 /// Whom a flooded frame reached.

@@ -1,8 +1,9 @@
 //! The journey of a frame that comes from the underlay.
 
-use maps_schema::map::{EgressPort, IngressPort, MemberKey, Peer, Uplink};
+use maps_schema::map::{EgressPort, FloodMember, IngressPort, MemberKey, Peer, Uplink};
 use maps_schema::{DropReason, IfIndex, Mac, PolicyList, PortId, Vni};
 
+use crate::departure::{Origin, Way};
 use crate::echo::{self, Outcome};
 use crate::frame::{Bytes, Frame, Note};
 use crate::parse::ethernet::VID_MASK;
@@ -79,6 +80,12 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
             Err(reason) => drop(tables, PortId::NONE, reason),
         };
     }
+    // A mark of somebody else is no note.
+    if note != Note::NONE
+        && let Some(member) = pipeline::addressee(tables, note)
+    {
+        return ask_peer(frame, tables, scratch, interface, &member);
+    }
     // A VLAN of the underlay is another network; a tag without one only says how urgent the frame is.
     if frame.outer_tag().is_some_and(|tci| tci & VID_MASK != 0) {
         return Progress::Done(Action::Pass);
@@ -103,6 +110,30 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
                 Err(reason) => drop(tables, peer.port, reason),
             }
         }
+        Err(reason) => drop(tables, PortId::NONE, reason),
+    }
+}
+
+/// A copy of a router's question goes to another host, which the packet of an ordinary VTEP made
+/// necessary.
+#[inline(always)]
+fn ask_peer<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    scratch: &mut Scratch,
+    interface: IfIndex,
+    member: &FloodMember,
+) -> Progress {
+    let origin = Origin {
+        interface,
+        port: PortId::NONE,
+        vni: member.vni,
+        flags: 0,
+        policy: PolicyList::NONE,
+    };
+    scratch.way = Way::to(origin, member.port, member.vni);
+    match pipeline::read(frame, &mut scratch.packet) {
+        Ok(()) => Progress::Depart,
         Err(reason) => drop(tables, PortId::NONE, reason),
     }
 }
