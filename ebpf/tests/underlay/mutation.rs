@@ -2,10 +2,10 @@
 //! have sent, each is counted once, and nothing is read that is not there.
 
 use datapath::Action;
-use datapath::memory::MemoryTables;
-use maps_schema::map::{EgressPort, PortCounters};
+use maps_schema::map::EgressPort;
 
-use super::pair::{INSIDE, OWN, PEER, Side, datagram, host, receive, wrapped};
+use super::arrival::check;
+use super::pair::{Side, datagram, host, wrapped};
 
 /// How many frames of each kind of tunnel and each family are tried: a million in all.
 const FRAMES: u32 = 170_000;
@@ -20,12 +20,6 @@ impl Random {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % limit
-    }
-}
-
-fn reset(tables: &MemoryTables) {
-    for counters in tables.counters.borrow_mut().values_mut() {
-        *counters = PortCounters::ZERO;
     }
 }
 
@@ -48,34 +42,15 @@ fn changed_frames_are_refused_or_are_what_a_peer_may_send() {
                 if random.below(4) == 0 {
                     wire.truncate(random.below(wire.len()));
                 }
-                reset(&beta);
-                let (action, frame) = receive(&beta, &wire);
-                let counted = beta.counters.borrow();
-                let drops: u64 = counted.values().flat_map(|it| it.drops).sum();
+                let (action, inner) = check(&beta, &wire);
                 match action {
-                    Action::Deliver(interface) => {
+                    Action::Deliver(_) => {
                         delivered += 1;
-                        assert_eq!(interface, INSIDE);
-                        assert_eq!((drops, counted[&OWN].egress_packets), (0, 1));
-                        assert_eq!(counted[&PEER].ingress_packets, 1);
-                        // From the peer, for the network, and said to be by its station.
-                        let inner = frame.to_wire();
-                        assert_eq!(inner[6..12], Side::Alpha.mac().octets());
                         assert_eq!(inner.len(), wire.len() - head);
                     }
-                    Action::Drop { port, reason } => {
-                        refused += 1;
-                        assert_eq!((drops, counted[&port].drops[reason as usize]), (1, 1));
-                    }
-                    Action::Pass => {
-                        passed += 1;
-                        assert_eq!(frame.to_wire(), wire, "what is not ours is not touched");
-                        assert_eq!(drops, 0);
-                    }
-                    Action::Return(_) | Action::Copied | Action::Consume(_) => {
-                        assert_eq!(drops, 0);
-                    }
-                    Action::Underlay { .. } => panic!("nothing goes back into a tunnel"),
+                    Action::Drop { .. } => refused += 1,
+                    Action::Pass => passed += 1,
+                    _ => {}
                 }
             }
             // A test in which all frames fare alike would not say much.

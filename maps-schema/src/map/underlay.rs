@@ -48,7 +48,8 @@ pub struct MemberKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Member {
-    /// The flags that [`IngressPort`](super::IngressPort) has for what comes from it: [`IngressPort::PEER`] at least.
+    /// The flags that [`IngressPort`](super::IngressPort) has for what comes from it:
+    /// [`IngressPort::PEER`](super::IngressPort::PEER) at least.
     pub flags: u32,
 }
 

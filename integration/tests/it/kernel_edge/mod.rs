@@ -1,6 +1,7 @@
 //! The edge to the kernel by itself: links, namespaces, pinned maps, programs and attachments, in
 //! throw-away namespaces that stand for the host and its workloads.
 
+mod changed;
 mod datapath;
 mod link;
 mod uplink;

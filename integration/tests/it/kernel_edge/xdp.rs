@@ -3,18 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use aya::programs::{TestRun, TestRunOptions, Xdp};
-use aya_obj::programs::XdpAttachType;
 use bowline::holdings::XdpState;
 use bowline::kernel::datapath::{Datapath, Mode, detach_xdp_everywhere, remove_all, xdp};
-use bowline::program::{UPLINK_XDP, XdpMode};
-use datapath::memory::{MemoryFrame, MemoryTables};
+use bowline::program::XdpMode;
 use integration::lab::is_usable;
-use maps_schema::map::{
-    EgressPort, IngressPort, MapName, Member, MemberKey, Network, Peer, PortCounters, Uplink,
-};
-use maps_schema::plain::bytes_of;
-use maps_schema::{FloodList, Ip, Plain, PortId, Vni};
 
 use super::Owned;
 use super::uplink::{UPLINK, Wired};
@@ -159,126 +151,4 @@ fn a_refusal_is_noted_until_it_is_detached() {
     assert_eq!(state(&wired, &instance), Some(XdpState::Refused));
     detach(&wired, &datapath);
     assert_eq!(state(&wired, &instance), None);
-}
-
-/// A host with one peer and one network, in the kernel and in memory.
-struct Realm {
-    datapath: Datapath,
-    tables: MemoryTables,
-}
-
-impl Realm {
-    fn add<K: Plain, V: Plain>(&mut self, map: MapName, key: &K, value: &V) {
-        let (key, value) = (bytes_of(key), bytes_of(value));
-        self.datapath.write(map, key, value).unwrap();
-        self.tables.insert(map, key, value).unwrap();
-    }
-}
-
-/// A packet in VXLAN from the peer, with nothing but zeros in its frame.
-const WIRE: [u8; 80] = {
-    let mut wire = [0; 80];
-    let head = [
-        8, 0, 0x45, 0, 0, 66, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 12, 192, 0, 2, 11, 0xc0, 0,
-        0x12, 0xb5, 0, 46, 0, 0, 8, 0, 0, 0, 0, 0, 7, 0,
-    ];
-    let mut at = 0;
-    while at < head.len() {
-        wire[12 + at] = head[at];
-        at += 1;
-    }
-    wire
-};
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
-
-/// The program in the kernel and the same code in memory say the same of frames that were cut off and
-/// changed anywhere, and count the same.
-#[test]
-fn frames_that_were_changed_anywhere_are_judged_as_in_memory() {
-    if !is_usable() {
-        return;
-    }
-    let wired = Wired::new();
-    let instance = Owned::new("xdp-run");
-    let mut realm = Realm {
-        datapath: wired.load(&instance.0, false, Mode::Clsact),
-        tables: MemoryTables::default(),
-    };
-    let (peer, vni) = (PortId(50), Vni::new(7).unwrap());
-    for port in [PortId::NONE, peer] {
-        realm.add(MapName::Counters, &port, &PortCounters::ZERO);
-    }
-    let address = |text: &str| Ip::from(text.parse::<std::net::IpAddr>().unwrap());
-    let uplink = Uplink {
-        address: address("192.0.2.11"),
-        kinds: Uplink::of(EgressPort::VXLAN),
-    };
-    realm.add(MapName::Uplinks, &wired.ifindex, &uplink);
-    let (port, kind) = (peer, EgressPort::VXLAN);
-    let row = Peer { port, kind };
-    realm.add(MapName::Peers, &address("192.0.2.12"), &row);
-    let flags = u32::from(IngressPort::PEER);
-    realm.add(
-        MapName::Members,
-        &MemberKey { port, vni },
-        &Member { flags },
-    );
-    let network = Network {
-        flood: FloodList(1),
-        flood_len: 0,
-        flags: 0,
-        reserved: 0,
-        ageing_ns: 0,
-    };
-    realm.add(MapName::Networks, &vni, &network);
-
-    let programs = instance.0.pin_dir().join("programs");
-    let pin = programs.join(format!("{UPLINK_XDP}-{}", realm.datapath.fingerprint()));
-    let program = Xdp::from_pin(pin, XdpAttachType::Interface).unwrap();
-    let mut state = 1_u64;
-    let mut random = |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % below
-    };
-    let mut changed = || {
-        let mut wire = WIRE.to_vec();
-        for _ in 0..random(3) {
-            wire[12 + random(42)] = random(256) as u8;
-        }
-        // The kernel takes nothing shorter than an Ethernet header.
-        wire.truncate(if random(2) == 0 { 80 } else { 14 + random(66) });
-        wire
-    };
-    let frames: Vec<Vec<u8>> = (0..20_000).map(|_| changed()).collect();
-    let run = |wire: &Vec<u8>| {
-        let mut context = [0_u32; 6];
-        (context[1], context[3]) = (wire.len() as u32, wired.ifindex.0);
-        let context: Vec<u8> = context.iter().flat_map(|it| it.to_ne_bytes()).collect();
-        let options = TestRunOptions {
-            data_in: Some(wire),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        };
-        program.test_run(options).unwrap().return_value
-    };
-    let verdicts: Vec<u32> = wired.run(|| frames.iter().map(run).collect());
-    let mut dropped = 0;
-    for (wire, verdict) in frames.iter().zip(verdicts) {
-        let frame = MemoryFrame::from_wire(wire);
-        let scratch = &mut datapath::Scratch::new();
-        let expected = match datapath::uplink_xdp(&frame, &realm.tables, scratch, wired.ifindex) {
-            Ok(()) => XDP_PASS,
-            Err(_) => XDP_DROP,
-        };
-        assert_eq!(verdict, expected, "{wire:02x?}");
-        dropped += u32::from(expected == XDP_DROP);
-    }
-    assert!((1000..19_000).contains(&dropped), "{dropped}");
-    assert_eq!(
-        realm.datapath.counters().unwrap(),
-        realm.tables.counters.take()
-    );
 }

@@ -180,3 +180,62 @@ fn what_a_peer_floods_or_misdirects_never_goes_back_into_a_tunnel() {
     let again = wire.matching(|frame| carries(frame, is_experiment));
     assert!(again.is_empty(), "{again:02x?}");
 }
+
+/// How many hosts the file names, of which two are there.
+const MANY: u8 = 64;
+
+#[test]
+fn a_broadcast_goes_to_each_of_64_hosts() {
+    let Some(underlay) = Underlay::new(Family::V4, 1500, &["alpha", "beta"], &["web", "db"]) else {
+        return;
+    };
+    let absent = 3..=MANY;
+    let address = |number: u8| Family::V4.address(number);
+    let mut text = "version: 1\nname: many\n@hosts\n".to_owned();
+    for number in absent.clone() {
+        let _ = writeln!(text, "  h{number}: {}", address(number));
+        // Nobody is there who could be asked.
+        let to = address(number).to_string();
+        let mac = format!("02:00:00:00:ff:{number:02x}");
+        let neighbor = ["neighbor", "add", &to, "lladdr", &mac, "dev", "up0"];
+        underlay.host("alpha").ip(&neighbor);
+    }
+    text += "networks: { front: 10.1.0.0/24 }\nworkloads:\n";
+    for (name, number) in [("web", 1), ("db", 2)] {
+        let host = if number == 1 { "alpha" } else { "beta" };
+        let _ = writeln!(
+            text,
+            "  {name}: {{ host: {host}, netns: @{name}, ports: [{{ network: front, addresses: \
+             10.1.0.{number} }}] }}"
+        );
+    }
+    for number in absent {
+        let _ = writeln!(
+            text,
+            "  w{number}: {{ host: h{number}, netns: none, ports: [{{ network: front, addresses: \
+             10.1.0.{number} }}] }}"
+        );
+    }
+    let fleet = fleet(&underlay);
+    fleet.load(&underlay.topology(&text));
+    assert_reaches(&underlay, "web", "10.1.0.2");
+    let wire = underlay.sent_by("alpha");
+    let arrived = PacketSocket::new(underlay.workload("db"), "eth0");
+    let web = mac(underlay.workload("web"), "eth0");
+    let sent = experiment([0xff; 6], web, b"everybody");
+    PacketSocket::new(underlay.workload("web"), "eth0").send(&sent);
+    let copies = || wire.matching(|frame| carries(frame, |inner| inner == sent));
+    eventually("a copy for every other host", || {
+        copies().len() >= usize::from(MANY) - 1
+    });
+    eventually("db has got it", || arrived.drain().contains(&sent));
+    wire.settle();
+    let mut to: Vec<[u8; 4]> = copies()
+        .iter()
+        .map(|copy| copy[30..34].try_into().unwrap())
+        .collect();
+    to.sort_unstable();
+    let expected: Vec<[u8; 4]> = (2..=MANY).map(|number| [192, 0, 2, 10 + number]).collect();
+    assert_eq!(to, expected, "one for each");
+    assert_eq!(drops(&fleet, "alpha", "kernel_refused"), 0);
+}

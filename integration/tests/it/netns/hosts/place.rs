@@ -259,9 +259,11 @@ fn an_uplink_that_is_not_there_is_told_with_its_line() {
     let file = bowline.write("pair.yaml", &text.replace("alpha: 192.0.2.11", uplink));
     let says = ["pair.yaml:4:", "`pu1`, which is not here", "`up1`"];
     assert_fails(&bowline.run(&["load", file]), &says);
-    let bare = uplink.replace("pu1", "lo");
+    let tuntap = ["tuntap", "add", "dev", "bare0", "mode", "tun"];
+    wired.site.host.ip(&tuntap);
+    let bare = uplink.replace("pu1", "bare0");
     let file = bowline.write("pair.yaml", &text.replace("alpha: 192.0.2.11", &bare));
-    let says = ["pair.yaml:4:", "is lo, which carries no Ethernet frames"];
+    let says = ["pair.yaml:4:", "is bare0, which carries no Ethernet frames"];
     assert_fails(&bowline.run(&["load", file]), &says);
     let file = bowline.write("other.yaml", &text);
     let run = bowline.run(&["load", file, "--host", "beta"]);
