@@ -13,7 +13,7 @@ use super::random::Random;
 use super::site::{OUTSIDE, REPLACEMENTS, Station, gateway, one_host, send_away, set_epoch, vary};
 
 /// How many sites are tried, with about ten thousand frames each.
-const SITES: u64 = 24;
+const SITES: u64 = 60;
 
 /// The same host twice.
 struct Twins {
