@@ -39,9 +39,9 @@ pub enum Store {
 /// How long a flow may be silent before it is asked whether it is over, in nanoseconds: less than any
 /// connection lasts.
 const SILENCE_NS: u64 = 8_000_000_000;
-/// How long a flow may go on before its other direction is looked at, in nanoseconds: either may have
-/// been replaced.
-const REFRESH_NS: u64 = 1_000_000_000;
+/// How often the other direction of a flow that goes on is looked at, as a power of two of nanoseconds,
+/// about a second: either may have been replaced.
+const REFRESH_SHIFT: u32 = 30;
 
 /// What a look at a flow's row says: bits of a number, which is what LLVM and the verifier agree on.
 mod seen {
@@ -120,7 +120,7 @@ fn look<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet, track: &mut 
     let embryo = |flow: &mut Flow| visit(flow, port, packet, track);
     if let Some(bits) = tables.visit_flow(Store::Embryos, &key, embryo) {
         track.found = Found::Embryo;
-        return bits | seen::PROGRESS;
+        return bits;
     }
     track.found = Found::Nothing;
     0
@@ -132,12 +132,13 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
     if age > SILENCE_NS && !track.is_awake {
         return seen::FOUND | seen::SILENT;
     }
+    let is_refresh = track.now_ns >> REFRESH_SHIFT != flow.seen_ns >> REFRESH_SHIFT;
     flow.packets += 1;
     flow.bytes += u64::from(track.len);
     flow.seen_ns = track.now_ns;
     track.note(flow);
     let mut bits = seen::FOUND;
-    if track.is_turn() || age > REFRESH_NS || flow.state == Flow::RESET {
+    if track.is_turn() || is_refresh || flow.state == Flow::RESET || is_awaited(flow) {
         bits |= seen::PROGRESS;
     }
     let is_usable = flow.epoch == track.epoch
@@ -158,6 +159,13 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
         draft.target = flow.target;
     }
     bits
+}
+
+/// Whether the connection is waiting for a packet of this direction.
+#[inline(always)]
+const fn is_awaited(flow: &Flow) -> bool {
+    let is_reply = flow.flags & Flow::REPLY != 0;
+    flow.state == Flow::OPENED && is_reply || flow.state == Flow::ANSWERED && !is_reply
 }
 
 /// Whether a flow's key says where its packets enter.
