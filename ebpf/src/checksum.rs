@@ -21,6 +21,18 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
     finish(!checksum as u64 + !old as u64 + new as u64)
 }
 
+/// A word at `offset`, before and after a change, as the words of the message that has its checksum at
+/// the offset `checksum` have it: swapped, if it is astride two of them (RFC 1071 section 2B).
+#[must_use]
+#[inline(always)]
+pub const fn aligned(checksum: u32, offset: u32, old: u16, new: u16) -> (u16, u16) {
+    if (checksum ^ offset) & 1 == 0 {
+        (old, new)
+    } else {
+        (old.swap_bytes(), new.swap_bytes())
+    }
+}
+
 /// The sum of 16-bit words, not folded.
 #[must_use]
 #[inline(always)]

@@ -1,10 +1,10 @@
 //! How a frame leaves: to a workload on this host, or to a peer.
 //!
-//! It is the second half of a frame's journey. What the first half decided is in the working memory,
-//! so that the kernel's verifier follows this half once, and not anew for every way that leads here.
+//! It is the last part of a frame's journey. What the parts before decided is in the working memory, so
+//! that the kernel's verifier follows this one once, and not anew for every way that leads here.
 
 use maps_schema::map::{EgressPort, IngressPort, NeighborKey};
-use maps_schema::{DropReason, IfIndex, Ip, Mac, PortId, RouterId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, Vni};
 
 use crate::edit;
 use crate::frame::{Frame, Note, Refused};
@@ -24,6 +24,8 @@ pub struct Origin {
     pub port: PortId,
     /// The port's network.
     pub vni: Vni,
+    /// The rules for what it sends.
+    pub policy: PolicyList,
     /// What [`IngressPort::flags`] says of it.
     pub flags: u8,
 }
@@ -53,6 +55,9 @@ pub struct Way {
     pub destination: PortId,
     /// The network that it is in when it gets there.
     pub vni: Vni,
+    /// The largest packet that every router on its way sends, in bytes, to which the segments of a TCP
+    /// connection are clamped; [`Way::UNCLAMPED`] if nobody wants that.
+    pub clamp: u32,
     /// How many routers forward it, which is still to be written.
     pub hops: u32,
     /// The largest packet that fits through all of them, in bytes.
@@ -66,6 +71,9 @@ pub struct Way {
 }
 
 impl Way {
+    /// TCP connections say by themselves how large their segments are.
+    pub const UNCLAMPED: u32 = 0;
+
     /// To a port of a network.
     #[inline(always)]
     #[must_use]
@@ -74,6 +82,11 @@ impl Way {
             origin,
             destination,
             vni,
+            clamp: if origin.flags & IngressPort::CLAMPS_MSS == 0 {
+                Self::UNCLAMPED
+            } else {
+                u32::MAX
+            },
             hops: 0,
             mtu: u32::MAX,
             source: Mac::ZERO,
@@ -102,6 +115,11 @@ impl Way {
             origin,
             destination: routed.port,
             vni: routed.neighbor.vni,
+            clamp: if routed.clamps == 0 && origin.flags & IngressPort::CLAMPS_MSS == 0 {
+                Self::UNCLAMPED
+            } else {
+                routed.mtu
+            },
             hops: routed.hops,
             mtu: routed.mtu,
             source: routed.source,
@@ -146,6 +164,15 @@ fn leave<F: Frame, T: Tables>(
             tables.count(way.origin.port, Count::Egress(frame.len()));
             return Ok(Action::Deliver(way.origin.interface));
         }
+    }
+    if way.clamp != Way::UNCLAMPED && packet.protocol == transport::TCP {
+        let is_wrapped = exit.kind != EgressPort::WORKLOAD;
+        let mtu = if is_wrapped {
+            way.clamp.min(exit.mtu)
+        } else {
+            way.clamp
+        };
+        edit::mss::clamp(frame, packet, mtu).map_err(|_refused| DropReason::KernelRefused)?;
     }
     if way.hops != 0 {
         edit::forward::write(frame, packet, way.target, way.source, way.hops)

@@ -1,36 +1,43 @@
 //! Packets that come from the underlay without a tunnel: the underlay routes the workloads' addresses.
 
-use maps_schema::map::EgressPort;
-use maps_schema::{DropReason, Mac, PortId};
+use maps_schema::map::{EgressPort, IngressPort};
+use maps_schema::{DropReason, IfIndex, Mac, PolicyList, PortId};
 
 use crate::edit;
 use crate::frame::Frame;
 use crate::parse::Kind;
-use crate::pipeline::{self, Action, Scratch};
+use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::{Count, Tables};
 
-/// Hands a packet to the workload on this host that it is for. What is for nobody here passes on to
-/// the host.
+/// Gives a packet for a workload on this host the MAC addresses that it has in the workload's network, and
+/// lets it go on as one that comes from the port of its peer. What is for nobody here passes on to the
+/// host.
 #[inline(always)]
-pub fn receive<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Action {
+pub fn receive<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    scratch: &mut Scratch,
+    interface: IfIndex,
+) -> Progress {
     if pipeline::read(frame, &mut scratch.packet).is_err() {
-        return Action::Pass;
+        return Progress::Done(Action::Pass);
     }
-    let packet = &scratch.packet;
+    let packet = &mut scratch.packet;
     if !matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) {
-        return Action::Pass;
+        return Progress::Done(Action::Pass);
     }
     let Some(station) = tables.direct(packet.ip_destination) else {
-        return Action::Pass;
+        return Progress::Done(Action::Pass);
     };
     let Some(exit) = tables.egress_port(station.port) else {
-        return Action::Pass;
+        return Progress::Done(Action::Pass);
     };
     if exit.kind != EgressPort::WORKLOAD {
-        return Action::Pass;
+        return Progress::Done(Action::Pass);
     }
+    let refuse = |port, reason| Progress::Done(Action::refuse(tables, port, reason));
     let Some(sender) = tables.direct(packet.ip_source) else {
-        return Action::refuse(tables, PortId::NONE, DropReason::UnknownPeer);
+        return refuse(PortId::NONE, DropReason::UnknownPeer);
     };
     tables.count(sender.port, Count::Ingress(frame.len()));
     let source = if sender.vni == station.vni {
@@ -43,11 +50,22 @@ pub fn receive<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scr
         .is_some_and(|port| port.kind == EgressPort::DIRECT);
     // Without a router between the two networks nobody at the other end could have sent it.
     if !behind_peer || source == Mac::ZERO {
-        return Action::refuse(tables, sender.port, DropReason::SpoofedIp);
+        return refuse(sender.port, DropReason::SpoofedIp);
     }
     if edit::write_macs(frame, station.mac, source).is_err() {
-        return Action::refuse(tables, sender.port, DropReason::KernelRefused);
+        return refuse(sender.port, DropReason::KernelRefused);
     }
-    tables.count(station.port, Count::Egress(frame.len()));
-    Action::Deliver(exit.ifindex)
+    (packet.destination, packet.source) = (station.mac, source);
+    let port = IngressPort {
+        port: sender.port,
+        vni: station.vni,
+        mac: Mac::ZERO,
+        flags: IngressPort::PEER,
+        reserved: 0,
+        policy: PolicyList::NONE,
+    };
+    match pipeline::forward(frame, tables, scratch, interface, &port) {
+        Ok(progress) => progress,
+        Err(reason) => refuse(sender.port, reason),
+    }
 }

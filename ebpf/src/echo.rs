@@ -59,7 +59,9 @@ pub fn handle<F: Frame, T: Tables>(
     }
     match u32::from_be(kind) {
         REQUEST => {
-            edit::outer::write_echo_answer(frame, outer, start + 4, kind, ANSWER.to_be())?;
+            // They differ in the lower half only.
+            let (old, new) = ((REQUEST as u16).to_be(), (ANSWER as u16).to_be());
+            edit::outer::write_echo_answer(frame, outer, start + 6, old, new)?;
             Ok(Outcome::Return)
         }
         ANSWER => {

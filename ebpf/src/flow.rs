@@ -12,6 +12,7 @@
 //! and nobody is taken in by it before, because its age is looked at.
 
 mod life;
+pub(crate) mod related;
 mod settle;
 mod track;
 
@@ -22,7 +23,9 @@ use crate::departure::{Origin, Way};
 use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::tables::Tables;
+use crate::tcp;
 
+pub(crate) use life::end;
 pub(crate) use settle::settle;
 use track::identify;
 pub(crate) use track::{Found, Track};
@@ -100,6 +103,8 @@ pub(crate) fn way(origin: Origin, track: &Track) -> Way {
         origin,
         destination: track.draft.destination,
         vni: track.draft.vni,
+        // Only segments that are never recalled are clamped.
+        clamp: Way::UNCLAMPED,
         hops: track.draft.hops,
         mtu: track.draft.mtu,
         source: track.draft.source,
@@ -133,16 +138,25 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
         return seen::FOUND | seen::SILENT;
     }
     let is_refresh = track.now_ns >> REFRESH_SHIFT != flow.seen_ns >> REFRESH_SHIFT;
+    track.flags = flow.flags;
     flow.packets += 1;
     flow.bytes += u64::from(track.len);
     flow.seen_ns = track.now_ns;
     track.note(flow);
     let mut bits = seen::FOUND;
-    if track.is_turn() || is_refresh || flow.state == Flow::RESET || is_awaited(flow) {
+    // The answer, and what follows on it.
+    let is_reply = flow.flags & Flow::REPLY != 0;
+    let comes_further = match flow.state {
+        Flow::OPENED => is_reply,
+        Flow::ANSWERED => !is_reply,
+        _ => false,
+    };
+    if comes_further || track.is_turn() || is_refresh {
         bits |= seen::PROGRESS;
     }
     let is_usable = flow.epoch == track.epoch
         && track.epoch != 0
+        && track.segment.flags & tcp::SYN == 0
         && flow.frame_destination == packet.destination
         && flow.frame_source == packet.source
         && (key_has_port(&track.key) || flow.origin == port.port)
@@ -159,13 +173,6 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
         draft.target = flow.target;
     }
     bits
-}
-
-/// Whether the connection is waiting for a packet of this direction.
-#[inline(always)]
-const fn is_awaited(flow: &Flow) -> bool {
-    let is_reply = flow.flags & Flow::REPLY != 0;
-    flow.state == Flow::OPENED && is_reply || flow.state == Flow::ANSWERED && !is_reply
 }
 
 /// Whether a flow's key says where its packets enter.

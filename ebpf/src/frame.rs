@@ -27,6 +27,16 @@ pub struct Outer {
     pub is_udp: bool,
 }
 
+/// The checksum of a transport header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Checksum {
+    /// Where it is, in bytes from the beginning of the frame.
+    pub at: u32,
+    /// Whether 0 stands for none, as in UDP (RFC 768), where the sum that would be 0 is written in its
+    /// other form.
+    pub is_optional: bool,
+}
+
 /// What a program tells the one that meets a resubmitted frame: whom the copy is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Note {
@@ -93,6 +103,20 @@ pub trait Frame: Bytes {
     /// # Errors
     /// [`Refused`] if the frame ends before its end or the kernel cannot make the bytes writable.
     fn store<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused>;
+
+    /// Replaces the word `old`, which is what is at `offset`, by `new`, both as they lie in memory, and
+    /// updates the checksum that covers it (RFC 1624). That stays as it is if it is left to the device,
+    /// because it does not cover the word yet.
+    ///
+    /// # Errors
+    /// As of [`store`](Self::store).
+    fn replace(
+        &mut self,
+        checksum: Checksum,
+        offset: u32,
+        old: u16,
+        new: u16,
+    ) -> Result<(), Refused>;
 
     /// Takes `step` up to `count` times, until it says to stop.
     ///

@@ -16,6 +16,7 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod answer;
 pub mod bridge;
 pub mod checksum;
@@ -47,7 +48,7 @@ pub mod verdict;
 
 pub use departure::depart;
 pub use frame::{Bytes, Frame, Refused, Short, Step};
-pub use pipeline::{Action, Progress, Scratch, port_ingress};
+pub use pipeline::{Action, Progress, Scratch, pass, port_ingress};
 pub use tables::{Count, Tables};
 pub use uplink::{uplink_ingress, uplink_xdp};
 pub use verdict::Verdict;

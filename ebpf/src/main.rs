@@ -28,10 +28,8 @@ mod programs {
         let Some(scratch) = kernel::scratch() else {
             return TC_ACT_SHOT;
         };
-        match enter_port(&mut skb, scratch, interface) {
-            DEPART => depart(&mut skb, scratch),
-            code => code,
-        }
+        let entered = enter_port(&mut skb, scratch, interface);
+        go_on(&mut skb, scratch, entered)
     }
 
     /// Frames from the underlay: attached at ingress of the uplink, as above.
@@ -42,10 +40,8 @@ mod programs {
         let Some(scratch) = kernel::scratch() else {
             return TC_ACT_UNSPEC;
         };
-        match enter_uplink(&mut skb, scratch, interface) {
-            DEPART => depart(&mut skb, scratch),
-            code => code,
-        }
+        let entered = enter_uplink(&mut skb, scratch, interface);
+        go_on(&mut skb, scratch, entered)
     }
 
     /// Frames from the underlay before the kernel makes socket buffers of them: attached to the uplink.
@@ -69,13 +65,28 @@ mod programs {
         }
     }
 
-    // The halves of a journey are functions of their own: each has the stack to itself, and the
-    // verifier forgets what it knew of the first half before it follows the second.
+    // The parts of a journey are functions of their own: each has the stack to itself, and the verifier
+    // forgets what it knew of one before it follows the next.
 
     // What they return is a number, because LLVM leaves parts of an enum undefined.
 
-    /// No action code of TC: the journey's second half is to come.
+    /// No action code of TC: the journey's last part is to come.
     const DEPART: i32 = i32::MAX;
+    /// Nor is this: its middle part is to come.
+    const PASS: i32 = i32::MAX - 1;
+
+    /// The parts of a journey after the first.
+    #[inline(always)]
+    fn go_on(skb: &mut Skb, scratch: &mut Scratch, entered: i32) -> i32 {
+        let passed = match entered {
+            PASS => pass(skb, scratch),
+            code => code,
+        };
+        match passed {
+            DEPART => depart(skb, scratch),
+            code => code,
+        }
+    }
 
     #[inline(never)]
     fn enter_port(skb: &mut Skb, scratch: &mut Scratch, interface: IfIndex) -> i32 {
@@ -92,9 +103,16 @@ mod programs {
     #[inline(always)]
     fn proceed(skb: &Skb, progress: Progress) -> i32 {
         match progress {
+            Progress::Pass => PASS,
             Progress::Depart => DEPART,
             Progress::Done(action) => carry_out(skb, action),
         }
+    }
+
+    #[inline(never)]
+    fn pass(skb: &mut Skb, scratch: &mut Scratch) -> i32 {
+        let progress = datapath::pass(skb, &Maps, scratch);
+        proceed(skb, progress)
     }
 
     #[inline(never)]

@@ -10,8 +10,9 @@ use maps_schema::{DropReason, IfIndex, Plain};
 
 pub use tables::MemoryTables;
 
+use crate::checksum;
 use crate::departure::depart;
-use crate::frame::{Bytes, Frame, Note, Outer, Refused, Short, Step};
+use crate::frame::{Bytes, Checksum, Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
@@ -55,16 +56,20 @@ fn travel<T: Tables>(
     action
 }
 
-/// Both halves of a frame's journey.
+/// All parts of a frame's journey.
 pub(crate) fn whole<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     enter: impl Fn(&mut F, &mut Scratch) -> Progress,
 ) -> Action {
     let mut scratch = Scratch::new();
-    match enter(frame, &mut scratch) {
-        Progress::Depart => depart(frame, tables, &mut scratch),
+    let progress = match enter(frame, &mut scratch) {
+        Progress::Pass => pipeline::pass(frame, tables, &mut scratch),
+        progress => progress,
+    };
+    match progress {
         Progress::Done(action) => action,
+        Progress::Pass | Progress::Depart => depart(frame, tables, &mut scratch),
     }
 }
 
@@ -177,6 +182,25 @@ impl Frame for MemoryFrame {
             .ok_or(Refused)?;
         target.copy_from_slice(bytes_of(value));
         Ok(())
+    }
+
+    fn replace(
+        &mut self,
+        Checksum { at, is_optional }: Checksum,
+        offset: u32,
+        old: u16,
+        new: u16,
+    ) -> Result<(), Refused> {
+        let found: u16 = self.load(at).map_err(|_short| Refused)?;
+        if found != 0 || !is_optional {
+            let (old_word, new_word) = checksum::aligned(at, offset, old, new);
+            let updated = match checksum::update(found, old_word, new_word) {
+                0 if is_optional => u16::MAX,
+                updated => updated,
+            };
+            self.store(at, &updated)?;
+        }
+        self.store(offset, &new)
     }
 
     fn repeat<S: Step>(count: u32, step: &mut S) {

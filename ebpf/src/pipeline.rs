@@ -3,8 +3,9 @@
 use core::mem::MaybeUninit;
 
 use maps_schema::map::{FloodKey, IngressPort, Network};
-use maps_schema::{DropReason, IfIndex, Ip, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, PolicyList, PortId, Vni};
 
+use crate::admission::{self, Court};
 use crate::departure::{self, Origin, Way};
 use crate::edit;
 use crate::edit::resolution::{self, Reply};
@@ -59,7 +60,9 @@ impl Action {
 /// How far the first half of a frame's journey has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// The frame leaves: [`depart`](crate::departure::depart) is the second half.
+    /// The way is found: [`pass`] says whether the frame may go it.
+    Pass,
+    /// The frame leaves: [`depart`](crate::departure::depart) is the last part of the journey.
     Depart,
     /// The journey is over.
     Done(Action),
@@ -71,7 +74,8 @@ pub struct Scratch {
     pub(crate) packet: Packet,
     pub(crate) outer: Outer,
     pub(crate) way: Way,
-    track: Track,
+    pub(crate) track: Track,
+    pub(crate) court: Court,
     decision: Decision,
     routed: MaybeUninit<Routed>,
 }
@@ -84,6 +88,7 @@ impl Scratch {
             interface: IfIndex(0),
             port: PortId::NONE,
             vni: Vni::NONE,
+            policy: PolicyList::NONE,
             flags: 0,
         };
         Self {
@@ -91,6 +96,7 @@ impl Scratch {
             outer: Outer::NONE,
             way: Way::back(origin),
             track: Track::NONE,
+            court: Court::NEW,
             decision: Decision::NONE,
             routed: MaybeUninit::uninit(),
         }
@@ -155,6 +161,7 @@ const fn origin(interface: IfIndex, port: &IngressPort) -> Origin {
         interface,
         port: port.port,
         vni: port.vni,
+        policy: port.policy,
         flags: port.flags,
     }
 }
@@ -184,7 +191,7 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     match decision.kind {
         Decided::Deliver => {
             *way = Way::to(origin, decision.port, port.vni);
-            flow::settle(tables, track, packet, way);
+            return Ok(Progress::Pass);
         }
         Decided::Route if resolver::is_answer(packet) && share(frame, tables, &origin) => {
             return Ok(Progress::Done(Action::Consume(decision.port)));
@@ -196,7 +203,7 @@ pub(crate) fn forward<F: Frame, T: Tables>(
             match routed.outcome {
                 Outcome::Deliver => {
                     *way = Way::routed(origin, routed);
-                    flow::settle(tables, track, packet, way);
+                    return Ok(Progress::Pass);
                 }
                 Outcome::Echo => {
                     echo(frame, packet).map_err(|_refused| DropReason::KernelRefused)?
@@ -217,11 +224,11 @@ pub(crate) fn forward<F: Frame, T: Tables>(
                 Outcome::Drop => return Err(routed.reason),
             }
         }
-        Decided::Flood => match flood(frame, tables, &origin, &decision.network, way) {
-            Reached::Nobody => return Err(DropReason::NoOtherPort),
-            Reached::Peers => return Ok(Progress::Done(Action::Copied)),
-            Reached::Workload => {}
-        },
+        Decided::Flood => {
+            // Who gets it is not known yet.
+            *way = Way::to(origin, PortId::NONE, port.vni);
+            return Ok(Progress::Pass);
+        }
         Decided::Reply => {
             reply(frame, &decision.reply).map_err(|_refused| DropReason::KernelRefused)?;
             *way = Way::back(origin);
@@ -232,6 +239,38 @@ pub(crate) fn forward<F: Frame, T: Tables>(
         }
     }
     Ok(Progress::Depart)
+}
+
+/// The middle of the journey: the packet goes its way if it may, and what is known of its flow is noted.
+#[inline(always)]
+pub fn pass<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Progress {
+    let origin = scratch.way.origin;
+    if !admission::admits(frame, tables, scratch) {
+        if let Err(reason) = admission::refuse(frame, tables, scratch) {
+            return Progress::Done(Action::refuse(tables, origin.port, reason));
+        }
+        tables.count(origin.port, Count::Drop(scratch.court.reason));
+        scratch.way = Way::back(origin);
+        return Progress::Depart;
+    }
+    let Scratch {
+        track,
+        packet,
+        way,
+        decision,
+        ..
+    } = scratch;
+    if !matches!(decision.kind, Decided::Flood) {
+        flow::settle(tables, track, packet, way);
+        return Progress::Depart;
+    }
+    match flood(frame, tables, &origin, &decision.network, way) {
+        Reached::Nobody => {
+            Progress::Done(Action::refuse(tables, origin.port, DropReason::NoOtherPort))
+        }
+        Reached::Peers => Progress::Done(Action::Copied),
+        Reached::Workload => Progress::Depart,
+    }
 }
 
 // These steps are functions of their own in the kernel too: each has a part of the stack to itself, and

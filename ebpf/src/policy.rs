@@ -2,11 +2,12 @@
 //!
 //! How a list is kept is in [`maps_schema::map::Policy`] and beside it.
 
+use core::hint::black_box;
 use core::ops::ControlFlow;
 
 use maps_schema::map::{
-    Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, PrefixKey, RULES_MAX, Rule,
-    RuleKey, ServiceKey,
+    GROUPS_MAX, Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, PrefixKey, RULES_MAX,
+    Rule, RuleKey, ServiceKey,
 };
 use maps_schema::{GroupId, Ip, PolicyList, RuleId};
 
@@ -51,35 +52,93 @@ pub struct Ruling {
     pub rule: RuleId,
 }
 
+/// How many selectors a packet has at most: its service, and two addresses with their groups; of each
+/// also that it is anything at all.
+const SELECTORS_MAX: usize = 2 + 2 * (2 + GROUPS_MAX);
+/// Room for them in an array whose index is masked.
+const SELECTORS_ROOM: usize = SELECTORS_MAX.next_power_of_two();
+
+/// One property of a packet, by which a vector is found.
+#[derive(Clone, Copy)]
+struct Selector {
+    /// As [`MatchKey::property`].
+    property: u32,
+    /// As [`MatchKey::class`].
+    class: u32,
+    /// Not 0 if it is the last one of the packet's service, of its source or of its destination: of
+    /// each of them a rule has to match one property.
+    is_last: u32,
+}
+
 /// Working memory for one search. Memory of zeros is a valid value of it.
 pub struct Workspace {
-    /// What matches in all properties that were looked at, in one chunk.
-    matched: Matches,
-    /// What matches one end of the conversation.
-    end: Matches,
-    source: Identity,
-    destination: Identity,
-    source_class: u32,
-    destination_class: u32,
-    service_class: u32,
+    selectors: [Selector; SELECTORS_ROOM],
+    /// How many of them there are.
+    count: u32,
+    /// The one that is next in this chunk.
+    next: u32,
     /// The rule from which on the search goes on.
     cursor: u32,
     ruling: Ruling,
+    /// Which rules of this chunk match in all that was looked at.
+    matched: Matches,
+    /// Which match one property of the service, source or destination that is being looked at.
+    either: Matches,
+    identity: Identity,
 }
 
 impl Workspace {
     /// Memory that nothing was searched in yet.
     pub const NEW: Self = Self {
-        matched: Matches::NONE,
-        end: Matches::NONE,
-        source: Identity::NONE,
-        destination: Identity::NONE,
-        source_class: 0,
-        destination_class: 0,
-        service_class: 0,
+        selectors: [Selector {
+            property: 0,
+            class: 0,
+            is_last: 0,
+        }; SELECTORS_ROOM],
+        count: 0,
+        next: 0,
         cursor: 0,
         ruling: Ruling::LOST,
+        matched: Matches::NONE,
+        either: Matches::NONE,
+        identity: Identity::NONE,
     };
+
+    #[inline(always)]
+    fn select(&mut self, property: u32, class: u32, is_last: bool) {
+        // The verifier must see that the index is within bounds.
+        let idx = black_box(self.count) as usize & (SELECTORS_ROOM - 1);
+        if let Some(selector) = self.selectors.get_mut(idx) {
+            *selector = Selector {
+                property,
+                class,
+                is_last: is_last.into(),
+            };
+            self.count += 1;
+        }
+    }
+
+    /// Selects the rules for anything, and those for a class.
+    #[inline(always)]
+    fn select_class(&mut self, property: u32, class: u32) {
+        self.select(property, 0, class == 0);
+        if class != 0 {
+            self.select(property, class, true);
+        }
+    }
+
+    /// Goes on at a rule of a chunk that nothing was looked at in yet.
+    #[inline(always)]
+    fn enter_chunk(&mut self, cursor: u32) {
+        self.cursor = cursor;
+        self.next = 0;
+        for word in &mut self.matched.words {
+            *word = u64::MAX;
+        }
+        for word in &mut self.either.words {
+            *word = 0;
+        }
+    }
 }
 
 impl Ruling {
@@ -106,56 +165,88 @@ pub fn judge<F: Frame, T: Tables>(
     if list == PolicyList::NONE {
         return Ruling::OPEN;
     }
-    let Some(policy) = tables.policy(list) else {
+    let rules = classify(tables, workspace, list, subject);
+    if rules == 0 {
         return Ruling::LOST;
+    }
+    workspace.ruling = Ruling::LOST;
+    search::<F, T>(tables, workspace, list, rules);
+    tables.ruled(workspace.ruling);
+    workspace.ruling
+}
+
+/// Finds out what the rules of a list can know the packet by. Returns how many rules there are.
+#[inline(never)]
+fn classify<T: Tables>(
+    tables: &T,
+    workspace: &mut Workspace,
+    list: PolicyList,
+    subject: &Subject,
+) -> u32 {
+    let Some(policy) = tables.policy(list) else {
+        return 0;
     };
-    identify(tables, policy.part, subject.source, &mut workspace.source);
-    identify(
-        tables,
-        policy.part,
-        subject.destination,
-        &mut workspace.destination,
-    );
-    workspace.source_class = prefix_class(tables, list, subject.source);
-    workspace.destination_class = prefix_class(tables, list, subject.destination);
     let key = ServiceKey::lookup(list, subject.protocol, subject.port);
-    workspace.service_class = match tables.service(&key) {
+    let service = match tables.service(&key) {
         Some(class) => class.number,
         None => 0,
     };
-    workspace.cursor = 0;
-    workspace.ruling = Ruling::LOST;
-    // Every turn comes to the end of a chunk or to a rule that was not met before.
-    let turns = policy.rules.min(RULES_MAX) + RULES_MAX / Matches::RULES;
+    workspace.count = 0;
+    workspace.select_class(MatchKey::SERVICE, service);
+    let place = (list, policy.part);
+    let source = (MatchKey::SOURCE_PREFIX, MatchKey::SOURCE_GROUP);
+    select_end(tables, workspace, place, subject.source, source);
+    let destination = (MatchKey::DESTINATION_PREFIX, MatchKey::DESTINATION_GROUP);
+    select_end(tables, workspace, place, subject.destination, destination);
+    policy.rules
+}
+
+/// Looks for the first of so many rules that matches.
+#[inline(never)]
+fn search<F: Frame, T: Tables>(
+    tables: &T,
+    workspace: &mut Workspace,
+    list: PolicyList,
+    rules: u32,
+) {
+    workspace.enter_chunk(0);
+    // Each chunk, and each rule that leads to another one, takes a turn for every selector and one more.
+    let rounds = rules.min(RULES_MAX) + RULES_MAX / Matches::RULES;
     let mut search = Search {
         tables,
         workspace,
         list,
     };
-    F::repeat(turns, &mut search);
-    let ruling = search.workspace.ruling;
-    tables.ruled(ruling);
-    ruling
+    F::repeat(rounds * (SELECTORS_MAX as u32 + 1), &mut search);
 }
 
-/// Finds out which groups an address is in.
+/// Selects what is known of one end of a conversation: the list's prefix that it is in, and its groups.
 #[inline(always)]
-fn identify<T: Tables>(tables: &T, part: u32, ip: Ip, identity: &mut Identity) {
-    *identity = match tables.identity(&IdentityKey { part, ip }) {
+fn select_end<T: Tables>(
+    tables: &T,
+    workspace: &mut Workspace,
+    (list, part): (PolicyList, u32),
+    ip: Ip,
+    (prefix, group): (u32, u32),
+) {
+    workspace.identity = match tables.identity(&IdentityKey { part, ip }) {
         Some(found) => found,
         None => match tables.identity_prefix(&IdentityPrefixKey::lookup(ip)) {
             Some(found) => found,
             None => Identity::NONE,
         },
     };
-}
-
-#[inline(always)]
-fn prefix_class<T: Tables>(tables: &T, list: PolicyList, ip: Ip) -> u32 {
-    match tables.prefix(&PrefixKey::lookup(list, ip)) {
+    for idx in 0..GROUPS_MAX {
+        match workspace.identity.groups.get(idx) {
+            Some(&id) if id != GroupId::NONE => workspace.select(group, id.0, false),
+            _ => break,
+        }
+    }
+    let class = match tables.prefix(&PrefixKey::lookup(list, ip)) {
         Some(class) => class.number,
         None => 0,
-    }
+    };
+    workspace.select_class(prefix, class);
 }
 
 /// A search for the first rule that matches.
@@ -169,11 +260,14 @@ impl<T: Tables> Step for Search<'_, T> {
     #[inline(always)]
     fn step(&mut self, _idx: u32) -> ControlFlow<()> {
         let chunk = self.workspace.cursor / Matches::RULES;
-        if self.match_chunk(chunk).is_none() {
-            return ControlFlow::Break(());
+        if self.workspace.next < self.workspace.count {
+            if !self.narrow(chunk) {
+                self.workspace.enter_chunk((chunk + 1) * Matches::RULES);
+            }
+            return ControlFlow::Continue(());
         }
         let Some(idx) = self.first(chunk) else {
-            self.workspace.cursor = (chunk + 1) * Matches::RULES;
+            self.workspace.enter_chunk((chunk + 1) * Matches::RULES);
             return ControlFlow::Continue(());
         };
         let list = self.list;
@@ -182,7 +276,11 @@ impl<T: Tables> Step for Search<'_, T> {
         };
         let action = match rule.action {
             Rule::GOTO => {
-                self.workspace.cursor = rule.target;
+                if rule.target / Matches::RULES == chunk {
+                    self.workspace.cursor = rule.target;
+                } else {
+                    self.workspace.enter_chunk(rule.target);
+                }
                 return ControlFlow::Continue(());
             }
             Rule::ALLOW => Action::Allow,
@@ -196,63 +294,44 @@ impl<T: Tables> Step for Search<'_, T> {
 }
 
 impl<T: Tables> Search<'_, T> {
-    /// Finds out which rules of a chunk match; `None` if the list was removed meanwhile.
+    /// Leaves of the rules of a chunk those that match in the next property; whether any is left.
     #[inline(always)]
-    fn match_chunk(&mut self, chunk: u32) -> Option<()> {
-        let service = self.key(MatchKey::SERVICE, self.workspace.service_class, chunk);
-        self.workspace.matched = *self.tables.matches(&service)?;
-
-        let source = self.key(MatchKey::SOURCE_PREFIX, self.workspace.source_class, chunk);
-        self.workspace.end = *self.tables.matches(&source)?;
-        for group in self.workspace.source.groups {
-            if group == GroupId::NONE {
-                break;
-            }
-            self.add_group(&self.key(MatchKey::SOURCE_GROUP, group.0, chunk));
-        }
-        self.narrow();
-
-        let destination = self.workspace.destination_class;
-        let destination = self.key(MatchKey::DESTINATION_PREFIX, destination, chunk);
-        self.workspace.end = *self.tables.matches(&destination)?;
-        for group in self.workspace.destination.groups {
-            if group == GroupId::NONE {
-                break;
-            }
-            self.add_group(&self.key(MatchKey::DESTINATION_GROUP, group.0, chunk));
-        }
-        self.narrow();
-        Some(())
-    }
-
-    #[inline(always)]
-    fn key(&self, property: u32, class: u32, chunk: u32) -> MatchKey {
-        let list = self.list;
-        MatchKey {
-            list,
+    fn narrow(&mut self, chunk: u32) -> bool {
+        let workspace = &mut *self.workspace;
+        let idx = black_box(workspace.next) as usize & (SELECTORS_ROOM - 1);
+        let Some(&Selector {
+            property,
+            class,
+            is_last,
+        }) = workspace.selectors.get(idx)
+        else {
+            return false;
+        };
+        workspace.next += 1;
+        let key = MatchKey {
+            list: self.list,
             property,
             class,
             chunk,
-        }
-    }
-
-    /// Adds the rules that speak of a group.
-    #[inline(always)]
-    fn add_group(&mut self, key: &MatchKey) {
-        if let Some(row) = self.tables.matches(key) {
-            for (word, more) in self.workspace.end.words.iter_mut().zip(&row.words) {
+        };
+        if let Some(row) = self.tables.matches(&key) {
+            for (word, more) in workspace.either.words.iter_mut().zip(&row.words) {
                 *word |= *more;
             }
         }
-    }
-
-    /// Leaves of what matched so far what matches this end of the conversation, too.
-    #[inline(always)]
-    fn narrow(&mut self) {
-        let Workspace { matched, end, .. } = &mut *self.workspace;
-        for (word, limit) in matched.words.iter_mut().zip(&end.words) {
-            *word &= *limit;
+        if is_last == 0 {
+            return true;
         }
+        let Workspace {
+            matched, either, ..
+        } = workspace;
+        let mut left = 0;
+        for (word, limit) in matched.words.iter_mut().zip(&mut either.words) {
+            *word &= *limit;
+            *limit = 0;
+            left |= *word;
+        }
+        left != 0
     }
 
     /// The first rule of a chunk that matches, from the cursor on.

@@ -31,8 +31,10 @@ pub struct Routed {
     pub port: PortId,
     /// How many routers have forwarded it.
     pub hops: u32,
-    /// The largest packet that fits through all of them, in bytes.
+    /// The largest packet that all ports of routers send that it has passed, in bytes.
     pub mtu: u32,
+    /// What all of them say about clamping ([`RouterPort::CLAMPS_MSS`]).
+    pub clamps: u16,
     /// The MAC addresses that it leaves with.
     pub source: Mac,
     /// As above.
@@ -103,6 +105,7 @@ impl Routed {
             port,
             hops: 0,
             mtu: u32::MAX,
+            clamps: 0,
             source: Mac::ZERO,
             destination: Mac::ZERO,
             neighbor: NeighborKey::NONE,
@@ -214,8 +217,7 @@ impl<T: Tables> Walk<'_, T> {
             self.routed.detail = exit.mtu;
             return Err(self.error(DropReason::TooBig, Message::TooBig));
         }
-        self.routed.mtu = self.routed.mtu.min(exit.mtu);
-        self.leave(port, &exit, via)
+        self.leave(port, &entry, &exit, via)
     }
 
     /// The port and the address of the next hop.
@@ -243,10 +245,16 @@ impl<T: Tables> Walk<'_, T> {
         ))
     }
 
-    /// Leaves the router by the port `exit` for the next hop, which is a workload, another router, or
+    /// Leaves the router, which it has entered by the port `entry`, by the port `exit` for the next hop, which is a workload, another router, or
     /// still to be asked for.
     #[inline(always)]
-    fn leave(&mut self, port: PortId, exit: &RouterPort, ip: Ip) -> Result<(), Done> {
+    fn leave(
+        &mut self,
+        port: PortId,
+        entry: &RouterPort,
+        exit: &RouterPort,
+        ip: Ip,
+    ) -> Result<(), Done> {
         let key = NeighborKey { vni: exit.vni, ip };
         self.routed.neighbor = key;
         let (mac, declared) = match self.tables.neighbor(&key) {
@@ -259,6 +267,8 @@ impl<T: Tables> Walk<'_, T> {
             },
         };
         self.routed.hops += 1;
+        self.routed.mtu = self.routed.mtu.min(entry.mtu).min(exit.mtu);
+        self.routed.clamps |= entry.flags | exit.flags;
         self.routed.source = exit.mac;
         self.routed.destination = mac;
         self.routed.port = declared;

@@ -86,11 +86,11 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     let parsed = outer::parse(frame, uplink.address, &mut scratch.outer);
     let outer = scratch.outer;
     if !is_ours(&uplink, &outer) {
-        return Progress::Done(if uplink.kinds & Uplink::of(EgressPort::DIRECT) == 0 {
-            Action::Pass
+        return if uplink.kinds & Uplink::of(EgressPort::DIRECT) == 0 {
+            Progress::Done(Action::Pass)
         } else {
-            direct::receive(frame, tables, scratch)
-        });
+            direct::receive(frame, tables, scratch, interface)
+        };
     }
     if let Err(reason) = parsed {
         return drop(tables, PortId::NONE, reason);

@@ -18,6 +18,7 @@
 //! consume: core/back                                  # the router's port that was told something
 //! forward: { to: db, by: core/back }                  # through one router, or `hops: N`
 //! forward: { to: db, by: core/back, station: MAC }    # one of several stations behind the port
+//! forward: { to: db, by: core/back, mss: [22, 1260] }  # the segment size in the TCP header's byte 22
 //! error: { drop: no_route, by: core/front, icmp: [3, 0] }   # and `mtu: N` where one is named
 //! reset: { drop: router_service, by: core/front, flags: "R.", acknowledgment: 2 }
 //! ask: { by: core/back, for: 10.2.0.99, of: [db, cache] }

@@ -4,6 +4,7 @@
 pub mod forward;
 pub mod icmp;
 mod ip;
+pub mod mss;
 pub mod outer;
 pub mod resolution;
 mod sum;

@@ -7,7 +7,7 @@ use maps_schema::{Ip, Vni};
 use super::sum::sum_all;
 use super::{L3, TTL};
 use crate::checksum;
-use crate::frame::{self, Frame, Refused};
+use crate::frame::{self, Checksum, Frame, Refused};
 use crate::parse::outer::{
     GENEVE_PORT, GRE_KEY, Outer, TRANSPARENT_ETHERNET, TUNNEL_LEN, UDP_LEN, VXLAN_PORT, VXLAN_VNI,
 };
@@ -268,7 +268,7 @@ pub fn write_ecn<F: Frame>(
 }
 
 /// Turns an echo into its answer: everything that says from where to where is swapped, which changes no
-/// checksum, and the word at `offset` becomes another one.
+/// checksum, and the word `old` at `offset` becomes `new`, both as they lie in memory.
 ///
 /// # Errors
 /// [`Refused`] if the kernel cannot make the frame's bytes writable.
@@ -277,8 +277,8 @@ pub fn write_echo_answer<F: Frame>(
     frame: &mut F,
     outer: &Outer,
     offset: u32,
-    old: u32,
-    new: u32,
+    old: u16,
+    new: u16,
 ) -> Result<(), Refused> {
     let refused = |_short| Refused;
     let [d0, d1, d2, s0, s1, s2] = frame.fixed::<0, [u16; 6]>().map_err(refused)?;
@@ -292,14 +292,12 @@ pub fn write_echo_answer<F: Frame>(
         frame.store(L3 + 8, &[destination, source])?;
         L3 + ipv6::HEADER_LEN as u32
     };
-    frame.store(offset, &new)?;
     if outer.kind == EgressPort::GRE {
-        return Ok(());
+        return frame.store(offset, &new);
     }
-    let checksum = frame.load::<u16>(l4 + UDP_CHECKSUM).map_err(refused)?;
-    if checksum == 0 {
-        return Ok(());
-    }
-    let changed = !checksum as u64 + checksum::sum32(&[!old, new]);
-    frame.store(l4 + UDP_CHECKSUM, &checksum::finish(changed))
+    let checksum = Checksum {
+        at: l4 + UDP_CHECKSUM,
+        is_optional: true,
+    };
+    frame.replace(checksum, offset, old, new)
 }

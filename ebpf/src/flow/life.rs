@@ -88,9 +88,18 @@ pub(super) fn is_over<T: Tables>(tables: &T, track: &mut Track) -> bool {
     true
 }
 
+/// The connection may not go on: it is forgotten.
+#[inline(never)]
+pub(crate) fn end<T: Tables>(tables: &T, track: &mut Track) {
+    let is_known = matches!(track.found, Found::Embryo | Found::Connection);
+    if is_known && draft(tables, track) {
+        forget(tables, track);
+    }
+}
+
 /// Forgets the connection.
 #[inline(always)]
-pub(super) fn forget<T: Tables>(tables: &T, track: &Track) {
+fn forget<T: Tables>(tables: &T, track: &Track) {
     let store = store(track.found);
     tables.forget_flow(store, &track.key);
     tables.forget_flow(store, &track.other);

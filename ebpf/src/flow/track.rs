@@ -27,6 +27,8 @@ pub(crate) struct Track {
     pub(super) now_ns: u64,
     /// Where the flow's row is.
     pub(super) found: Found,
+    /// What [`Flow::flags`] says of the flow, if there is a row.
+    pub(super) flags: u8,
     /// The frame's length, in bytes.
     pub(super) len: u32,
     /// The size of the largest packet that the frame will be cut into, in bytes.
@@ -61,6 +63,7 @@ impl Track {
         epoch: 0,
         now_ns: 0,
         found: Found::Untracked,
+        flags: 0,
         len: 0,
         size: 0,
         segment: Segment::NONE,
@@ -83,6 +86,12 @@ impl Track {
         if flags & tcp::ACK != 0 {
             flow.acked = self.segment.acknowledgment;
         }
+    }
+
+    /// Whether the packet answers a connection that is known.
+    #[inline(always)]
+    pub(crate) const fn is_reply(&self) -> bool {
+        matches!(self.found, Found::Embryo | Found::Connection) && self.flags & Flow::REPLY != 0
     }
 
     /// Whether the packet may be a turn in its connection's life.

@@ -7,14 +7,16 @@ use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
-use aya_ebpf::bindings::{BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC};
+use aya_ebpf::bindings::{
+    BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+};
 use aya_ebpf::helpers::generated::{
-    bpf_clone_redirect, bpf_loop, bpf_redirect_peer, bpf_skb_adjust_room, bpf_skb_change_tail,
-    bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_l4_csum_replace, bpf_loop, bpf_redirect_peer, bpf_skb_adjust_room,
+    bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
-use datapath::frame::{Note, Outer};
-use datapath::{Bytes, Frame, Refused, Short, Step};
+use datapath::frame::{Checksum, Note, Outer};
+use datapath::{Bytes, Frame, Refused, Short, Step, checksum};
 use maps_schema::{FloodList, IfIndex, Plain};
 
 use super::event::Arrival;
@@ -184,6 +186,46 @@ impl Frame for Skb {
                 } else {
                     0
                 },
+            )
+        };
+        if result == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    /// The sum that a device made of the whole packet stays right, because the checksum makes up for the
+    /// word.
+    #[inline(always)]
+    fn replace(
+        &mut self,
+        Checksum { at, is_optional }: Checksum,
+        offset: u32,
+        old: u16,
+        new: u16,
+    ) -> Result<(), Refused> {
+        let zero_is_none = if is_optional {
+            u64::from(BPF_F_MARK_MANGLED_0)
+        } else {
+            0
+        };
+        let (old_word, new_word) = checksum::aligned(at, offset, old, new);
+        // SAFETY: the context is valid; the helpers take plain integers, and read the size of the value
+        // from the value.
+        let result = unsafe {
+            let replaced = bpf_l4_csum_replace(
+                self.skb,
+                at,
+                u64::from(old_word),
+                u64::from(new_word),
+                size_of::<u16>() as u64 | zero_is_none,
+            );
+            if replaced != 0 {
+                return Err(Refused);
+            }
+            bpf_skb_store_bytes(
+                self.skb,
+                offset,
+                (&raw const new).cast::<c_void>(),
+                size_of::<u16>() as u32,
+                0,
             )
         };
         if result == 0 { Ok(()) } else { Err(Refused) }

@@ -154,7 +154,7 @@ impl Line {
             ipv6,
             ipv4,
             mac,
-            reserved: 0,
+            flags: 0,
             policy: PolicyList::NONE,
         };
         self.tables.router_ports.insert(port, row);

@@ -28,6 +28,8 @@ pub(super) struct Forward {
     hops: u8,
     /// The station that it is for, where that is not the port's own.
     station: Option<String>,
+    /// Where in the TCP header the maximum segment size is, in bytes, and what it becomes.
+    mss: Option<(usize, u16)>,
 }
 
 const fn one() -> u8 {
@@ -45,6 +47,9 @@ impl Forward {
         wire[6..12].copy_from_slice(&cast.mac(&self.by)?.octets());
         let start = ethernet_len(&wire);
         let packet = &mut wire[start..];
+        if let Some((at, size)) = self.mss {
+            clamp(packet, at, size)?;
+        }
         if packet[0] >> 4 == 6 {
             packet[7] -= self.hops;
             return Ok(wire);
@@ -57,6 +62,31 @@ impl Forward {
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         Ok(wire)
     }
+}
+
+/// Writes a maximum segment size into a TCP segment, and the segment's checksum. What pads its frame is
+/// none of it.
+fn clamp(packet: &mut [u8], at: usize, size: u16) -> Result<()> {
+    let is_v4 = packet[0] >> 4 == 4;
+    let (start, len, addresses) = if is_v4 {
+        (
+            usize::from(packet[0] & 0xf) * 4,
+            trim(packet, 0, [2, 3]).len(),
+            12..20,
+        )
+    } else {
+        (tcp_start(packet), trim(packet, 40, [4, 5]).len(), 8..40)
+    };
+    let addresses = packet[addresses].to_vec();
+    let segment = &mut packet[start..len];
+    segment[at..at + 2].copy_from_slice(&size.to_be_bytes());
+    segment[16..18].fill(0);
+    let len = u32::try_from(segment.len())?.to_be_bytes();
+    // RFC 9293 section 3.1: in IPv4 the length has 16 bits, which makes no difference.
+    let pseudo = [&addresses[..], &len, &[0, 0, 0, 6]].concat();
+    let sum = checksum::of(&[&pseudo, &*segment].concat());
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    Ok(())
 }
 
 /// An ICMP or ICMPv6 error goes back (RFC 792, RFC 4443).

@@ -11,7 +11,7 @@ macro_rules! every_case {
             nd_duplicate_detection nd_fragmented nd_link_local nd_many_options nd_options nd_spoofed
             nd_truncated nd_unicast nd_unknown_target nd_unusual other_protocols reserved_group
             rogue_router route_apart route_asked_for route_broadcast route_echo route_equal route_forward
-            route_fragments route_line route_martian route_neighbor route_neighbor_aged
+            route_fragments route_line route_martian route_mss route_neighbor route_neighbor_aged
             route_neighbor_silent route_options route_prefix route_quote route_reset route_service route_silent
             route_tagged route_too_big route_unreachable same_port several_ports short_packets
             spoofing_allowed truncated_tag unicast unknown_unicast unknown_unicast_flooded unplugged

@@ -2,9 +2,10 @@
 //!
 //! A policy list is a sequence of rules of which the first one that matches decides. It is looked up
 //! by bit vectors (Lakshman and Stiliadis, SIGCOMM 1998): each property of a packet selects a vector
-//! that has one bit for each rule which that property satisfies, and the lowest bit that is set in all
-//! of them is the first rule that matches. So the cost grows with the number of rules divided by
-//! [`Matches::RULES`], and the order is exact.
+//! that has one bit for each rule which that property satisfies. A rule matches if its bit is set for
+//! the packet's source, for its destination and for its service; the lowest such bit is the first
+//! rule. So the cost grows with the number of rules divided by [`Matches::RULES`], and the order is
+//! exact.
 //!
 //! A list never changes: its id follows from its content. Who is in a group is not part of it, so
 //! that a new member costs one row however many lists speak of its group.
@@ -181,7 +182,7 @@ impl ServiceKey {
 }
 
 /// Which prefixes of a list cover an address, or which services of it a packet is for: a number that
-/// means something in the rows of [`MatchKey`] only. What has no row is in class 0.
+/// means something in the rows of [`MatchKey`] only, and is not 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Class {
@@ -204,19 +205,20 @@ pub struct MatchKey {
 }
 
 impl MatchKey {
-    /// The class of the source address: rules for any source, or for one that it is in.
+    /// The class of the source address; class 0 is any source.
     pub const SOURCE_PREFIX: u32 = 0;
-    /// The class of the destination address.
+    /// The class of the destination address; class 0 is any destination.
     pub const DESTINATION_PREFIX: u32 = 1;
-    /// The class of protocol and port: rules for any service, or for one that it is.
+    /// The class of protocol and port; class 0 is any service.
     pub const SERVICE: u32 = 2;
-    /// A group that the source is in. There is a row only where a rule speaks of it.
+    /// A group that the source is in.
     pub const SOURCE_GROUP: u32 = 3;
-    /// A group that the destination is in. There is a row only where a rule speaks of it.
+    /// A group that the destination is in.
     pub const DESTINATION_GROUP: u32 = 4;
 }
 
-/// Which of [`Matches::RULES`] rules are satisfied by one property of a packet.
+/// Which of [`Matches::RULES`] rules are satisfied by one property of a packet. There is a row only
+/// where any is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Matches {
@@ -226,7 +228,7 @@ pub struct Matches {
 
 impl Matches {
     /// How many words a vector has.
-    pub const WORDS: usize = 32;
+    pub const WORDS: usize = 8;
     /// How many rules a vector is for.
     pub const RULES: u32 = Self::WORDS as u32 * u64::BITS;
     /// Of no rule.

@@ -14,7 +14,8 @@ pub struct IngressPort {
     pub vni: Vni,
     /// The workload's MAC address.
     pub mac: Mac,
-    /// [`IngressPort::LEARNING`], [`IngressPort::MAY_SPOOF`], [`IngressPort::PEER`].
+    /// [`IngressPort::LEARNING`], [`IngressPort::MAY_SPOOF`], [`IngressPort::PEER`],
+    /// [`IngressPort::SERVED`], [`IngressPort::CLAMPS_MSS`].
     pub flags: u8,
     /// Always 0.
     pub reserved: u8,
@@ -32,6 +33,11 @@ impl IngressPort {
     /// Flag: the peer is an ordinary VTEP, which neither answers for stations nor routes for its own:
     /// that is done for it here. It comes with [`IngressPort::PEER`].
     pub const SERVED: u8 = 8;
+
+    /// Flag: TCP connections of the port's network are told to fit the way (see
+    /// [`RouterPort::CLAMPS_MSS`](super::RouterPort::CLAMPS_MSS)). No port of another host has it: what
+    /// comes from there was told already.
+    pub const CLAMPS_MSS: u8 = 16;
 
     /// Whether the port leads to another host, and not to a workload or an ordinary VTEP.
     #[must_use]

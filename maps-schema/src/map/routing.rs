@@ -20,10 +20,16 @@ pub struct RouterPort {
     pub ipv4: Ip,
     /// Its MAC address.
     pub mac: Mac,
-    /// Always 0.
-    pub reserved: u16,
+    /// [`RouterPort::CLAMPS_MSS`].
+    pub flags: u16,
     /// The rules for what the router forwards, the same at each of its ports.
     pub policy: PolicyList,
+}
+
+impl RouterPort {
+    /// Flag: of TCP segments that begin a connection and pass this port, the maximum segment size
+    /// (RFC 9293 section 3.7.1) is lowered to what fits every link that they pass.
+    pub const CLAMPS_MSS: u16 = 1;
 }
 
 /// Key of the addresses of virtual routers.

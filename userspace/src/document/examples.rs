@@ -8,7 +8,8 @@ use super::*;
 use crate::problem::listing::listing;
 use crate::topology::{Place, compile};
 
-const EXAMPLES: [(&str, &str); 6] = [
+const EXAMPLES: [(&str, &str); 7] = [
+    ("policies", include_str!("../../../examples/policies.yaml")),
     ("routed", include_str!("../../../examples/routed.yaml")),
     (
         "two-containers",
@@ -121,14 +122,18 @@ fn keys_by_schema(schema: &Value) -> Vec<(String, BTreeSet<String>)> {
 fn the_schema_has_exactly_the_accepted_keys() {
     let expected = [
         ("bowline topology file", model::DOCUMENT_KEYS),
+        ("DefaultActions", model::DEFAULT_ACTIONS_KEYS),
         ("Defaults", model::DEFAULTS_KEYS),
+        ("Group", model::GROUP_KEYS),
         ("Host", model::HOST_KEYS),
         ("Network", model::NETWORK_KEYS),
+        ("Policy", model::POLICY_KEYS),
         ("Port", model::PORT_KEYS),
         ("Route", model::ROUTE_KEYS),
         ("Router", model::ROUTER_KEYS),
         ("RouterPort", model::ROUTER_PORT_KEYS),
         ("RouterRoute", model::ROUTER_ROUTE_KEYS),
+        ("Rule", model::RULE_KEYS),
         ("TunnelPair", model::TUNNEL_KEYS),
         ("Vtep", model::VTEP_KEYS),
         ("VtepNetwork", model::VTEP_NETWORK_KEYS),
@@ -170,10 +175,21 @@ fn accepts(root: &Value, schema: &Value, value: &Value) -> bool {
             "integer" => value.is_i64() || value.is_u64(),
             other => panic!("the schema has the type {other}"),
         },
-        "anyOf" | "oneOf" => {
+        "anyOf" => {
             let choices = said.as_array().unwrap();
             choices.iter().any(|choice| accepts(root, choice, value))
         }
+        "oneOf" => {
+            let choices = said.as_array().unwrap().iter();
+            choices
+                .filter(|choice| accepts(root, choice, value))
+                .count()
+                == 1
+        }
+        "dependentRequired" => said.as_object().unwrap().iter().all(|(key, needed)| {
+            let mut needed = needed.as_array().unwrap().iter();
+            value.get(key).is_none() || needed.all(|key| value.get(key.as_str().unwrap()).is_some())
+        }),
         "not" => !accepts(root, said, value),
         "const" => value == said,
         "enum" => said.as_array().unwrap().contains(value),
@@ -297,6 +313,30 @@ workloads: { w: { host: b, ports: [net] } }",
         ("vteps: { x: 192.0.2.3 }", false),
         ("vteps: { x: { address: 192.0.2.3 } }", false),
         ("host: {}", false),
+        ("groups:\nchains:\npolicies:", true),
+        (
+            "groups: { a:, b: {}, c: 10.1.0.1, d: [10.1.0.0/24], e: { addresses: 10.1.0.1 } }
+chains: { c: [return, { from: [a, 10.1.0.1], allow: tcp/80 }, { to: any, deny: [udp/53, 47] }], d: }
+policies:
+  a: { ingress: [{ reject: 47 }, { return: any }], egress:, default: { ingress: deny, egress: allow } }
+  b: { forward: [{ jump: c }, { jump: d, services: tcp }], default: reject }
+networks: { net: { subnets: 10.1.0.0/24, policy: a } }
+routers: { r: { ports: { net: 10.1.0.2 }, policy: b } }
+workloads: { w: { ports: [{ network: net, groups: a }, { network: net, groups: [a, b] }] } }",
+            true,
+        ),
+        ("chains: { c: { allow: tcp } }", false),
+        ("chains: { c: [allow] }", false),
+        ("chains: { c: [{}] }", false),
+        ("chains: { c: [{ from: any }] }", false),
+        ("chains: { c: [{ allow: any, deny: any }] }", false),
+        ("chains: { c: [{ allow: any, services: tcp }] }", false),
+        ("chains: { c: [{ allow: [] }] }", false),
+        ("chains: { c: [{ from: [], allow: any }] }", false),
+        ("chains: { c: [{ allow: { tcp: 80 } }] }", false),
+        ("policies: { p: { ingress: [], default: drop } }", false),
+        ("policies: { p: { ingress: [], default: { outwards: deny } } }", false),
+        ("policies: { p: [] }", false),
     ];
 
 #[test]

@@ -28,11 +28,7 @@ pub(super) fn read_all(
         let host = host(reader, &entry, &format!("{what}.{}", entry.name));
         document.hosts.insert(entry.name.to_owned(), host);
     }
-    let entries = match &node.value {
-        Value::Map(entries) => entries.len(),
-        _ => 0,
-    };
-    Some(document.hosts.len() == entries)
+    Some(document.hosts.len() == node.entries())
 }
 
 fn host(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Host {

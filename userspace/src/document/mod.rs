@@ -12,10 +12,12 @@ mod examples;
 mod host;
 mod model;
 mod network;
+mod policy;
 mod read;
 mod router;
 mod scalar;
 mod schema;
+mod service;
 #[cfg(test)]
 mod tests;
 mod workload;
@@ -24,8 +26,9 @@ mod yaml;
 use std::sync::Arc;
 
 pub use model::{
-    Defaults, Document, Host, Network, Port, Route, Router, RouterPort, RouterRoute, TunnelPair,
-    Vtep, VtepNetwork, Workload,
+    DefaultActions, Defaults, Document, Group, Host, Member, Network, Party, Policy, PolicyDefault,
+    Port, Route, Router, RouterPort, RouterRoute, Rule, TunnelPair, Verb, Vtep, VtepNetwork,
+    Workload,
 };
 pub use read::Located;
 pub use scalar::{Address, Destination, Gateway, Hop, Mtu, Peer};
@@ -162,11 +165,31 @@ fn sections(reader: &mut Reader, fields: &Fields<'_>, document: &mut Document) {
     {
         document.incomplete = true;
     }
+    let before = reader.problems.len();
     fields.optional(reader, "workloads", |reader, node, what| {
         document.workloads = workload::read_all(reader, node, what)?;
         Some(())
     });
+    document.incomplete_ports = document.incomplete || reader.problems.len() > before;
+    for (section, read) in RULES {
+        let complete = fields.optional(reader, section, |reader, node, what| {
+            read(reader, node, what, document)
+        });
+        if complete == Some(false) {
+            document.incomplete = true;
+        }
+    }
 }
+
+/// Reads a section into the document; tells whether every name that is there could be read.
+type Section = fn(&mut Reader, &Node, &str, &mut Document) -> Option<bool>;
+
+/// The sections that say who may talk to whom.
+const RULES: [(&str, Section); 3] = [
+    ("groups", policy::groups),
+    ("chains", policy::chains),
+    ("policies", policy::policies),
+];
 
 const NAME_HELP: &str = "name the source, for example `name: shop`";
 
@@ -201,6 +224,7 @@ fn defaults(reader: &mut Reader, node: &Node, what: &str) -> Option<Defaults> {
     Some(Defaults {
         tunnel: fields.optional(reader, "tunnel", scalar::tunnel),
         mtu: fields.optional(reader, "mtu", scalar::mtu),
+        mss: fields.optional(reader, "mss", network::mss),
         drop_events: fields.optional(reader, "drop_events", Reader::switch),
     })
 }

@@ -1,6 +1,8 @@
 //! What a topology file may contain. The descriptions here are also those of the JSON schema, and
 //! each type stands next to the list of its keys; a test holds the two together.
 
+mod policy;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,11 +12,14 @@ use ipnet::IpNet;
 use maps_schema::Mac;
 use schemars::JsonSchema;
 
+pub(super) use policy::{DEFAULT_ACTIONS_KEYS, GROUP_KEYS, POLICY_KEYS, RULE_KEYS};
+pub use policy::{DefaultActions, Group, Member, Party, Policy, PolicyDefault, Rule, Verb};
+
 use super::read::Located;
 use super::scalar::{Address, Destination, Gateway, Hop, Mtu, OBJECT_NAME, Peer, SOURCE_NAME};
 use super::schema;
 use crate::source::{Origin, SourceFile};
-use crate::topology::{Spoofing, Tunnel, UnknownUnicast, Xdp};
+use crate::topology::{Mss, Spoofing, Tunnel, UnknownUnicast, Xdp};
 
 /// The version of the file format that this release reads.
 pub(super) const VERSION: u64 = 1;
@@ -29,6 +34,9 @@ pub(super) const DOCUMENT_KEYS: &[&str] = &[
     "networks",
     "routers",
     "workloads",
+    "groups",
+    "chains",
+    "policies",
 ];
 
 /// A bowline topology file.
@@ -38,9 +46,13 @@ pub struct Document {
     /// The file.
     #[schemars(skip)]
     pub file: Arc<SourceFile>,
-    /// Whether hosts, networks or routers may be missing because a part of the file could not be read.
+    /// Whether objects that others refer to may be missing because a part of the file could not be
+    /// read.
     #[schemars(skip)]
     pub(crate) incomplete: bool,
+    /// Whether ports may be missing, or groups that ports carry.
+    #[schemars(skip)]
+    pub(crate) incomplete_ports: bool,
     /// The version of the file format.
     #[schemars(extend("const" = VERSION))]
     pub version: u64,
@@ -90,6 +102,30 @@ pub struct Document {
         transform = schema::or_empty
     )]
     pub workloads: BTreeMap<String, Workload>,
+    /// Security groups, by name. One that a port carries need not be declared.
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub groups: BTreeMap<String, Group>,
+    /// Lists of rules, by name, which other rules jump to. Behind the last rule of a chain it goes on
+    /// behind the jump.
+    #[schemars(
+        default,
+        with = "BTreeMap<String, Vec<Rule>>",
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty_lists
+    )]
+    pub chains: BTreeMap<String, Located<Vec<Rule>>>,
+    /// Which connections are let through, by the name of the group whose ports a policy holds for, or
+    /// by a name that networks and routers refer to.
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub policies: BTreeMap<String, Policy>,
 }
 
 impl Document {
@@ -102,6 +138,7 @@ impl Document {
             },
             file,
             incomplete: true,
+            incomplete_ports: true,
             version: VERSION,
             defaults: Defaults::default(),
             hosts: BTreeMap::new(),
@@ -110,11 +147,14 @@ impl Document {
             networks: BTreeMap::new(),
             routers: BTreeMap::new(),
             workloads: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            policies: BTreeMap::new(),
         }
     }
 }
 
-pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "drop_events"];
+pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "mss", "drop_events"];
 
 /// What holds for all objects of a file that do not say otherwise.
 #[derive(Clone, Default, Debug, JsonSchema)]
@@ -129,6 +169,10 @@ pub struct Defaults {
     /// otherwise.
     #[schemars(with = "Option<u16>", range(min = 68), transform = schema::or_auto)]
     pub mtu: Option<Located<Mtu>>,
+    /// What becomes of the maximum segment size in TCP segments that begin a connection, in all of the
+    /// file's networks. `keep` unless given.
+    #[schemars(with = "Option<Mss>")]
+    pub mss: Option<Located<Mss>>,
     /// Whether every dropped frame is reported as an event. Off unless given; on for the host as
     /// soon as one loaded source switches it on.
     #[schemars(with = "Option<bool>")]
@@ -227,8 +271,10 @@ pub(super) const NETWORK_KEYS: &[&str] = &[
     "internal",
     "vni",
     "mtu",
+    "mss",
     "unknown_unicast",
     "ageing",
+    "policy",
 ];
 
 /// A virtual L2 segment. Short forms: its one subnet, or a list of its subnets.
@@ -255,6 +301,11 @@ pub struct Network {
     /// given.
     #[schemars(with = "Option<u16>", range(min = 68), transform = schema::or_auto)]
     pub mtu: Option<Located<Mtu>>,
+    /// What becomes of the maximum segment size in TCP segments that begin a connection: `keep`, or
+    /// `clamp` to what fits the way from one workload to the other. Connections are clamped that begin,
+    /// end or pass in the network. As `defaults` say unless given.
+    #[schemars(with = "Option<Mss>")]
+    pub mss: Option<Located<Mss>>,
     /// What becomes of a frame to a MAC address that nobody is known to have. `drop` unless given.
     #[schemars(with = "Option<UnknownUnicast>")]
     pub unknown_unicast: Option<Located<UnknownUnicast>>,
@@ -262,9 +313,12 @@ pub struct Network {
     /// s, m or h. 300s unless given.
     #[schemars(with = "Option<u64>", transform = schema::or_duration)]
     pub ageing: Option<Located<Duration>>,
+    /// The policy that holds for all its ports, behind those of their groups.
+    #[schemars(with = "Option<String>")]
+    pub policy: Option<Located<String>>,
 }
 
-pub(super) const ROUTER_KEYS: &[&str] = &["ports", "routes"];
+pub(super) const ROUTER_KEYS: &[&str] = &["ports", "routes", "policy"];
 
 /// A virtual L3 device: it forwards between the networks and routers that its ports lead to.
 #[derive(Clone, Debug, JsonSchema)]
@@ -286,6 +340,9 @@ pub struct Router {
     /// Routes, besides those to the subnets of its ports.
     #[schemars(default)]
     pub routes: Vec<RouterRoute>,
+    /// The policy by whose `forward` rules it judges what it forwards.
+    #[schemars(with = "Option<String>")]
+    pub policy: Option<Located<String>>,
 }
 
 pub(super) const ROUTER_PORT_KEYS: &[&str] = &["peer", "addresses", "mac", "mtu"];
@@ -388,6 +445,7 @@ pub(super) const PORT_KEYS: &[&str] = &[
     "gateway",
     "learning",
     "spoofing",
+    "groups",
 ];
 
 /// Where a workload is plugged into a network. Short form: the network's name, for a port without
@@ -438,6 +496,10 @@ pub struct Port {
     /// Whether the workload may use source addresses that are not its own. `deny` unless given.
     #[schemars(with = "Option<Spoofing>")]
     pub spoofing: Option<Located<Spoofing>>,
+    /// The security groups that the port belongs to, one or a list. The policies of their names hold
+    /// for it, in this order.
+    #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
+    pub groups: Vec<Located<String>>,
 }
 
 pub(super) const ROUTE_KEYS: &[&str] = &["to", "via"];

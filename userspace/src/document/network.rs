@@ -1,11 +1,11 @@
 //! Reading the section `networks`.
 
 use super::model::{Document, NETWORK_KEYS, Network};
-use super::read::{Named, Reader};
+use super::read::{Located, Named, Reader};
 use super::scalar::{self, is_object_name};
 use super::yaml::{Node, Value};
 use crate::problem::Problem;
-use crate::topology::UnknownUnicast;
+use crate::topology::{Mss, UnknownUnicast};
 
 /// Reads all networks into the document; tells whether every name that is there could be read.
 pub(super) fn read_all(
@@ -27,11 +27,7 @@ pub(super) fn read_all(
     }
     // Only a name that could not be read hides a network from those who refer to it; that is told
     // by fewer networks than entries.
-    let entries = match &node.value {
-        Value::Map(entries) => entries.len(),
-        _ => 0,
-    };
-    Some(reader.problems.len() == before || document.networks.len() == entries)
+    Some(reader.problems.len() == before || document.networks.len() == node.entries())
 }
 
 /// Notes that an object's name is not a legal one.
@@ -55,8 +51,10 @@ fn network(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Network {
         internal: None,
         vni: None,
         mtu: None,
+        mss: None,
         unknown_unicast: None,
         ageing: None,
+        policy: None,
     };
     match &entry.node.value {
         Value::Scalar(..) | Value::List(_) => {
@@ -84,6 +82,7 @@ fn long_form(reader: &mut Reader, node: &Node, what: &str, network: &mut Network
     network.internal = fields.optional(reader, "internal", Reader::switch);
     network.vni = fields.optional(reader, "vni", Reader::number);
     network.mtu = fields.optional(reader, "mtu", scalar::mtu);
+    network.mss = fields.optional(reader, "mss", mss);
     network.unknown_unicast = fields.optional(reader, "unknown_unicast", |reader, node, what| {
         let words = [
             ("drop", UnknownUnicast::Drop),
@@ -92,4 +91,11 @@ fn long_form(reader: &mut Reader, node: &Node, what: &str, network: &mut Network
         reader.word(node, what, &words)
     });
     network.ageing = fields.optional(reader, "ageing", scalar::duration);
+    network.policy = fields.optional(reader, "policy", Reader::text);
+}
+
+/// What becomes of the maximum segment size.
+pub(super) fn mss(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Mss>> {
+    let words = [("keep", Mss::Keep), ("clamp", Mss::Clamp)];
+    reader.word(node, what, &words)
 }

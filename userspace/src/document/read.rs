@@ -345,6 +345,11 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// Whether an unknown key was probably meant to be this one.
+    pub(super) fn is_meant(&self, key: &str) -> bool {
+        self.meant.contains(key)
+    }
+
     fn path(&self, key: &str) -> String {
         if self.what.is_empty() {
             key.to_owned()

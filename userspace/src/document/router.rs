@@ -26,14 +26,7 @@ pub(super) fn read_all(
         document.routers.insert(entry.name.to_owned(), router);
     }
     // Only a name that could not be read hides a router from those who refer to it.
-    Some(document.routers.len() == n_entries(node))
-}
-
-fn n_entries(node: &Node) -> usize {
-    match &node.value {
-        Value::Map(entries) => entries.len(),
-        _ => 0,
-    }
+    Some(document.routers.len() == node.entries())
 }
 
 fn router(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Router {
@@ -43,15 +36,17 @@ fn router(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Router {
         incomplete: false,
         ports: std::collections::BTreeMap::new(),
         routes: Vec::new(),
+        policy: None,
     };
     if let Some(fields) = reader.fields(entry.node, what, ROUTER_KEYS) {
         let help = "list its networks, for example `ports: { front: 10.1.0.1 }`";
         fields.required(reader, "ports", help, |reader, node, what| {
             ports(reader, node, what, &mut router)
         });
-        // A mistake in a route hides no port: it is not counted.
+        // A mistake in what follows hides no port: it is not counted.
         router.incomplete = reader.problems.len() > before;
         routes(reader, &fields, &mut router);
+        router.policy = fields.optional(reader, "policy", Reader::text);
     } else {
         router.incomplete = true;
     }

@@ -71,7 +71,7 @@ pub struct Peer {
 
 /// The pattern of a source's name.
 pub(super) const SOURCE_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
-/// The pattern of a host's, network's, router's, workload's or VTEP's name: what Docker allows for a container's, because a
+/// The pattern of any object's name: what Docker allows for a container's, because a
 /// workload without a place means the container of its own name.
 pub(super) const OBJECT_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
 
@@ -81,7 +81,7 @@ pub(super) fn is_source_name(name: &str) -> bool {
     is_name(name, letter, |byte| letter(byte) || byte == b'-')
 }
 
-/// Whether a host, network, router, workload or VTEP may be called this; see [`OBJECT_NAME`].
+/// Whether an object may be called this; see [`OBJECT_NAME`].
 pub(super) fn is_object_name(name: &str) -> bool {
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     is_name(name, |byte| byte.is_ascii_alphanumeric(), rest)
@@ -116,21 +116,22 @@ pub(super) fn subnet(reader: &mut Reader, node: &Node, what: &str) -> Option<Loc
 
 /// An address, with or without a prefix length.
 pub(super) fn address(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Address>> {
-    let text = scalar(node).unwrap_or("");
-    let address = if let Ok(ip) = text.parse() {
-        Address {
-            ip,
-            prefix_len: None,
-        }
-    } else if let Ok(net) = text.parse::<IpNet>() {
-        Address {
-            ip: net.addr(),
-            prefix_len: Some(net.prefix_len()),
-        }
-    } else {
-        return reader.wrong(node, what, "an address such as 10.1.0.10 or fd00:1::10");
-    };
-    Some(reader.located(node, address))
+    match scalar(node).and_then(parse_address) {
+        Some(address) => Some(reader.located(node, address)),
+        None => reader.wrong(node, what, "an address such as 10.1.0.10 or fd00:1::10"),
+    }
+}
+
+pub(super) fn parse_address(text: &str) -> Option<Address> {
+    if let Ok(ip) = text.parse() {
+        let prefix_len = None;
+        return Some(Address { ip, prefix_len });
+    }
+    let net: IpNet = text.parse().ok()?;
+    Some(Address {
+        ip: net.addr(),
+        prefix_len: Some(net.prefix_len()),
+    })
 }
 
 /// The address of a next hop.

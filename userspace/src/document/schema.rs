@@ -6,6 +6,7 @@ use schemars::{Schema, json_schema};
 use serde_json::{Value, json};
 
 use super::model::Document;
+use crate::topology::Action;
 
 /// The JSON schema (draft 2020-12) of a topology file.
 #[must_use]
@@ -58,6 +59,14 @@ pub(super) fn or_empty(schema: &mut Schema) {
     or(schema, [json!({ "const": null })]);
 }
 
+/// A section of lists may be left empty, and so may each of its lists.
+pub(super) fn or_empty_lists(schema: &mut Schema) {
+    if let Some(list) = schema.get_mut("additionalProperties") {
+        *list = json!({ "anyOf": [{ "const": null }, list.take()] });
+    }
+    or_empty(schema);
+}
+
 /// A list may be given as its one item.
 pub(super) fn or_one(schema: &mut Schema) {
     let item = schema.get("items").cloned().unwrap_or(Value::Bool(true));
@@ -72,6 +81,70 @@ pub(super) fn or_off(schema: &mut Schema) {
     if let Some(description) = description {
         schema.insert("description".to_owned(), description);
     }
+}
+
+/// A group may be given as nothing, or as the addresses that belong to it.
+pub(super) fn or_its_members(schema: &mut Schema) {
+    or_texts(schema);
+    if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
+        choices.insert(0, json!({ "const": null }));
+    }
+}
+
+/// One word for all directions.
+pub(super) fn or_an_action(schema: &mut Schema) {
+    let words = Action::ALL.map(Action::word);
+    or(schema, [json!({ "enum": words })]);
+}
+
+/// One service or more: by name, or protocols by number.
+fn services(description: &Value) -> Value {
+    let (text, number) = (json!({ "type": "string" }), json!({ "type": "integer" }));
+    let item = json!({ "anyOf": [text, number] });
+    let many = json!({ "type": "array", "items": item, "minItems": 1 });
+    json!({ "anyOf": [text, number, many], "description": description })
+}
+
+/// Services may be given as the only one.
+pub(super) fn or_one_service(schema: &mut Schema) {
+    let description = schema.remove("description").unwrap_or_default();
+    if let Ok(services) = services(&description).try_into() {
+        *schema = services;
+    }
+}
+
+/// A rule has one verb, with what it is for; `return` may stand alone.
+pub(super) fn with_one_verb(schema: &mut Schema) {
+    let verbs = [
+        (
+            "allow",
+            "Lets the connection through, if it is one of these: a service such as `tcp/80`, `udp/53-60`, `icmp/echo-request`, `icmp/3/4`, `sctp`, `gre` or `47`, a list of these, or `any`.",
+        ),
+        ("deny", "Drops it."),
+        (
+            "reject",
+            "Drops it and tells the sender, by a TCP reset or an ICMP error.",
+        ),
+        (
+            "return",
+            "Leaves the list: goes on behind the jump that led into this chain, or with the next policy.",
+        ),
+    ];
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else {
+        return;
+    };
+    for (verb, description) in verbs {
+        properties.insert(verb.to_owned(), services(&json!(description)));
+    }
+    let description = "Goes on with the chain of this name, and comes back behind its last rule.";
+    let jump = json!({ "type": "string", "description": description });
+    properties.insert("jump".to_owned(), jump);
+    let all = verbs.iter().map(|(verb, _)| *verb).chain(["jump"]);
+    let one: Vec<Value> = all.map(|verb| json!({ "required": [verb] })).collect();
+    schema.insert("oneOf".to_owned(), Value::Array(one));
+    let together = json!({ "services": ["jump"] });
+    schema.insert("dependentRequired".to_owned(), together);
+    or(schema, [json!({ "const": "return" })]);
 }
 
 /// A network may be given as its one subnet or the list of its subnets.

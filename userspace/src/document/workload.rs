@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::model::{PORT_KEYS, Port, ROUTE_KEYS, Route, WORKLOAD_KEYS, Workload};
 use super::network::illegal_name;
+use super::policy;
 use super::read::{Fields, Located, Named, Reader, at};
 use super::scalar::{self, is_object_name};
 use super::yaml::{Node, Value};
@@ -85,6 +86,7 @@ fn unadorned(reader: &Reader, node: &Node, network: String) -> Port {
         gateway: None,
         learning: None,
         spoofing: None,
+        groups: Vec::new(),
     }
 }
 
@@ -108,6 +110,10 @@ fn details(reader: &mut Reader, fields: &Fields<'_>, port: &mut Port) {
         let words = [("deny", Spoofing::Deny), ("allow", Spoofing::Allow)];
         reader.word(node, what, &words)
     });
+    let groups = fields.optional(reader, "groups", |reader, node, what| {
+        Some(policy::carried(reader, node, what))
+    });
+    port.groups = groups.unwrap_or_default();
 }
 
 fn route(reader: &mut Reader, node: &Node, what: &str) -> Option<Route> {

@@ -31,6 +31,16 @@ pub(super) struct Node {
     pub(super) spot: Spot,
 }
 
+impl Node {
+    /// The number of entries of a map.
+    pub(super) fn entries(&self) -> usize {
+        match &self.value {
+            Value::Map(entries) => entries.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// What a node is.
 #[derive(Debug)]
 pub(super) enum Value {

@@ -62,6 +62,9 @@ impl Whereabouts {
             None => by_address(topology, interfaces)?,
         };
         let interface = uplink(name, host, interfaces)?;
+        if !interface.is_ethernet {
+            return Err(bare(name, host, interface));
+        }
         Ok(Self {
             host: Some(name.to_owned()),
             uplink: Some(Uplink {
@@ -219,6 +222,17 @@ fn uplink<'a>(
     }
 }
 
+/// The uplink carries packets without an Ethernet header, as WireGuard and TUN devices do.
+fn bare(name: &str, host: &Host, interface: &HostInterface) -> Problem {
+    let message = format!(
+        "the uplink of host `{name}` is {}, which carries no Ethernet frames",
+        interface.name
+    );
+    Problem::new(message)
+        .at(&host.origin, "this host")
+        .help("give the host the address and the `uplink:` of an Ethernet interface")
+}
+
 /// The file counts on more than the uplink carries.
 fn narrow(name: &str, host: &Host, wanted: u32, interface: &HostInterface) -> Option<Problem> {
     let HostInterface {
@@ -277,6 +291,7 @@ mod tests {
             ifindex: IfIndex(ifindex),
             mtu,
             is_loopback: name == "lo",
+            is_ethernet: !matches!(name, "lo" | "wg0"),
             driver: None,
         }
     }
@@ -289,6 +304,7 @@ mod tests {
                 interface("lo", 1, 65536),
                 interface("eth0", 2, 1500),
                 interface("eth1", 3, 9000),
+                interface("wg0", 4, 1420),
             ],
             addresses: addresses.iter().map(address).collect(),
         }
@@ -367,6 +383,7 @@ mod tests {
     fn an_uplink_that_is_not_there_is_told_with_its_place() {
         let mut topology = topology();
         host(&mut topology, "gamma", "192.0.2.13", Some("eht1"));
+        host(&mut topology, "delta", "192.0.2.14", Some("wg0"));
         let none = interfaces(&[("192.0.2.11", 1)]);
         for (name, message) in [
             (
@@ -376,6 +393,10 @@ mod tests {
             (
                 "gamma",
                 "the uplink of host `gamma` is `eht1`, which is not here: did you mean `eth1`?",
+            ),
+            (
+                "delta",
+                "the uplink of host `delta` is wg0, which carries no Ethernet frames",
             ),
         ] {
             let problem = Whereabouts::find(&topology, &none, Some(&given(name))).unwrap_err();

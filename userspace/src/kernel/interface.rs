@@ -6,7 +6,7 @@ use maps_schema::Mac;
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
-    LinkMessage,
+    LinkLayerType, LinkMessage,
 };
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 use rustix::io::Errno;
@@ -40,6 +40,7 @@ pub(super) struct Interface {
     pub(super) up: bool,
     pub(super) is_veth: bool,
     pub(super) is_loopback: bool,
+    pub(super) is_ethernet: bool,
     /// The other end's index, in the namespace that `peer_netns` names.
     pub(super) peer: Option<u32>,
     /// The other end's namespace by the number that this namespace knows it under; nothing if both
@@ -54,6 +55,7 @@ impl From<LinkMessage> for Interface {
         let mut interface = Self {
             index: message.header.index,
             up: message.header.flags.contains(LinkFlags::Up),
+            is_ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             is_loopback: message.header.flags.contains(LinkFlags::Loopback),
             ..Self::default()
         };

@@ -26,6 +26,8 @@ pub struct HostInterface {
     pub mtu: u32,
     /// Whether it leads to the host itself only.
     pub is_loopback: bool,
+    /// Whether it carries Ethernet frames.
+    pub is_ethernet: bool,
     /// What its driver is called, if it says so.
     pub driver: Option<String>,
 }
@@ -104,6 +106,7 @@ impl Underlay {
             ifindex: IfIndex(it.index),
             mtu: it.mtu,
             is_loopback: it.is_loopback,
+            is_ethernet: it.is_ethernet,
         });
         Ok(Interfaces {
             all: all.collect(),

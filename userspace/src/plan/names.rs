@@ -3,7 +3,6 @@
 mod policies;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::time::Duration;
 
 use maps_schema::map::{
@@ -14,6 +13,7 @@ use maps_schema::map::{
 use maps_schema::plain::from_bytes;
 use maps_schema::{GroupId, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, RuleId, Vni};
 
+use super::policies::Ids;
 use super::routers::{broadcasts, route_key};
 use crate::counted::counted;
 use crate::source::Origin;
@@ -48,12 +48,19 @@ pub struct Named {
 }
 
 impl Names {
-    pub(super) fn new(topology: &Topology) -> Self {
+    pub(super) fn new(topology: &Topology, ids: &Ids<'_>) -> Self {
         let named = |name: String, origin: &Origin| Named {
             name,
             origin: origin.clone(),
         };
         let mut names = Self::default();
+        for (name, group) in &topology.groups {
+            let group_name = named(name.clone(), &group.origin);
+            names.groups.insert(ids.group(name), group_name);
+        }
+        for rule in ids.all() {
+            names.rules.insert(rule.id, named(rule.name, rule.origin));
+        }
         for (name, port) in &topology.ports {
             names
                 .ports
@@ -180,12 +187,17 @@ impl Names {
             MapName::RouterPorts => {
                 let port: RouterPort = from_bytes(value)?;
                 format!(
-                    "{} is {} in {} with {}, mtu {}{}",
+                    "{} is {} in {} with {}, mtu {}{}{}",
                     self.port(from_bytes(key)?),
                     self.router(port.router),
                     self.network(port.vni),
                     port.mac,
                     port.mtu,
+                    if port.flags & RouterPort::CLAMPS_MSS == 0 {
+                        ""
+                    } else {
+                        CLAMPS_MSS
+                    },
                     held(port.policy, "forwarding"),
                 )
             }
@@ -241,7 +253,7 @@ impl Names {
                     self.port(port.port),
                     self.network(port.vni),
                     port.mac,
-                    flags(&port),
+                    flags(port.flags),
                     held(port.policy, "held"),
                 )
             }
@@ -263,19 +275,9 @@ impl Names {
             MapName::Members => {
                 let MemberKey { port, vni } = from_bytes(key)?;
                 let member: Member = from_bytes(value)?;
-                let flag = |flag: u8| member.flags & u32::from(flag) != 0;
-                let served = if flag(IngressPort::SERVED) {
-                    ", an ordinary VTEP"
-                } else {
-                    ""
-                };
-                let learning = if flag(IngressPort::LEARNING) {
-                    ", learning"
-                } else {
-                    ""
-                };
+                let flags = flags(member.flags as u8);
                 let (peer, network) = (self.port(port), self.network(vni));
-                format!("{peer} sends for {network}{served}{learning}")
+                format!("{peer} sends for {network}{flags}")
             }
             MapName::Peers => {
                 let ip: Ip = from_bytes(key)?;
@@ -356,14 +358,15 @@ pub(crate) fn destination(key: &RouteKey) -> String {
     format!("{}/{bits}", key.ip)
 }
 
-fn flags(port: &IngressPort) -> impl Display {
-    match (
-        port.flags & IngressPort::LEARNING != 0,
-        port.flags & IngressPort::MAY_SPOOF != 0,
-    ) {
-        (false, false) => "",
-        (true, false) => ", learning",
-        (false, true) => ", may spoof",
-        (true, true) => ", learning, may spoof",
-    }
+const CLAMPS_MSS: &str = ", clamps MSS";
+
+fn flags(flags: u8) -> String {
+    let words = [
+        (IngressPort::SERVED, ", an ordinary VTEP"),
+        (IngressPort::LEARNING, ", learning"),
+        (IngressPort::MAY_SPOOF, ", may spoof"),
+        (IngressPort::CLAMPS_MSS, CLAMPS_MSS),
+    ];
+    let is_set = |(flag, _): &&(u8, &str)| flags & flag != 0;
+    words.iter().filter(is_set).map(|(_, word)| *word).collect()
 }

@@ -139,8 +139,13 @@ fn add_members(tables: &mut Tables, view: &View<'_>) {
             continue;
         };
         let vni = network.vni;
+        // Another host has told connections before.
+        let clamping = match flags & IngressPort::SERVED {
+            0 => 0,
+            _ => super::clamping(network),
+        };
         let row = Member {
-            flags: u32::from(IngressPort::PEER | flags),
+            flags: u32::from(IngressPort::PEER | flags | clamping),
         };
         add(tables, MapName::Members, &MemberKey { port, vni }, &row);
     }

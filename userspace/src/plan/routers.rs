@@ -12,19 +12,20 @@ use maps_schema::plain::bytes_of;
 use maps_schema::{Ip, NextHopList, PolicyList, PortId};
 
 use super::Tables;
+use super::policies::Held;
 use super::rows::add;
 use super::view::View;
 use crate::fnv::fnv1a_64;
 use crate::link::link_local;
-use crate::topology::{self, RouteTarget, Router, RouterRoute};
+use crate::topology::{self, Mss, RouteTarget, Router, RouterRoute};
 
 /// Adds the rows of every router. They are the same on every host that needs the router, but for what
 /// a host knows of those that are dead.
-pub(super) fn add_routers(tables: &mut Tables, view: &View<'_>) {
+pub(super) fn add_routers(tables: &mut Tables, view: &View<'_>, held: &Held<'_>) {
     let mut lists = Lists::default();
-    for router in view.routers.values() {
+    for (&name, router) in &view.routers {
         for port in router.ports.values() {
-            add_port(tables, view, router, port);
+            add_port(tables, view, (router, port), held.of_router(name));
         }
         for route in &router.routes {
             let row = route_row(tables, &mut lists, (view, router), &route.target);
@@ -73,7 +74,12 @@ pub(super) fn broadcasts(router: &Router) -> impl Iterator<Item = (IpNet, &Route
     })
 }
 
-fn add_port(tables: &mut Tables, view: &View<'_>, router: &Router, port: &topology::RouterPort) {
+fn add_port(
+    tables: &mut Tables,
+    view: &View<'_>,
+    (router, port): (&Router, &topology::RouterPort),
+    policy: PolicyList,
+) {
     let Some(network) = view.networks.get(port.network.as_str()) else {
         return;
     };
@@ -89,8 +95,11 @@ fn add_port(tables: &mut Tables, view: &View<'_>, router: &Router, port: &topolo
         ipv6: first(IpAddr::is_ipv6).unwrap_or(Ip::UNSPECIFIED_V6),
         ipv4: first(IpAddr::is_ipv4).unwrap_or(Ip::UNSPECIFIED_V4),
         mac: port.mac,
-        reserved: 0,
-        policy: PolicyList::NONE,
+        flags: match network.mss {
+            Mss::Keep => 0,
+            Mss::Clamp => RouterPort::CLAMPS_MSS,
+        },
+        policy,
     };
     add(tables, MapName::RouterPorts, &port.id, &row);
     let entry = FdbEntry {

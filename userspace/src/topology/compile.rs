@@ -1,14 +1,12 @@
 //! Documents to a topology. Every rule is checked, whatever the others found, and all problems are
 //! reported together in the order of the files.
 
-use std::collections::BTreeMap;
-
 use super::direct::{self, Parts};
 use super::identity::PortIds;
 use super::merge::{merge, rank};
 use super::station::Stations;
 use super::tunnel::Tunnels;
-use super::{Topology, carried, gateway, hosts, network, place, port, router, vtep};
+use super::{Topology, carried, gateway, hosts, network, place, policy, port, router, vtep};
 use crate::document::{Document, Draft};
 use crate::problem::Problem;
 
@@ -64,6 +62,7 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
     let stations = Stations::resolve(all, &merged, &networks, problems);
     let routers = router::resolve(&merged, sites, &stations, problems, &mut warnings);
     gateway::resolve(&merged, &routers, &mut ports, problems);
+    let rules = policy::resolve(&merged, &ports, problems, &mut warnings);
     let parts = Parts {
         hosts: merged.hosts.keys().copied().collect(),
         networks: &networks,
@@ -84,9 +83,9 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
         ports: ports.resolved,
         hosts,
         vteps: vteps.resolved,
-        groups: BTreeMap::new(),
-        chains: BTreeMap::new(),
-        policies: BTreeMap::new(),
+        groups: rules.groups,
+        chains: rules.chains,
+        policies: rules.policies,
         tunnels,
         drop_events: switches.any(|switch| switch.value),
         warnings,

@@ -6,7 +6,9 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use super::hosts;
-use crate::document::{Defaults, Document, Host, Network, Router, Vtep, Workload};
+use crate::document::{
+    Defaults, Document, Group, Host, Located, Network, Policy, Router, Rule, Vtep, Workload,
+};
 use crate::problem::Problem;
 use crate::source::Origin;
 
@@ -26,7 +28,14 @@ pub(super) struct Merged<'a> {
     pub(super) routers: BTreeMap<&'a str, (&'a Router, &'a Defaults)>,
     /// Workloads by name.
     pub(super) workloads: BTreeMap<&'a str, &'a Workload>,
-    /// Whether hosts, networks or routers may be missing because a part of a file could not be read.
+    /// Security groups that are declared, by name.
+    pub(super) groups: BTreeMap<&'a str, &'a Group>,
+    /// Lists of rules that others jump to, by name.
+    pub(super) chains: BTreeMap<&'a str, &'a Located<Vec<Rule>>>,
+    /// Policies by name.
+    pub(super) policies: BTreeMap<&'a str, &'a Policy>,
+    /// Whether objects that others refer to may be missing because a part of a file could not be
+    /// read.
     pub(super) incomplete: bool,
 }
 
@@ -34,6 +43,12 @@ impl<'a> Merged<'a> {
     /// See [`rank`].
     pub(super) fn rank(&self, origin: &Origin) -> (usize, usize) {
         rank(self.documents, origin)
+    }
+
+    /// Whether ports may be missing, or groups that ports carry, for the same reason.
+    pub(super) fn incomplete_ports(&self) -> bool {
+        let mut documents = self.documents.iter();
+        documents.any(|document| document.incomplete_ports)
     }
 
     /// The hosts of the file in which an object is.
@@ -66,52 +81,70 @@ impl<'a> Merged<'a> {
             }
         }
         for (name, vtep) in &document.vteps {
-            match self.vteps.entry(name) {
-                Entry::Occupied(first) => problems.push(twice(
-                    &format!("vtep {name}"),
-                    &vtep.origin,
-                    &first.get().0.origin,
-                )),
-                Entry::Vacant(entry) => {
-                    entry.insert((vtep, defaults));
-                }
-            }
+            let object = (vtep, defaults);
+            declare(
+                &mut self.vteps,
+                ("vtep", name),
+                object,
+                |it| &it.0.origin,
+                problems,
+            );
         }
         for (name, network) in &document.networks {
-            match self.networks.entry(name) {
-                Entry::Occupied(first) => problems.push(twice(
-                    &format!("network {name}"),
-                    &network.origin,
-                    &first.get().0.origin,
-                )),
-                Entry::Vacant(entry) => {
-                    entry.insert((network, defaults));
-                }
-            }
+            let object = (network, defaults);
+            declare(
+                &mut self.networks,
+                ("network", name),
+                object,
+                |it| &it.0.origin,
+                problems,
+            );
         }
         for (name, router) in &document.routers {
-            match self.routers.entry(name) {
-                Entry::Occupied(first) => problems.push(twice(
-                    &format!("router {name}"),
-                    &router.origin,
-                    &first.get().0.origin,
-                )),
-                Entry::Vacant(entry) => {
-                    entry.insert((router, defaults));
-                }
-            }
+            let object = (router, defaults);
+            declare(
+                &mut self.routers,
+                ("router", name),
+                object,
+                |it| &it.0.origin,
+                problems,
+            );
         }
         for (name, workload) in &document.workloads {
-            match self.workloads.entry(name) {
-                Entry::Occupied(first) => problems.push(twice(
-                    &format!("workload {name}"),
-                    &workload.origin,
-                    &first.get().origin,
-                )),
-                Entry::Vacant(entry) => {
-                    entry.insert(workload);
-                }
-            }
+            declare(
+                &mut self.workloads,
+                ("workload", name),
+                workload,
+                |it| &it.origin,
+                problems,
+            );
+        }
+        for (name, group) in &document.groups {
+            declare(
+                &mut self.groups,
+                ("group", name),
+                group,
+                |it| &it.origin,
+                problems,
+            );
+        }
+        for (name, chain) in &document.chains {
+            declare(
+                &mut self.chains,
+                ("chain", name),
+                chain,
+                |it| &it.origin,
+                problems,
+            );
+        }
+        for (name, policy) in &document.policies {
+            declare(
+                &mut self.policies,
+                ("policy", name),
+                policy,
+                |it| &it.origin,
+                problems,
+            );
         }
     }
 
@@ -170,6 +203,9 @@ pub(super) fn merge<'a>(documents: &'a [Document], problems: &mut Vec<Problem>) 
         networks: BTreeMap::new(),
         routers: BTreeMap::new(),
         workloads: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        chains: BTreeMap::new(),
+        policies: BTreeMap::new(),
         incomplete: documents.iter().any(|document| document.incomplete),
     };
     let mut sources: BTreeMap<&str, &Document> = BTreeMap::new();
@@ -190,6 +226,25 @@ pub(super) fn merge<'a>(documents: &'a [Document], problems: &mut Vec<Problem>) 
     }
     merged.tell_names_apart(problems);
     merged
+}
+
+/// Adds an object, unless another source declares it too.
+fn declare<'a, T: Copy>(
+    objects: &mut BTreeMap<&'a str, T>,
+    (kind, name): (&str, &'a str),
+    object: T,
+    origin: impl Fn(T) -> &'a Origin,
+    problems: &mut Vec<Problem>,
+) {
+    match objects.entry(name) {
+        Entry::Occupied(first) => {
+            let first = origin(*first.get());
+            problems.push(twice(&format!("{kind} {name}"), origin(object), first));
+        }
+        Entry::Vacant(entry) => {
+            entry.insert(object);
+        }
+    }
 }
 
 fn twice(object: &str, again: &Origin, first: &Origin) -> Problem {

@@ -163,6 +163,8 @@ pub struct Network {
     pub subnets: Vec<IpNet>,
     /// The largest IP packet that its ports carry.
     pub mtu: Mtu,
+    /// What becomes of the maximum segment size of the TCP connections in it.
+    pub mss: Mss,
     /// What becomes of a frame to a MAC address that nobody is known to have.
     pub unknown_unicast: UnknownUnicast,
     /// Age after which a learned MAC address is forgotten.
@@ -182,6 +184,17 @@ pub enum NetworkKind {
     Declared,
     /// It is what a direct link between two routers consists of.
     Link,
+}
+
+/// What becomes of the maximum segment size (RFC 9293 section 3.7.1) in TCP segments that begin a
+/// connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, schemars::JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum Mss {
+    /// It stays as the workload said it.
+    Keep,
+    /// It is lowered to what fits every link on the way.
+    Clamp,
 }
 
 /// What becomes of a frame to a MAC address that nobody is known to have.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use maps_schema::Vni;
 
 use super::merge::{Merged, across};
-use super::{Mtu, Network, NetworkKind, UnknownUnicast, identity, mtu, range};
+use super::{Mss, Mtu, Network, NetworkKind, UnknownUnicast, identity, mtu, range};
 use crate::document::{self, Defaults};
 use crate::problem::Problem;
 use crate::source::Origin;
@@ -35,13 +35,18 @@ pub(super) fn resolve(
         let resolved = Network {
             vni,
             mtu: largest_packet(name, network, defaults, problems).unwrap_or(unsaid),
+            mss: network
+                .mss
+                .as_ref()
+                .or(defaults.mss.as_ref())
+                .map_or(Mss::Keep, |given| given.value),
             unknown_unicast: network
                 .unknown_unicast
                 .as_ref()
                 .map_or(UnknownUnicast::Drop, |given| given.value),
             ageing: ageing(name, network, problems),
             subnets,
-            policy: None,
+            policy: network.policy.as_ref().map(|given| given.value.clone()),
             kind: NetworkKind::Declared,
             origin: network.origin.clone(),
         };

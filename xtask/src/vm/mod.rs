@@ -39,7 +39,7 @@ machine's own kernel is what `cargo xtask test` runs on.
 
 Options:
   --quick           edge, and a few tests of kernel and netns: what `cargo xtask test` runs
-  --filter PATTERN  only tests with this in their names
+  --filter PATTERN  only tests with this in their names; several mean any of them
   --tcg             do without KVM
 
 What tests print is also in target/vm/KERNEL.log, what the kernel says in target/vm/KERNEL.console.
@@ -56,11 +56,14 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 const LEVELS: [&str; 3] = ["kernel_edge::", "kernel_cases::", "netns::"];
 
 /// Of them, what shows within a few minutes whether a kernel takes the programs and carries frames.
-const QUICK: [&str; 8] = [
+const QUICK: [&str; 11] = [
     "kernel_edge::",
     "kernel_cases::wire::route_",
     "netns::bridging::ping_works",
     "netns::bridging::tcp_arrives",
+    "netns::hosts::interop::",
+    "netns::hosts::living::",
+    "netns::hosts::sizing::new_connections",
     "netns::lifecycle::unload_leaves_nothing",
     "netns::routing::reaching::ping_works",
     "netns::routing::sizing::",
@@ -118,6 +121,7 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
         patterns: LEVELS.map(str::to_owned).to_vec(),
         accelerator: Accelerator::choose(),
     };
+    let mut filters = Vec::new();
     let mut words = arguments.iter().map(|word| word.to_string_lossy());
     while let Some(word) = words.next() {
         match &*word {
@@ -126,7 +130,7 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
             "--filter" => {
                 let pattern = words.next();
                 let pattern = pattern.ok_or_else(|| Failure::usage("--filter needs a pattern"))?;
-                options.patterns = vec![pattern.into_owned()];
+                filters.push(pattern.into_owned());
             }
             name => {
                 let series = SERIES.iter().find(|series| series.name == name);
@@ -136,6 +140,9 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
                 })?);
             }
         }
+    }
+    if !filters.is_empty() {
+        options.patterns = filters;
     }
     if options.series.is_empty() {
         options.series = SERIES.iter().collect();

@@ -216,7 +216,7 @@ fn rows_are_written_read_and_removed() {
         (MapName::Counters, 4, 0),
         (MapName::RuleCounters, 4, 0),
         (MapName::Rules, 8, 12),
-        (MapName::Matches, 16, 256),
+        (MapName::Matches, 16, 64),
         (MapName::Services, 16, 4),
         (MapName::Prefixes, 28, 4),
         (MapName::IdentityPrefixes, 24, 32),

@@ -176,6 +176,8 @@ fn settings_become_flags() {
     );
     assert_eq!(port, IngressPort::LEARNING | IngressPort::MAY_SPOOF);
     assert_eq!(network.flags, Network::FLOOD_UNKNOWN | Network::LEARNS);
+    let (port, network) = settings(", mss: clamp", "");
+    assert_eq!((port, network.flags), (IngressPort::CLAMPS_MSS, 0));
     let (_, network) = settings(", ageing: 1000000", "");
     assert_eq!(network.ageing_ns, 1_000_000_000_000_000);
 }

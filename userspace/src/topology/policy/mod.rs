@@ -4,12 +4,21 @@
 //! connection decides, and what belongs to the connection passes with it. The policies of a port are
 //! those of its groups, which have their names, and that of its network: [`Topology::policies_of`].
 
+mod chain;
+mod membership;
+mod resolve;
+mod scope;
+mod service;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
+pub(super) use resolve::resolve;
+
+use super::family::Family;
 use super::{Port, Topology};
 use crate::source::Origin;
 
@@ -110,6 +119,27 @@ pub enum Action {
     Reject,
     /// It is dropped.
     Deny,
+}
+
+impl Action {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Allow, Self::Deny, Self::Reject];
+
+    /// What it is called in a file.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Reject => "reject",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 /// One rule of a list.

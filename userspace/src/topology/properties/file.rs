@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-use super::router;
+use super::{policy, router};
 
 /// What a generated port has: the network, how many of its features are given.
 type PortSeed = (Index, u8, Option<u16>);
@@ -28,10 +28,11 @@ pub(super) fn valid() -> impl Strategy<Value = Value> {
         btree_set("[A-Za-z0-9][a-z0-9-]{0,6}", 0..6),
         vec(workload, 6),
         vec(any::<u8>(), 0..4),
+        vec(any::<policy::RuleSeed>(), 0..8),
     )
-        .prop_map(|(names, networks, workloads, ports, routers)| {
+        .prop_map(|(names, networks, workloads, ports, routers, rules)| {
             let names: Vec<String> = names.into_iter().collect();
-            let mut file = json!({ "version": 1, "name": "gen", "networks": {}, "routers": {}, "workloads": {} });
+            let mut file = json!({ "version": 1, "name": "gen", "networks": {}, "routers": {}, "workloads": {}, "groups": {}, "chains": {}, "policies": {} });
             for (i, (name, (ipv6, mtu))) in names.iter().zip(networks).enumerate() {
                 let mut subnets = vec![format!("10.{i}.0.0/16")];
                 subnets.extend(ipv6.then(|| format!("fd00:{:x}::/64", i + 1)));
@@ -39,11 +40,13 @@ pub(super) fn valid() -> impl Strategy<Value = Value> {
                 if let Some(mtu) = mtu {
                     network["mtu"] = json!(mtu);
                     network["ageing"] = json!(mtu);
+                    network["mss"] = json!(if mtu % 3 == 0 { "keep" } else { "clamp" });
                     network["internal"] = json!(mtu % 2 == 0);
                 }
                 file["networks"][name] = network;
             }
             router::add(&mut file, &names, &routers);
+            policy::add(&mut file, &rules);
             let mut host = 0;
             for (workload, seeds) in workloads.into_iter().zip(ports) {
                 let ports = seeds.iter().enumerate();
@@ -79,6 +82,13 @@ fn valid_port(position: usize, seed: &PortSeed, names: &[String], host: &mut u8)
     if features & 32 != 0 {
         port["gateway"] = json!(false);
     }
+    let groups: Vec<&str> = policy::GROUPS
+        .into_iter()
+        .skip(usize::from(features >> 6))
+        .collect();
+    if !groups.is_empty() {
+        port["groups"] = json!(groups);
+    }
     if let Some(mtu) = mtu {
         port["mtu"] = json!(mtu.min(&1280));
     }
@@ -112,6 +122,7 @@ pub(super) fn shortened(mut file: Value) -> Value {
             }
         }
     }
+    policy::shorten(&mut file);
     for workload in file["workloads"].as_object_mut().unwrap().values_mut() {
         for port in workload["ports"].as_array_mut().unwrap() {
             if port.as_object().unwrap().len() == 1 {

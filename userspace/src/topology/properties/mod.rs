@@ -2,6 +2,7 @@
 
 mod file;
 mod looped;
+mod policy;
 mod router;
 mod wild;
 mod written;
@@ -54,7 +55,8 @@ fn compiled(value: &Value, reversed: bool) -> Topology {
 fn facts(topology: &Topology) -> BTreeMap<String, String> {
     let mut facts = BTreeMap::new();
     for (name, n) in &topology.networks {
-        let said = (n.vni, &n.subnets, n.mtu, n.unknown_unicast, n.ageing);
+        let packets = (n.mtu, n.mss, n.unknown_unicast);
+        let said = (n.vni, &n.subnets, packets, n.ageing, &n.policy);
         facts.insert(format!("network {name}"), format!("{said:?}"));
     }
     for (name, workload) in &topology.workloads {
@@ -62,7 +64,7 @@ fn facts(topology: &Topology) -> BTreeMap<String, String> {
     }
     for (name, p) in &topology.ports {
         let values = (p.id, &p.network, p.mac, &p.addresses, &p.routes, p.mtu);
-        let said = (values, p.learning, p.spoofing);
+        let said = (values, p.learning, p.spoofing, &p.groups);
         facts.insert(format!("port {name}"), format!("{said:?}"));
     }
     for (name, router) in &topology.routers {
@@ -75,8 +77,21 @@ fn facts(topology: &Topology) -> BTreeMap<String, String> {
         let routes: Vec<_> = routes.collect();
         facts.insert(
             format!("router {name}"),
-            format!("{:?} {ports:?} {routes:?}", router.id),
+            format!("{:?} {ports:?} {routes:?} {:?}", router.id, router.policy),
         );
+    }
+    for (name, group) in &topology.groups {
+        facts.insert(format!("group {name}"), format!("{:?}", group.prefixes));
+    }
+    for (name, chain) in &topology.chains {
+        facts.insert(format!("chain {name}"), told(&chain.rules));
+    }
+    for (name, policy) in &topology.policies {
+        let lists = Direction::ALL.map(|direction| {
+            let list = policy.list(direction)?;
+            Some((told(&list.rules), list.default))
+        });
+        facts.insert(format!("policy {name}"), format!("{lists:?}"));
     }
     let warnings: BTreeSet<&str> = topology
         .warnings
@@ -86,6 +101,13 @@ fn facts(topology: &Topology) -> BTreeMap<String, String> {
     facts.insert("warnings".to_owned(), format!("{warnings:?}"));
     facts.insert("events".to_owned(), topology.drop_events.to_string());
     facts
+}
+
+/// Rules without their places in the file.
+fn told(rules: &[Rule]) -> String {
+    let rules = rules.iter();
+    let rules = rules.map(|it| (&it.source, &it.destination, &it.services, &it.verb));
+    format!("{:?}", rules.collect::<Vec<_>>())
 }
 
 /// The ids of everything.

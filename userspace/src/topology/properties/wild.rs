@@ -45,6 +45,14 @@ fn scalar() -> impl Strategy<Value = Value> {
         "\u{0}",
         "é\u{301}",
         "\u{202e}x",
+        "any",
+        "return",
+        "tcp/80",
+        "udp/60-53",
+        "icmp/echo-request",
+        "47",
+        "c1",
+        "10.1.0.7/24",
     ];
     prop_oneof![
         4 => select(texts.to_vec()).prop_map(|text| json!(text)),
@@ -65,6 +73,7 @@ const KEYS: &[&str] = &[
     "subnets",
     "vni",
     "mtu",
+    "mss",
     "unknown_unicast",
     "ageing",
     "container",
@@ -91,6 +100,20 @@ const KEYS: &[&str] = &[
     "core",
     "edge",
     "up",
+    "groups",
+    "chains",
+    "policies",
+    "policy",
+    "ingress",
+    "egress",
+    "forward",
+    "default",
+    "from",
+    "allow",
+    "deny",
+    "return",
+    "jump",
+    "services",
 ];
 
 /// A file with the right keys, mostly, and any values.
@@ -110,6 +133,7 @@ pub(super) fn wild() -> impl Strategy<Value = Value> {
                 "mtu",
                 "routes",
                 "gateway",
+                "groups",
             ]),
             tree.clone(),
         ),
@@ -124,11 +148,26 @@ pub(super) fn wild() -> impl Strategy<Value = Value> {
     );
     let workload = (select(vec!["front", "back", "gone"]), port, tree.clone());
     let network = prop_oneof![
-        vec((select(vec!["vni", "mtu", "ageing"]), tree.clone()), 0..3),
+        vec(
+            (
+                select(vec!["vni", "mtu", "mss", "ageing", "policy"]),
+                tree.clone()
+            ),
+            0..3
+        ),
         Just(Vec::new())
     ];
-    let parts = (vec(network, 2), routers, vec(workload, 0..4));
-    (parts, tree, any::<bool>()).prop_map(|((networks, routers, workloads), tree, structured)| {
+    let rules = vec(vec(wild_rule(tree.clone().boxed()), 0..4), 6);
+    let group = prop_oneof![scalar(), vec(scalar(), 0..3).prop_map(Value::Array)];
+    let parts = (
+        vec(network, 2),
+        routers,
+        vec(workload, 0..4),
+        rules,
+        vec(group, 2),
+    );
+    (parts, tree, any::<bool>()).prop_map(|(parts, tree, structured)| {
+        let (networks, routers, workloads, rules, groups) = parts;
         if !structured {
             return tree;
         }
@@ -147,6 +186,16 @@ pub(super) fn wild() -> impl Strategy<Value = Value> {
             let mut port = object(entries);
             port["network"] = json!(network);
             file["workloads"][format!("w{i}")] = json!({ "ports": [port, network], "pid": place });
+        }
+        let mut lists = rules.into_iter();
+        for name in ["c1", "web", "up"] {
+            file["chains"][name] = json!(lists.next());
+        }
+        let [ingress, egress, forward] = [lists.next(), lists.next(), lists.next()];
+        file["policies"]["web"] = json!({ "ingress": ingress, "egress": egress });
+        file["policies"]["front"] = json!({ "forward": forward });
+        for (name, group) in ["web", "back"].into_iter().zip(groups) {
+            file["groups"][name] = group;
         }
         file
     })
@@ -185,5 +234,31 @@ fn wild_route(tree: BoxedStrategy<Value>) -> impl Strategy<Value = Value> {
             route["metric"] = metric;
         }
         route
+    })
+}
+
+/// A rule that is mostly in order.
+fn wild_rule(tree: BoxedStrategy<Value>) -> impl Strategy<Value = Value> {
+    let party = select(vec![
+        "web",
+        "back",
+        "gone",
+        "any",
+        "10.1.0.0/24",
+        "10.1.0.7/24",
+        "fd00::/64",
+    ]);
+    let said = prop_oneof![
+        4 => select(vec!["any", "tcp", "tcp/80-90", "icmp", "c1", "web", "up"]).prop_map(|it| json!(it)),
+        1 => scalar(),
+        1 => tree,
+    ];
+    let verb = select(vec![
+        "allow", "deny", "reject", "return", "jump", "jump", "services",
+    ]);
+    let keys = select(vec!["from", "to"]);
+    (vec((keys, party), 0..2), vec((verb, said), 0..3)).prop_map(|(parties, verbs)| {
+        let parties = parties.into_iter().map(|(key, party)| (key, json!(party)));
+        object(parties.chain(verbs))
     })
 }

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::document::{Destination, Document, Gateway, Hop, Located, Mtu, Port, Router};
+use crate::document::{
+    Address, Destination, Document, Gateway, Hop, Located, Member, Mtu, Party, Policy,
+    PolicyDefault, Port, Router, Rule, Verb,
+};
+use crate::topology::{Direction, Mss, Services};
 
 /// A document as the value that it was read from, in long form.
 pub(super) fn written(document: &Document) -> Value {
@@ -21,8 +25,15 @@ pub(super) fn written(document: &Document) -> Value {
             Mtu::Auto => json!("auto"),
             Mtu::Bytes(bytes) => json!(bytes),
         });
+        put(&mut value, "mss", network.mss.as_ref(), |mss| match mss {
+            Mss::Keep => json!("keep"),
+            Mss::Clamp => json!("clamp"),
+        });
         put(&mut value, "ageing", network.ageing.as_ref(), |age| {
             json!(age.as_secs())
+        });
+        put(&mut value, "policy", network.policy.as_ref(), |name| {
+            json!(name)
         });
         (name.clone(), value)
     });
@@ -47,13 +58,90 @@ pub(super) fn written(document: &Document) -> Value {
         .collect();
     let networks: serde_json::Map<String, Value> = networks.collect();
     let workloads: serde_json::Map<String, Value> = workloads.collect();
+    let groups = document.groups.iter().map(|(name, group)| {
+        let addresses: Vec<Value> = group
+            .addresses
+            .iter()
+            .map(|it| written_address(it))
+            .collect();
+        (name.clone(), json!({ "addresses": addresses }))
+    });
+    let groups: serde_json::Map<String, Value> = groups.collect();
+    let chains = document.chains.iter();
+    let chains = chains.map(|(name, chain)| (name.clone(), written_rules(chain)));
+    let chains: serde_json::Map<String, Value> = chains.collect();
+    let policies = document.policies.iter();
+    let policies = policies.map(|(name, policy)| (name.clone(), written_policy(policy)));
+    let policies: serde_json::Map<String, Value> = policies.collect();
     json!({
         "version": document.version,
         "name": document.name.value,
         "networks": networks,
         "routers": routers,
         "workloads": workloads,
+        "groups": groups,
+        "chains": chains,
+        "policies": policies,
     })
+}
+
+fn written_policy(policy: &Policy) -> Value {
+    let mut value = json!({});
+    for direction in Direction::ALL {
+        if let Some(rules) = policy.list(direction) {
+            value[direction.word()] = written_rules(rules);
+        }
+    }
+    match &policy.default {
+        None => {}
+        Some(PolicyDefault::All(action)) => value["default"] = json!(action.word()),
+        Some(PolicyDefault::Each(actions)) => {
+            for direction in Direction::ALL {
+                if let Some(action) = actions.of(direction) {
+                    value["default"][direction.word()] = json!(action.word());
+                }
+            }
+        }
+    }
+    value
+}
+
+fn written_rules(rules: &[Rule]) -> Value {
+    let rules = rules.iter().map(|rule| {
+        let mut value = json!({});
+        for (key, party) in [("from", &rule.from), ("to", &rule.to)] {
+            if let Party::Of(members) = party {
+                let members = members.iter().map(|member| match &member.value {
+                    Member::Group(name) => json!(name),
+                    Member::Address(address) => written_address(address),
+                });
+                value[key] = members.collect();
+            }
+        }
+        let services: Vec<String> = match &rule.services {
+            Services::Any => vec!["any".to_owned()],
+            Services::Of(services) => services.iter().map(ToString::to_string).collect(),
+        };
+        match &rule.verb {
+            Verb::Decide(action) => value[action.word()] = json!(services),
+            Verb::Return => value["return"] = json!(services),
+            Verb::Jump(chain) => {
+                value["jump"] = json!(chain.value);
+                if rule.services != Services::Any {
+                    value["services"] = json!(services);
+                }
+            }
+        }
+        value
+    });
+    rules.collect()
+}
+
+fn written_address(address: &Address) -> Value {
+    match address.prefix_len {
+        Some(len) => json!(format!("{}/{len}", address.ip)),
+        None => json!(address.ip.to_string()),
+    }
 }
 
 fn written_router(router: &Router) -> Value {
@@ -61,11 +149,8 @@ fn written_router(router: &Router) -> Value {
         let addresses = port
             .addresses
             .iter()
-            .map(|address| match address.prefix_len {
-                Some(len) => format!("{}/{len}", address.ip),
-                None => address.ip.to_string(),
-            });
-        let addresses: Vec<String> = addresses.collect();
+            .map(|address| written_address(address));
+        let addresses: Vec<Value> = addresses.collect();
         let mut value = json!({ "addresses": addresses });
         put(&mut value, "peer", port.peer.as_ref(), |peer| {
             let port = peer.port.as_deref().map(|port| format!("/{port}"));
@@ -78,6 +163,7 @@ fn written_router(router: &Router) -> Value {
         (name.clone(), value)
     });
     let ports: serde_json::Map<String, Value> = ports.collect();
+    let policy = router.policy.as_ref();
     let routes = router.routes.iter().map(|route| {
         let via = route.via.iter().map(|hop| written_hop(&hop.value));
         let via: Vec<String> = via.collect();
@@ -88,7 +174,9 @@ fn written_router(router: &Router) -> Value {
         value
     });
     let routes: Vec<Value> = routes.collect();
-    json!({ "ports": ports, "routes": routes })
+    let mut value = json!({ "ports": ports, "routes": routes });
+    put(&mut value, "policy", policy, |name| json!(name));
+    value
 }
 
 fn written_hop(hop: &Hop) -> String {
@@ -121,6 +209,10 @@ fn written_port(port: &Port) -> Value {
     }
     if !routes.is_empty() {
         value["routes"] = json!(routes);
+    }
+    if !port.groups.is_empty() {
+        let groups = port.groups.iter().map(|group| json!(group.value));
+        value["groups"] = groups.collect();
     }
     put(&mut value, "interface", port.interface.as_ref(), |name| {
         json!(name)

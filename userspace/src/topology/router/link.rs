@@ -13,7 +13,7 @@ use crate::topology::family::Family;
 use crate::topology::merge::Merged;
 use crate::topology::network::DEFAULT_AGEING;
 use crate::topology::station::{Owner, Plug};
-use crate::topology::{Mtu, Network, NetworkKind, UnknownUnicast, address, identity, mtu};
+use crate::topology::{Mss, Mtu, Network, NetworkKind, UnknownUnicast, address, identity, mtu};
 
 /// A port that leads to a router.
 pub(super) struct End<'a> {
@@ -116,6 +116,8 @@ fn add(links: BTreeMap<String, (Wire, Origin)>, networks: &mut BTreeMap<String, 
             vni,
             subnets: subnets.clone(),
             mtu: *mtu,
+            // The networks at both ends say it.
+            mss: Mss::Keep,
             unknown_unicast: UnknownUnicast::Drop,
             ageing: DEFAULT_AGEING,
             policy: None,

@@ -89,7 +89,7 @@ pub(super) fn resolve(
                 .map(|(name, plugged)| (name.to_owned(), plugged.port))
                 .collect(),
             routes,
-            policy: None,
+            policy: site.given.policy.as_ref().map(|it| it.value.clone()),
             origin: site.given.origin.clone(),
         };
         routers.insert(site.name.to_owned(), router);

@@ -4,6 +4,7 @@ mod address;
 mod gateway;
 mod hosts;
 mod network;
+mod policy;
 mod router;
 mod router_route;
 mod source;
@@ -63,6 +64,7 @@ workloads:
     assert_eq!(front.vni.number(), 7_985_977);
     assert_eq!(front.mtu, Mtu::Bytes(1500));
     assert_eq!(front.unknown_unicast, UnknownUnicast::Drop);
+    assert_eq!(front.mss, Mss::Keep);
     assert_eq!(front.ageing.as_secs(), 300);
     assert_eq!(
         topology.workloads["web"].place,
@@ -92,10 +94,10 @@ workloads:
 fn what_is_given_is_taken() {
     let topology = compiled(
         "\
-defaults: { mtu: 9000, drop_events: true }
+defaults: { mtu: 9000, mss: clamp, drop_events: true }
 networks:
   front: { subnets: [10.1.0.0/24, 'fd00:1::/64'], vni: 100, unknown_unicast: flood, ageing: 7 }
-  same: { subnets: 10.1.0.0/24, mtu: 1400 }
+  same: { subnets: 10.1.0.0/24, mtu: 1400, mss: keep }
 workloads:
   web:
     pid: 42
@@ -117,7 +119,9 @@ workloads:
     assert_eq!((front.vni.number(), front.mtu), (100, Mtu::Bytes(9000)));
     assert_eq!(front.unknown_unicast, UnknownUnicast::Flood);
     assert_eq!(front.ageing.as_secs(), 7);
-    assert_eq!(topology.networks["same"].mtu, Mtu::Bytes(1400));
+    assert_eq!(front.mss, Mss::Clamp);
+    let same = &topology.networks["same"];
+    assert_eq!((same.mtu, same.mss), (Mtu::Bytes(1400), Mss::Keep));
     let web = port(&topology, "web", "lan");
     assert_eq!(web.mac, Mac::new([2, 0, 0, 0, 0, 0x10]));
     assert_eq!(

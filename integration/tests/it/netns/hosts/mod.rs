@@ -1,5 +1,6 @@
 //! Several hosts with one topology, as a user notices them.
 
+mod direct;
 mod dissecting;
 mod flooding;
 mod interop;

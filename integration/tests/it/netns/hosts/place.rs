@@ -259,6 +259,10 @@ fn an_uplink_that_is_not_there_is_told_with_its_line() {
     let file = bowline.write("pair.yaml", &text.replace("alpha: 192.0.2.11", uplink));
     let says = ["pair.yaml:4:", "`pu1`, which is not here", "`up1`"];
     assert_fails(&bowline.run(&["load", file]), &says);
+    let bare = uplink.replace("pu1", "lo");
+    let file = bowline.write("pair.yaml", &text.replace("alpha: 192.0.2.11", &bare));
+    let says = ["pair.yaml:4:", "is lo, which carries no Ethernet frames"];
+    assert_fails(&bowline.run(&["load", file]), &says);
     let file = bowline.write("other.yaml", &text);
     let run = bowline.run(&["load", file, "--host", "beta"]);
     let says = [

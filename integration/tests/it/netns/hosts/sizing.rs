@@ -1,10 +1,12 @@
 //! Packets that fit through the tunnel, and those that do not.
 
-use integration::lab::{Complaint, Family, Probe, Underlay};
+use std::net::IpAddr;
+
+use integration::lab::{Capture, Complaint, Family, Probe, Underlay};
 use serde_json::Value;
 
 use super::reaching::assert_carries_tcp;
-use super::{assert_reaches, fleet, ip};
+use super::{assert_reaches, drops, fleet, ip};
 
 /// `big` may send larger packets than the tunnel takes.
 const PAIR: &str = r#"
@@ -98,4 +100,67 @@ fn the_underlay_decides_how_large_packets_in_gre_are() {
 #[test]
 fn the_underlay_decides_how_large_packets_in_geneve_over_ipv6_are() {
     sizes(Family::V6, "geneve", 70);
+}
+
+/// The maximum segment size that the first segments of connections in a capture say, which `from` sent.
+fn sizes_said(capture: &Capture, from: &str) -> Vec<u16> {
+    let said = |frame: &[u8]| {
+        let (source, protocol, start) = match frame[12..14] {
+            [0x08, 0x00] => {
+                let source: [u8; 4] = frame[26..30].try_into().ok()?;
+                (IpAddr::from(source), frame[23], 34)
+            }
+            [0x86, 0xdd] => {
+                let source: [u8; 16] = frame[22..38].try_into().ok()?;
+                (IpAddr::from(source), frame[20], 54)
+            }
+            _ => return None,
+        };
+        let is_first = protocol == 6 && source == ip(from) && frame[start + 13] & 2 != 0;
+        // Linux says it first.
+        is_first.then(|| match frame[start + 20..start + 24] {
+            [2, 4, high, low] => u16::from_be_bytes([high, low]),
+            _ => panic!("no maximum segment size: {frame:02x?}"),
+        })
+    };
+    let frames = capture.matching(|frame| said(frame).is_some());
+    frames.iter().filter_map(|frame| said(frame)).collect()
+}
+
+/// Nobody has to be told afterwards.
+#[test]
+fn new_connections_are_told_what_fits() {
+    let workloads = ["web", "db", "big", "bin"];
+    let Some(underlay) = Underlay::new(Family::V4, 1400, &["alpha", "beta"], &workloads) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    let text = PAIR.replace("@tunnel", "vxlan");
+    for (mss, clamped) in [("keep", false), ("clamp", true)] {
+        let wide = format!("mtu: 2000, mss: {mss}");
+        fleet.load(&underlay.topology(&text.replace("mtu: 2000", &wide)));
+        let (big, bin) = (underlay.workload("big"), underlay.workload("bin"));
+        for (from, to, headers) in [
+            ("10.2.0.10", "10.2.0.20", 40),
+            ("fd00:2::10", "fd00:2::20", 60),
+        ] {
+            assert_reaches(&underlay, "big", to);
+            big.ip(&["route", "flush", "cache"]);
+            let before = drops(&fleet, "alpha", "too_big");
+            let captures = [Capture::start(big, "eth0"), Capture::start(bin, "eth0")];
+            assert_carries_tcp(big, bin, to);
+            // What Linux says follows from its own MTU.
+            let fits = if clamped { 1350 } else { 2000 } - headers;
+            for (capture, peer) in captures.iter().zip([to, from]) {
+                let said = sizes_said(capture, peer);
+                assert!(!said.is_empty(), "nothing arrived from {peer}");
+                assert!(
+                    said.iter().all(|size| *size == fits),
+                    "{said:?} from {peer}"
+                );
+            }
+            let told = drops(&fleet, "alpha", "too_big") > before;
+            assert_eq!(told, !clamped, "{mss} to {to}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Files in good and in bad form.
 
+mod policy;
+
 use std::time::Duration;
 
 use maps_schema::Mac;
@@ -219,7 +221,7 @@ fn what_is_no_topology_file_at_all() {
         ("just text", "1:1 this is the text \"just text\""),
         ("- a", "1:3 this is a list"),
     ] {
-        let expected = "the file must be a map with the keys version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads";
+        let expected = "the file must be a map with the keys version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads, groups, chains, policies";
         check(text, &format!("{expected}\n  {is}\n"));
     }
 }
@@ -259,7 +261,7 @@ unknown key `network`
   help: did you mean `networks`?
 unknown key `machines`
   4:1 this key is not known
-  help: known keys here: version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads
+  help: known keys here: version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads, groups, chains, policies
 unknown key `subnet` in networks.a
   5:18 this key is not known
   help: did you mean `subnets`?
@@ -270,7 +272,7 @@ unknown key `subnet` in networks.a
         "\
 unknown key `<<`
   3:1 this key is not known
-  help: known keys here: version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads
+  help: known keys here: version, name, defaults, hosts, tunnels, vteps, networks, routers, workloads, groups, chains, policies
 a key in the file must be a single word
   4:3 this is a list
 ",
@@ -414,7 +416,7 @@ networks.a.internal must be true or false
 unknown key `port` in routers.a
   5:8 this key is not known
   help: did you mean `ports`?
-routers.b must be a map with the keys ports, routes
+routers.b must be a map with the keys ports, routes, policy
   6:3 this is empty
 routers.c.ports must be a map from names to ports
   7:15 this is a list

@@ -1,0 +1,135 @@
+//! Whether a packet may go the way that was found: the policies of the ports at both ends.
+//!
+//! What the workload sends is judged where it enters, what a workload gets on its own host, so that no
+//! host relies on another one. A connection is judged when it begins, and again when its way is found
+//! anew; what answers it is not. Address resolution is nobody's conversation, and always passes.
+
+use maps_schema::map::EgressPort;
+use maps_schema::{DropReason, Ip, PolicyList, RouterId};
+
+use crate::edit;
+use crate::flow::{self, related};
+use crate::frame::Frame;
+use crate::icmp::{self, Message};
+use crate::parse::{self, Kind, Packet, TransportKind};
+use crate::pipeline::Scratch;
+use crate::policy::{self, Action, Subject, Workspace};
+use crate::tables::Tables;
+use crate::tcp;
+
+/// Working memory for one judgement. Memory of zeros is a valid value of it.
+pub(crate) struct Court {
+    workspace: Workspace,
+    subject: Subject,
+    /// Why the packet may not pass.
+    pub(crate) reason: DropReason,
+    /// Whether its sender is to be told.
+    pub(crate) is_told: bool,
+}
+
+impl Court {
+    pub(crate) const NEW: Self = Self {
+        workspace: Workspace::NEW,
+        subject: Subject {
+            source: Ip::UNSPECIFIED_V6,
+            destination: Ip::UNSPECIFIED_V6,
+            protocol: 0,
+            port: 0,
+        },
+        reason: DropReason::PolicyEgress,
+        is_told: false,
+    };
+}
+
+/// Whether the packet may go its way. If not, the working memory says why.
+#[inline(never)]
+pub(crate) fn admits<F: Frame, T: Tables>(frame: &F, tables: &T, scratch: &mut Scratch) -> bool {
+    let packet = &scratch.packet;
+    let is_resolution = !matches!(packet.resolution.message, parse::Message::None);
+    if !matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) || is_resolution {
+        return true;
+    }
+    let ingress = tables
+        .egress_port(scratch.way.destination)
+        .map_or(PolicyList::NONE, |exit| match exit.kind {
+            EgressPort::WORKLOAD => exit.policy,
+            _ => PolicyList::NONE,
+        });
+    let egress = scratch.way.origin.policy;
+    if egress == PolicyList::NONE && ingress == PolicyList::NONE {
+        return true;
+    }
+    if scratch.track.is_reply() || related::is_related(frame, tables, scratch) {
+        return true;
+    }
+    let Scratch { packet, court, .. } = scratch;
+    court.subject = Subject {
+        source: packet.ip_source,
+        destination: packet.ip_destination,
+        protocol: packet.protocol,
+        port: match packet.transport.kind {
+            TransportKind::Ports => packet.transport.destination,
+            TransportKind::Icmp => packet.transport.source << 8 | packet.transport.destination,
+            TransportKind::Absent => 0,
+        },
+    };
+    if egress != PolicyList::NONE {
+        court.reason = DropReason::PolicyEgress;
+        if !passes::<F, T>(tables, court, egress) {
+            return false;
+        }
+    }
+    court.reason = DropReason::PolicyIngress;
+    ingress == PolicyList::NONE || passes::<F, T>(tables, court, ingress)
+}
+
+/// Whether a list lets the subject pass.
+#[inline(never)]
+fn passes<F: Frame, T: Tables>(tables: &T, court: &mut Court, list: PolicyList) -> bool {
+    let Court {
+        workspace, subject, ..
+    } = court;
+    let ruling = policy::judge::<F, T>(tables, workspace, list, subject);
+    court.is_told = ruling.action == Action::Reject;
+    ruling.action == Action::Allow
+}
+
+/// A packet may not pass: its connection is no more, and the packet becomes what its sender is told, in
+/// the name of whom it is for.
+///
+/// # Errors
+/// The reason why it is dropped, if nobody is told.
+#[inline(never)]
+pub(crate) fn refuse<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    scratch: &mut Scratch,
+) -> Result<(), DropReason> {
+    flow::end(tables, &mut scratch.track);
+    let (packet, reason) = (&scratch.packet, scratch.court.reason);
+    // What another host routed here would have to be routed back; a bridge cannot do that.
+    let may_tell = scratch.court.is_told
+        && !scratch.way.origin.is_peer()
+        && !packet.destination.is_group()
+        && icmp::may_complain(packet)
+        && icmp::spend(tables, RouterId::NONE, packet.ip_source);
+    if !may_tell {
+        return Err(reason);
+    }
+    tell(frame, packet, reason)
+}
+
+/// Turns a TCP segment into a reset, and any other packet into an ICMP error.
+#[inline(never)]
+fn tell<F: Frame>(frame: &mut F, packet: &Packet, reason: DropReason) -> Result<(), DropReason> {
+    let source = packet.ip_destination;
+    let written = if packet.protocol == parse::transport::TCP {
+        let Some(reset) = tcp::reset(frame, packet) else {
+            return Err(reason);
+        };
+        edit::tcp::write_reset(frame, packet, source, &reset)
+    } else {
+        edit::icmp::write_error(frame, packet, source, Message::Prohibited, 0)
+    };
+    written.map_err(|_refused| DropReason::KernelRefused)
+}

@@ -1,0 +1,86 @@
+//! Errors of ICMP that concern a flow (RFC 792, RFC 4443): they quote the packet that they are about.
+
+use maps_schema::map::FlowKey;
+use maps_schema::{Ip, PortId};
+
+use super::Store;
+use super::track::Found;
+use crate::frame::Frame;
+use crate::parse::{Kind, Packet, TransportKind, ipv4, ipv6, transport};
+use crate::pipeline::Scratch;
+use crate::tables::Tables;
+
+/// Length of the ICMP header before the quoted packet, in bytes.
+const ICMP_LEN: u32 = 8;
+
+/// Whether the packet is an error about one of a flow that goes the other way.
+#[inline(never)]
+pub(crate) fn is_related<F: Frame, T: Tables>(
+    frame: &F,
+    tables: &T,
+    scratch: &mut Scratch,
+) -> bool {
+    let Scratch {
+        packet, track, way, ..
+    } = scratch;
+    if !matches!(track.found, Found::Untracked) || !is_error(packet) {
+        return false;
+    }
+    let key = &mut track.key;
+    if !quote(frame, packet, key) {
+        return false;
+    }
+    let origin = &way.origin;
+    key.port = if origin.is_host() {
+        PortId::NONE
+    } else {
+        origin.port
+    };
+    key.vni = origin.vni;
+    let is_known = |store| tables.visit_flow(store, &track.key, |_flow| ()).is_some();
+    is_known(Store::Connections) || is_known(Store::Embryos)
+}
+
+/// Whether a packet says that another one did not arrive.
+#[inline(always)]
+fn is_error(packet: &Packet) -> bool {
+    matches!(packet.transport.kind, TransportKind::Icmp)
+        && match packet.kind {
+            Kind::Ipv4 => matches!(packet.transport.source, 3 | 11 | 12),
+            _ => matches!(packet.transport.source, 1..=4),
+        }
+}
+
+/// Reads the packet that an error quotes, as its answers would look; `false` if it belongs to no flow.
+#[inline(always)]
+fn quote<F: Frame>(frame: &F, packet: &Packet, key: &mut FlowKey) -> bool {
+    let start = packet.payload.start + ICMP_LEN;
+    let transport = if matches!(packet.kind, Kind::Ipv4) {
+        let words = frame.load::<[u32; 5]>(start).unwrap_or([0; 5]);
+        let [first, _, third, source, destination] = words;
+        let [version, _, _, _] = first.to_ne_bytes();
+        let [_, protocol, _, _] = third.to_ne_bytes();
+        key.protocol = protocol;
+        key.source = Ip::v4_from_word(destination);
+        key.destination = Ip::v4_from_word(source);
+        let len = u32::from(version & 0x0f) * 4;
+        if len < ipv4::MIN_HEADER_LEN as u32 {
+            return false;
+        }
+        start + len
+    } else {
+        let [_, second] = frame.load::<[u32; 2]>(start).unwrap_or([0; 2]);
+        let [_, _, protocol, _] = second.to_ne_bytes();
+        key.protocol = protocol;
+        key.source = Ip::from_words(frame.load::<[u32; 4]>(start + 24).unwrap_or([0; 4]));
+        key.destination = Ip::from_words(frame.load::<[u32; 4]>(start + 8).unwrap_or([0; 4]));
+        start + ipv6::HEADER_LEN as u32
+    };
+    let [first, second, _, identifier] = frame.load::<[u16; 4]>(transport).unwrap_or([0; 4]);
+    (key.source_port, key.destination_port) = match key.protocol {
+        transport::TCP | transport::UDP => (u16::from_be(second), u16::from_be(first)),
+        transport::ICMP | transport::ICMPV6 => (u16::from_be(identifier), u16::from_be(identifier)),
+        _ => (0, 0),
+    };
+    true
+}
