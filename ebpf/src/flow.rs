@@ -26,6 +26,7 @@ use crate::tables::Tables;
 use crate::tcp;
 
 pub(crate) use life::end;
+pub use life::lifetime_ns;
 pub(crate) use settle::settle;
 use track::identify;
 pub(crate) use track::{Found, Track};

@@ -27,8 +27,10 @@ const ECHOES_NS: u64 = 60 * SECOND_NS;
 /// Other protocols.
 const OTHERS_NS: u64 = 600 * SECOND_NS;
 
-/// How long a connection may be silent, in nanoseconds.
-const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
+/// How long a connection of a protocol may be silent, in nanoseconds. State and flags are those of a
+/// [`Flow`].
+#[must_use]
+pub const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
     const BOTH: u8 = Flow::FINISHED | Flow::OTHER_FINISHED;
     match (state, protocol) {
         (Flow::RESET, _) => RESET_NS,
