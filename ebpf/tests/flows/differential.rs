@@ -236,7 +236,7 @@ impl Site {
             };
             let (action, frame) = twins.run(&wire, segment_len, enter);
             self.frames += 1;
-            if self.frames % 16 == 0 && matches!(action, Action::Deliver(_)) {
+            if self.frames.is_multiple_of(16) && matches!(action, Action::Deliver(_)) {
                 self.delivered += 1;
                 self.recalled += u64::from(is_recalled(&twins.keen, &wire, interface));
             }
