@@ -26,6 +26,7 @@ use crate::tables::Tables;
 use crate::tcp;
 
 pub(crate) use life::end;
+pub use life::lifetime_ns;
 pub(crate) use settle::settle;
 use track::identify;
 pub(crate) use track::{Found, Track};
@@ -42,9 +43,9 @@ pub enum Store {
 /// How long a flow may be silent before it is asked whether it is over, in nanoseconds: less than any
 /// connection lasts.
 const SILENCE_NS: u64 = 8_000_000_000;
-/// How long a flow may go on before its other direction is looked at, in nanoseconds: either may have
-/// been replaced.
-const REFRESH_NS: u64 = 1_000_000_000;
+/// How often the other direction of a flow that goes on is looked at, as a power of two of nanoseconds,
+/// about a second: either may have been replaced.
+const REFRESH_SHIFT: u32 = 30;
 
 /// What a look at a flow's row says: bits of a number, which is what LLVM and the verifier agree on.
 mod seen {
@@ -139,6 +140,7 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
     if age > SILENCE_NS && !track.is_awake {
         return seen::FOUND | seen::SILENT;
     }
+    let is_refresh = track.now_ns >> REFRESH_SHIFT != flow.seen_ns >> REFRESH_SHIFT;
     track.flags = flow.flags;
     flow.packets += 1;
     flow.bytes += u64::from(track.len);
@@ -152,7 +154,7 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
         Flow::ANSWERED => !is_reply,
         _ => false,
     };
-    if comes_further || track.is_turn() || age > REFRESH_NS {
+    if comes_further || track.is_turn() || is_refresh {
         bits |= seen::PROGRESS;
     }
     let is_usable = flow.epoch == track.epoch

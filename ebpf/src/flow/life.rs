@@ -27,8 +27,10 @@ const ECHOES_NS: u64 = 60 * SECOND_NS;
 /// Other protocols.
 const OTHERS_NS: u64 = 600 * SECOND_NS;
 
-/// How long a connection may be silent, in nanoseconds.
-const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
+/// How long a connection of a protocol may be silent, in nanoseconds. State and flags are those of a
+/// [`Flow`].
+#[must_use]
+pub const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
     const BOTH: u8 = Flow::FINISHED | Flow::OTHER_FINISHED;
     match (state, protocol) {
         (Flow::RESET, _) => RESET_NS,
@@ -131,18 +133,24 @@ pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
         return true;
     }
     let (state, flags) = (draft.state, draft.flags);
-    tables.visit_flow(store, &track.key, |own| {
-        (own.state, own.flags) = (state, flags);
-    });
+    tables.visit_flow(store, &track.key, |own| proceed_to(own, state, flags));
     if track.is_paired {
         let (state, flags) = (mirror.state, mirror.flags);
         tables.visit_flow(store, &track.other, |other| {
-            (other.state, other.flags) = (state, flags);
+            proceed_to(other, state, flags);
         });
     } else {
         let _kept = tables.keep_flow(store, &track.other, mirror);
     }
     true
+}
+
+/// Notes how far the connection has come. It never goes back: the other direction may be noting
+/// something on another CPU at the same time.
+#[inline(always)]
+fn proceed_to(flow: &mut Flow, state: u8, flags: u8) {
+    flow.state = flow.state.max(state);
+    flow.flags |= flags;
 }
 
 /// Whether nothing more is expected of a connection, so that its place is free.
@@ -158,6 +166,7 @@ fn proceed(track: &mut Track) {
     let protocol = track.key.protocol;
     let (draft, mirror) = (&mut track.draft, &mut track.mirror);
     let is_reply = draft.flags & Flow::REPLY != 0;
+    draft.state = draft.state.max(mirror.state);
     if draft.state == Flow::OPENED && is_reply {
         draft.state = Flow::ANSWERED;
     }

@@ -70,17 +70,21 @@ impl Track {
         is_awake: false,
     };
 
-    /// Notes in the flow's row what the packet says.
+    /// Notes in the flow's row, in which it is counted already, what the packet says.
     #[inline(always)]
     pub(super) fn note(&self, flow: &mut Flow) {
-        if self.key.protocol == transport::TCP {
-            // What was sent before is sent again where it was lost.
-            if is_behind(flow.next, self.segment.end) {
-                flow.next = self.segment.end;
-            }
-            if self.segment.flags & tcp::ACK != 0 {
-                flow.acked = self.segment.acknowledgment;
-            }
+        if self.key.protocol != transport::TCP {
+            return;
+        }
+        let flags = self.segment.flags;
+        let is_open = flow.state == Flow::ESTABLISHED || flags & tcp::SYN == 0;
+        // What was sent before is sent again where it was lost. A reset's number is still to be judged.
+        let is_first = flow.packets == 1 || !is_open;
+        if is_first || flags & tcp::RST == 0 && is_behind(flow.next, self.segment.end) {
+            flow.next = self.segment.end;
+        }
+        if flags & tcp::ACK != 0 {
+            flow.acked = self.segment.acknowledgment;
         }
     }
 

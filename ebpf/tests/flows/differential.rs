@@ -13,7 +13,7 @@ use super::random::Random;
 use super::site::{OUTSIDE, REPLACEMENTS, Station, gateway, one_host, send_away, set_epoch, vary};
 
 /// How many sites are tried, with about ten thousand frames each.
-const SITES: u64 = 24;
+const SITES: u64 = 60;
 
 /// The same host twice.
 struct Twins {
@@ -236,7 +236,7 @@ impl Site {
             };
             let (action, frame) = twins.run(&wire, segment_len, enter);
             self.frames += 1;
-            if self.frames % 16 == 0 && matches!(action, Action::Deliver(_)) {
+            if self.frames.is_multiple_of(16) && matches!(action, Action::Deliver(_)) {
                 self.delivered += 1;
                 self.recalled += u64::from(is_recalled(&twins.keen, &wire, interface));
             }

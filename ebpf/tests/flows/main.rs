@@ -6,6 +6,7 @@
 mod line;
 
 mod differential;
+mod life;
 mod packet;
 mod random;
 mod site;

@@ -98,7 +98,8 @@ impl Line {
             .counters
             .get_mut()
             .insert(port, PortCounters::ZERO);
-        let list = FloodList(network.into());
+        // Zero is the list of no network.
+        let list = FloodList(u32::from(network) + 1);
         self.tables
             .flood
             .insert(FloodKey { list, idx: 0 }, FloodMember { port, vni });

@@ -43,8 +43,11 @@ pub(super) async fn serve(
         let verdicts = Arc::clone(&verdicts.borrow());
         let answer = || -> anyhow::Result<String> {
             let datapath = Datapath::open(instance)?;
-            let counters = datapath.map_or(Ok(BTreeMap::new()), |it| it.counters())?;
-            Ok(text(&verdicts, &counters, &scene.names))
+            let Some(datapath) = datapath else {
+                return Ok(text(&verdicts, &BTreeMap::new(), [0; 2], &scene.names));
+            };
+            let (counters, flows) = (datapath.counters()?, datapath.count_flows()?);
+            Ok(text(&verdicts, &counters, flows, &scene.names))
         };
         // Who hangs up or is too slow has only itself to blame.
         let _gone = timeout(PATIENCE, converse(&mut stream, answer)).await;
@@ -87,11 +90,13 @@ fn is_for_metrics(question: &[u8]) -> bool {
     target.is_some_and(|target| target.split(|&byte| byte == b'?').next() == Some(b"/metrics"))
 }
 
-/// Everything that can be measured, as text.
+/// Everything that can be measured, as text. `flows` says how many rows there are of established
+/// connections, and of others.
 #[must_use]
 pub fn text(
     verdicts: &Verdicts,
     counters: &BTreeMap<PortId, PortCounters>,
+    flows: [usize; 2],
     names: &Names,
 ) -> String {
     let mut page = Page::default();
@@ -151,6 +156,10 @@ pub fn text(
                 page.sample(&[("port", port), ("reason", reason.name())], count);
             }
         }
+    }
+    page.metric("flows", "gauge", "Directions of connections remembered");
+    for (state, rows) in ["established", "opening"].iter().zip(flows) {
+        page.sample(&[("state", state)], rows);
     }
     page.text
 }
@@ -216,7 +225,7 @@ mod tests {
         dropped.ingress_packets = 5;
         dropped.drops[DropReason::SpoofedIp as usize] = 3;
         let counters = BTreeMap::from([(PortId::NONE, dropped)]);
-        let text = text(&verdicts, &counters, &Names::default());
+        let text = text(&verdicts, &counters, [4, 2], &Names::default());
         for line in [
             "# TYPE bowline_peer_up gauge",
             "bowline_peer_up{peer=\"beta\"} 1",
@@ -224,6 +233,7 @@ mod tests {
             "bowline_peer_path_mtu_bytes{peer=\"beta\"} 1500",
             "bowline_peer_answers_total{peer=\"gamma\"} 9",
             "# TYPE bowline_port_drops_total counter",
+            "bowline_flows{state=\"opening\"} 2",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
         }

@@ -4,6 +4,7 @@
 mod agent;
 mod completions;
 mod drops;
+mod flows;
 mod load;
 mod output;
 mod plan;
@@ -86,6 +87,7 @@ enum Verb {
     Stats(stats::Stats),
     Trace(trace::Trace),
     Drops(drops::Drops),
+    Flows(flows::Flows),
     Agent(agent::Agent),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -120,6 +122,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Stats(verb) => block_on(verb.run(&global)),
         Verb::Trace(verb) => block_on(verb.run(&global)),
         Verb::Drops(verb) => block_on(verb.run(&global)),
+        Verb::Flows(verb) => block_on(verb.run(&global)),
         Verb::Agent(verb) => block_on(verb.run(&global)),
         Verb::Schema(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),

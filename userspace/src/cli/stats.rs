@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use maps_schema::map::PortCounters;
+use maps_schema::map::{EMBRYO_ROWS, FLOW_ROWS, PortCounters};
 use maps_schema::{DropReason, PortId};
 use serde::Serialize;
 
@@ -33,6 +33,36 @@ type Counters = BTreeMap<PortId, PortCounters>;
 #[derive(Serialize)]
 struct Counted {
     ports: Vec<PortStats>,
+    flows: FlowStats,
+}
+
+/// How many directions of connections are remembered.
+#[derive(Clone, Copy, Serialize)]
+struct FlowStats {
+    established: Occupancy,
+    opening: Occupancy,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Occupancy {
+    rows: usize,
+    room: u32,
+}
+
+impl FlowStats {
+    fn read(datapath: &Datapath) -> Result<Self> {
+        let [established, opening] = datapath.count_flows()?;
+        Ok(Self {
+            established: Occupancy {
+                rows: established,
+                room: FLOW_ROWS,
+            },
+            opening: Occupancy {
+                rows: opening,
+                room: EMBRYO_ROWS,
+            },
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -57,7 +87,7 @@ impl Stats {
             );
         };
         let mut counters = datapath.counters()?;
-        print(global.output, names, &counters)?;
+        print(global.output, names, &counters, FlowStats::read(&datapath)?)?;
         let Some(seconds) = self.watch else {
             return Ok(ExitCode::SUCCESS);
         };
@@ -71,7 +101,8 @@ impl Stats {
                 // Home, and everything below is cleared.
                 output::print_line("\x1b[H\x1b[J")?;
             }
-            print(global.output, names, &since(&now, &counters))?;
+            let flows = FlowStats::read(&datapath)?;
+            print(global.output, names, &since(&now, &counters), flows)?;
             counters = now;
         }
     }
@@ -117,14 +148,14 @@ fn port_stats(names: &Names, (&port, counters): (&PortId, &PortCounters)) -> Por
     }
 }
 
-fn print(format: Format, names: &Names, counters: &Counters) -> Result<()> {
+fn print(format: Format, names: &Names, counters: &Counters, flows: FlowStats) -> Result<()> {
     let mut ports: Vec<_> = counters
         .iter()
         .map(|entry| port_stats(names, entry))
         .collect();
     ports.sort_by(|a, b| a.port.cmp(&b.port));
     if format != Format::Table {
-        return output::print_value(format, &Counted { ports });
+        return output::print_value(format, &Counted { ports, flows });
     }
     let no_port = names.port(PortId::NONE);
     let rows: Vec<_> = ports
@@ -161,5 +192,12 @@ fn print(format: Format, names: &Names, counters: &Counters) -> Result<()> {
         output::print_line("")?;
         output::print_table(&["PORT", "DROP REASON", "FRAMES"], &drops)?;
     }
-    Ok(())
+    output::print_line("")?;
+    let rows = [
+        ("established", flows.established),
+        ("opening", flows.opening),
+    ];
+    let rows =
+        rows.map(|(what, it)| vec![what.to_owned(), it.rows.to_string(), it.room.to_string()]);
+    output::print_table(&["FLOWS", "ROWS", "ROOM"], &rows)
 }

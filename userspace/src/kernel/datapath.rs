@@ -7,7 +7,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
 use aya::programs::ProgramInfo;
-use maps_schema::map::{FdbKey, LearnedEntry, MapName, NeighborKey, PortCounters, Resolved};
+use maps_schema::map::{
+    FdbKey, Flow, FlowKey, LearnedEntry, MapName, NeighborKey, PortCounters, Resolved,
+};
 use maps_schema::record::PeerState;
 use maps_schema::{IfIndex, PortId, RuleId};
 
@@ -215,6 +217,34 @@ impl Datapath {
     /// The kernel refuses.
     pub fn forget_peer(&mut self, peer: PortId) -> Result<()> {
         self.maps.forget_peer(peer)
+    }
+
+    /// The rows of all connections, one for each direction, as far as they hold still while they are
+    /// read. Some may be over.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn flows(&self) -> Result<BTreeMap<FlowKey, Flow>> {
+        self.maps.flows()
+    }
+
+    /// How many rows there are of established connections, and of those that are not established.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn count_flows(&self) -> Result<[usize; 2]> {
+        self.maps.count_flows()
+    }
+
+    /// Forgets one direction of a connection; one that is not known is no error.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn forget_flow(&mut self, key: &FlowKey) -> Result<()> {
+        self.maps.forget_flow(key)
     }
 
     /// The neighbors that the datapath asked for, as far as they hold still while they are read.

@@ -1,7 +1,7 @@
 //! The rows of the datapath's maps, as bytes: the plan knows what they mean, the kernel does not
 //! care, and this module only knows how wide they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -11,11 +11,11 @@ use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use maps_schema::map::{
     Class, Direct, EMBRYOS, ERROR_BUDGETS, EVENTS, EgressPort, Epoch, FLOWS, FdbEntry, FdbKey,
-    FloodKey, FloodMember, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LEARNED,
-    LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network,
-    NextHop, NextHopKey, PEER_STATES, Peer, Policy, PortCounters, PrefixKey, RESOLVED, Resolved,
-    Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey,
-    ServiceKey, Uplink,
+    FloodKey, FloodMember, Flow, FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
+    LEARNED, LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey,
+    Network, NextHop, NextHopKey, PEER_STATES, Peer, Policy, PortCounters, PrefixKey, RESOLVED,
+    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters,
+    RuleKey, ServiceKey, Uplink,
 };
 use maps_schema::plain::bytes_of;
 use maps_schema::reason::REASON_SLOTS;
@@ -38,6 +38,8 @@ pub(super) struct Maps {
     learned: Map,
     resolved: Map,
     peer_states: Map,
+    connections: Map,
+    embryos: Map,
 }
 
 /// Calls a function of this module with the widths of a map's keys and values.
@@ -147,6 +149,8 @@ impl Maps {
             learned: open(dir, LEARNED)?,
             resolved: open(dir, RESOLVED)?,
             peer_states: open(dir, PEER_STATES)?,
+            connections: open(dir, FLOWS)?,
+            embryos: open(dir, EMBRYOS)?,
         };
         for &name in MapName::ALL {
             maps.rows_or_width_error(name)?;
@@ -233,6 +237,43 @@ impl Maps {
     pub(super) fn peer_states(&self) -> Result<BTreeMap<PortId, PeerState>> {
         moving_rows(&self.peer_states, maps_schema::map::PEER_STATE_ROWS)
             .context("read what was heard from peers")
+    }
+
+    /// Both directions of all connections. What is established outweighs what came before.
+    pub(super) fn flows(&self) -> Result<BTreeMap<FlowKey, Flow>> {
+        let mut flows = moving_rows(&self.embryos, maps_schema::map::EMBRYO_ROWS)
+            .context("read the connections that begin")?;
+        let established = moving_rows(&self.connections, maps_schema::map::FLOW_ROWS);
+        flows.append(&mut established.context("read the established connections")?);
+        Ok(flows)
+    }
+
+    /// How many rows there are of established connections, and of others.
+    pub(super) fn count_flows(&self) -> Result<[usize; 2]> {
+        let count = |map: &Map, rows: u32| -> Result<usize> {
+            let map = HashMap::<_, FlowKey, Flow>::try_from(map)?;
+            // Twice: see `moving_rows`.
+            let keys: BTreeSet<_> = map
+                .keys()
+                .take(2 * rows as usize)
+                .collect::<Result<_, _>>()?;
+            Ok(keys.len())
+        };
+        let counts = || -> Result<_> {
+            Ok([
+                count(&self.connections, maps_schema::map::FLOW_ROWS)?,
+                count(&self.embryos, maps_schema::map::EMBRYO_ROWS)?,
+            ])
+        };
+        counts().context("count the connections")
+    }
+
+    pub(super) fn forget_flow(&mut self, key: &FlowKey) -> Result<()> {
+        for map in [&mut self.connections, &mut self.embryos] {
+            remove::<{ size_of::<FlowKey>() }, { size_of::<Flow>() }>(map, bytes_of(key))
+                .context("forget a connection")?;
+        }
+        Ok(())
     }
 
     pub(super) fn forget_peer(&mut self, peer: PortId) -> Result<()> {

@@ -21,6 +21,9 @@ use realm::Realm;
 
 /// A way to send frames to the program.
 trait Runner {
+    /// With what the case is run, one after the other.
+    const MEMORIES: &'static [Memory];
+
     /// Makes the realm ready.
     fn prepare(realm: &Realm<'_>);
 
@@ -38,16 +41,29 @@ fn check<R: Runner>(name: &str) {
         lab::skip(&reason);
         return;
     }
-    let realm = Realm::new(&case);
+    for &memory in R::MEMORIES {
+        check_with::<R>(&case, memory);
+    }
+}
+
+/// Whether the datapath remembers the ways that it has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Memory {
+    Epochs,
+    NoEpochs,
+}
+
+fn check_with<R: Runner>(case: &Case, memory: Memory) {
+    let realm = Realm::new(case, memory);
     R::prepare(&realm);
-    let mut host = Host::new(&case);
+    let mut host = Host::new(case);
     for (number, step) in (1..).zip(&case.steps) {
         let expected = host.take(step);
         let (Step::Send(frame), Some(expected)) = (step, expected) else {
             realm.take(step);
             continue;
         };
-        let what = format!("step {number} in the kernel");
+        let what = format!("step {number} in the kernel, {memory:?}");
         let mut outcome = R::send(&realm, frame, &expected, &what);
         outcome.check(&case.topology, frame, &what);
         // Not every runner sees what arrives.

@@ -24,6 +24,8 @@ use maps_schema::map::{
 use maps_schema::plain::bytes_of;
 use maps_schema::{IfIndex, Ip, PortId};
 
+use super::Memory;
+
 /// A case's topology in the kernel.
 pub(crate) struct Realm<'a> {
     case: &'a Case,
@@ -55,7 +57,7 @@ impl Drop for Owned {
 }
 
 impl<'a> Realm<'a> {
-    pub(crate) fn new(case: &'a Case) -> Self {
+    pub(super) fn new(case: &'a Case, memory: Memory) -> Self {
         let (host, workloads) = (Namespace::quiet("host"), Namespace::quiet("work"));
         let instance = Owned(instance());
         let object = Object::embedded().unwrap_or_else(|error| panic!("{error:#}"));
@@ -68,7 +70,8 @@ impl<'a> Realm<'a> {
             .map(|plugged| (plugged.host_end.clone(), plugged.ifindex))
             .collect();
         let rows = plan.rows(&interfaces);
-        for map in MapName::ALL {
+        let is_wanted = |map: &MapName| *map != MapName::Epochs || memory == Memory::Epochs;
+        for map in MapName::ALL.iter().filter(|map| is_wanted(map)) {
             for (key, value) in &rows[map] {
                 datapath.write(*map, key, value).unwrap();
             }

@@ -7,8 +7,8 @@ use integration::case::{Outcome, Send};
 use integration::lab;
 use maps_schema::IfIndex;
 
-use super::Runner;
 use super::realm::Realm;
+use super::{Memory, Runner};
 
 crate::cases::every_case!(check);
 
@@ -41,6 +41,8 @@ const REDIRECT: u32 = 7;
 struct TestRunner;
 
 impl Runner for TestRunner {
+    const MEMORIES: &'static [Memory] = &[Memory::Epochs, Memory::NoEpochs];
+
     fn prepare(_: &Realm<'_>) {}
 
     fn send(realm: &Realm<'_>, frame: &Send, _: &Outcome, what: &str) -> Outcome {

@@ -7,8 +7,8 @@ use bowline::topology::PortName;
 use integration::case::{Fate, Outcome, Send};
 use integration::lab::{self, eventually};
 
-use super::Runner;
 use super::realm::Realm;
+use super::{Memory, Runner};
 
 crate::cases::every_case!(check);
 
@@ -23,6 +23,8 @@ fn check(name: &str) {
 struct Wire;
 
 impl Runner for Wire {
+    const MEMORIES: &'static [Memory] = &[Memory::Epochs];
+
     fn prepare(realm: &Realm<'_>) {
         realm.attach();
     }

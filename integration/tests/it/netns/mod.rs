@@ -3,6 +3,7 @@
 
 mod agent;
 mod bridging;
+mod flows;
 mod guarding;
 mod hosts;
 mod learning;

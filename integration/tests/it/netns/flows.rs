@@ -1,0 +1,175 @@
+//! Connections, as `bowline flows` shows them and as their ends notice.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::time::{Duration, Instant};
+
+use integration::lab::{Bowline, PacketSocket, Talk, eventually};
+use serde_json::Value;
+
+use super::{PAIR, Site, mac, stats};
+
+fn flows(bowline: &Bowline<'_>, filter: &[&str]) -> Vec<Value> {
+    let found = bowline.json(&[&["flows"], filter].concat());
+    found.as_array().expect("a list").clone()
+}
+
+fn state(bowline: &Bowline<'_>, filter: &[&str]) -> Vec<String> {
+    let found = flows(bowline, filter);
+    let state = |it: &Value| it["state"].as_str().unwrap().to_owned();
+    found.iter().map(state).collect()
+}
+
+/// A server in `db`.
+fn listen(site: &Site, address: SocketAddr) -> TcpListener {
+    let listener = site.workload("db").run(|| TcpListener::bind(address));
+    let listener = listener.unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+#[test]
+fn connections_are_shown_as_they_go() {
+    let Some(site) = Site::new(["web", "db"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    bowline.load(&site.topology(PAIR));
+    let address: SocketAddr = "10.77.0.20:5000".parse().unwrap();
+    site.assert_reaches("web", "10.77.0.20");
+    let echoes = flows(&bowline, &["--protocol", "icmp", "--address", "10.77.0.10"]);
+    assert!(!echoes.is_empty());
+
+    let filter = ["--protocol", "tcp"];
+    let mut talk = Talk::start(site.workload("web"), address, &[listen(&site, address)]);
+    talk.go_on(3);
+    let found = flows(&bowline, &filter);
+    let [one] = &found[..] else {
+        panic!("{found:?}")
+    };
+    for (key, value) in [
+        ("state", "established"),
+        ("network", "front"),
+        ("source", "10.77.0.10"),
+        ("destination", "10.77.0.20"),
+        ("enters", "web/eth0"),
+        ("leaves", "db/eth0"),
+    ] {
+        assert_eq!(one[key], value, "{one}");
+    }
+    assert_eq!(one["destination_port"], 5000);
+    for way in ["sent", "answered"] {
+        assert!(one[way]["packets"].as_u64().unwrap() >= 3, "{one}");
+        assert!(one[way]["bytes"].as_u64().unwrap() > 3 * 2048, "{one}");
+    }
+    talk.finish();
+    eventually("both sides have closed", || {
+        state(&bowline, &filter) == ["closed"]
+    });
+
+    let [client, server] = [("web", "10.77.0.10:4000"), ("db", "10.77.0.20:4001")]
+        .map(|(name, at)| site.workload(name).run(|| UdpSocket::bind(at)).unwrap());
+    let (client_at, server_at) = (client.local_addr().unwrap(), server.local_addr().unwrap());
+    let filter = ["--protocol", "udp", "--port", "db/eth0"];
+    for (from, to, expected) in [
+        (&client, server_at, "opened"),
+        (&server, client_at, "answered"),
+        (&client, server_at, "established"),
+    ] {
+        from.send_to(b"hello", to).unwrap();
+        eventually(expected, || state(&bowline, &filter) == [expected]);
+    }
+}
+
+#[test]
+fn what_is_flushed_goes_on() {
+    let Some(site) = Site::new(["web", "db"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let topology = site.topology(PAIR);
+    bowline.load(&topology);
+    let address: SocketAddr = "10.77.0.20:5000".parse().unwrap();
+    site.assert_reaches("web", "10.77.0.20");
+    let mut talk = Talk::start(site.workload("web"), address, &[listen(&site, address)]);
+    talk.go_on(3);
+    let packets = || {
+        let found = flows(&bowline, &["--protocol", "tcp"]);
+        found[0]["sent"]["packets"].as_u64().unwrap()
+    };
+    // Another program finds what the former one has noted.
+    let before = packets();
+    bowline.load(&topology.replace(
+        "name: pair\n",
+        "name: pair\ndefaults: { drop_events: true }\n",
+    ));
+    talk.go_on(1);
+    assert!(packets() > before);
+
+    let flush = |filter: &[&str]| {
+        let said = bowline.json(&[&["flows", "flush"], filter].concat());
+        said["flushed"].as_u64().unwrap()
+    };
+    assert_eq!(flush(&["--address", "10.77.0.99"]), 0);
+    for _ in 0..5 {
+        assert_eq!(flush(&["--protocol", "tcp", "--port", "web/eth0"]), 1);
+        talk.go_on(3);
+        eventually("it is known again", || {
+            state(&bowline, &["--protocol", "tcp"]) == ["established"]
+        });
+    }
+    talk.finish();
+}
+
+/// The first segment of a connection between these ports, with a checksum that its receiver refuses.
+fn beginning(macs: &[u8], ports: u32) -> Vec<u8> {
+    let mut frame = [macs, &[8, 0]].concat();
+    frame.extend([0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0x26, 0x19]);
+    frame.extend([10, 77, 0, 10, 10, 77, 0, 20]);
+    frame.extend(ports.to_be_bytes());
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
+    frame.resize(60, 0);
+    frame
+}
+
+#[test]
+fn a_flood_of_beginnings_breaks_no_connection_and_hinders_no_new_one() {
+    const FRAMES: u32 = 1_000_000;
+    const LIMIT: Duration = Duration::from_secs(15);
+    let Some(site) = Site::new(["web", "db"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    bowline.load(&site.topology(PAIR));
+    site.assert_reaches("web", "10.77.0.20");
+    let addresses = [5000, 5001].map(|port| SocketAddr::from(([10, 77, 0, 20], port)));
+    let listeners = addresses.map(|address| listen(&site, address));
+    let web = site.workload("web");
+    let mut talk = Talk::start(web, addresses[0], &listeners);
+    talk.go_on(3);
+    let began = Instant::now();
+    let socket = PacketSocket::new(web, "eth0");
+    let macs = [mac(site.workload("db"), "eth0"), mac(web, "eth0")].concat();
+    let mut sent = 0;
+    while sent < FRAMES && began.elapsed() < LIMIT {
+        // An odd factor: no pair of ports comes twice.
+        socket.send(&beginning(&macs, sent.wrapping_mul(0x9e37_79b1)));
+        sent += 1;
+    }
+    talk.go_on(3);
+    let found = bowline.json(&["stats"])["flows"].clone();
+    let rows = |table: &str| {
+        let number = |what: &str| found[table][what].as_u64().unwrap();
+        (number("rows"), number("room"))
+    };
+    let (opening, room) = rows("opening");
+    assert!(u64::from(sent) > room, "{sent} frames are no flood");
+    assert!(opening > room / 2 && opening <= room, "{found}");
+    let (established, _) = rows("established");
+    assert!((2..20).contains(&established), "{found}");
+    let carried = stats(&bowline, "db/eth0")["out_packets"].as_u64().unwrap();
+    assert!(carried >= u64::from(sent), "{carried} of {sent}");
+    let mut another = Talk::start(web, addresses[1], &listeners);
+    another.go_on(3);
+    another.finish();
+    talk.finish();
+}
