@@ -112,7 +112,11 @@ fn forget<T: Tables>(tables: &T, track: &Track) {
 #[inline(never)]
 pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
     if !draft(tables, track) {
-        return false;
+        // Another CPU may have found it established just now.
+        track.found = Found::Connection;
+        if !draft(tables, track) {
+            return false;
+        }
     }
     let segment = &track.segment;
     let is_begin = segment.flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN;

@@ -4,7 +4,7 @@ use maps_schema::map::FlowKey;
 use maps_schema::{Ip, PortId};
 
 use super::Store;
-use super::track::Found;
+use super::track::{Found, echo_ports};
 use crate::frame::Frame;
 use crate::parse::{Kind, Packet, TransportKind, ipv4, ipv6, transport};
 use crate::pipeline::Scratch;
@@ -79,7 +79,10 @@ fn quote<F: Frame>(frame: &F, packet: &Packet, key: &mut FlowKey) -> bool {
     let [first, second, _, identifier] = frame.load::<[u16; 4]>(transport).unwrap_or([0; 4]);
     (key.source_port, key.destination_port) = match key.protocol {
         transport::TCP | transport::UDP => (u16::from_be(second), u16::from_be(first)),
-        transport::ICMP | transport::ICMPV6 => (u16::from_be(identifier), u16::from_be(identifier)),
+        transport::ICMP | transport::ICMPV6 => {
+            let (own, other) = echo_ports(u16::from_be(first) >> 8, u16::from_be(identifier));
+            (other, own)
+        }
         _ => (0, 0),
     };
     true

@@ -128,7 +128,7 @@ pub(super) fn identify<F: Frame>(
     (key.source_port, key.destination_port) = match packet.transport.kind {
         TransportKind::Ports => (packet.transport.source, packet.transport.destination),
         TransportKind::Icmp => match echo_identifier(frame, packet) {
-            Some(identifier) => (identifier, identifier),
+            Some(identifier) => echo_ports(packet.transport.source, identifier),
             None => return false,
         },
         // Too short for its header, which is for its receiver to judge.
@@ -160,6 +160,16 @@ const fn is_read(protocol: u8) -> bool {
         protocol,
         transport::TCP | transport::UDP | transport::ICMP | transport::ICMPV6
     )
+}
+
+/// What stands for the ports of an echo: the identifier is the asker's, so that who asks and is asked at
+/// the same time has two connections. `kind` is the ICMP type.
+#[inline(always)]
+pub(super) const fn echo_ports(kind: u16, identifier: u16) -> (u16, u16) {
+    match kind {
+        8 | 128 => (identifier, 0),
+        _ => (0, identifier),
+    }
 }
 
 /// What echo requests and their replies are told apart by (RFC 792, RFC 4443 section 4.1); nothing for

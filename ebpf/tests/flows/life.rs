@@ -116,7 +116,8 @@ impl Talk {
         let packet = self.packet(from);
         let network = if from == WEB { 0 } else { self.routers };
         let [source_port, destination_port] = match self.protocol {
-            ICMP => [7; 2],
+            ICMP if from == WEB => [7, 0],
+            ICMP => [0, 7],
             TCP | UDP => packet.ports,
             _ => [0; 2],
         };

@@ -17,11 +17,9 @@ pub struct FlowKey {
     pub source: Ip,
     /// Who it is for.
     pub destination: Ip,
-    /// TCP and UDP: the sender's port, in host byte order. Queries of ICMP and ICMPv6: the identifier.
-    /// 0 for other protocols.
+    /// TCP and UDP: the sender's port, in host byte order. Echo requests: the identifier. 0 for all else.
     pub source_port: u16,
-    /// TCP and UDP: the receiver's port, in host byte order. Queries of ICMP and ICMPv6: the identifier
-    /// too. 0 for other protocols.
+    /// TCP and UDP: the receiver's port, in host byte order. Echo replies: the identifier. 0 for all else.
     pub destination_port: u16,
     /// The protocol, as IANA numbers them.
     pub protocol: u8,

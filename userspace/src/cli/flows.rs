@@ -176,14 +176,15 @@ impl Connection {
             return None;
         }
         let port = |ids: [PortId; 3]| names.port(known(ids));
-        let has_ports = !matches!((key.source_port, key.destination_port), (0, 0));
+        // An echo has an identifier, which is the asker's.
+        let stated = |port: u16| (port != 0).then_some(port);
         Some(Self {
             protocol: protocol_name(key.protocol),
             network: names.network(key.vni),
             source: key.source.to_std(),
-            source_port: has_ports.then_some(key.source_port),
+            source_port: stated(key.source_port),
             destination: key.destination.to_std(),
-            destination_port: has_ports.then_some(key.destination_port),
+            destination_port: stated(key.destination_port),
             state: State::of(flow),
             age_seconds: now_ns.saturating_sub(flow.began_ns) / NS,
             idle_seconds: idle_ns / NS,
