@@ -133,6 +133,7 @@ pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
             && tables.keep_flow(Store::Connections, &track.other, mirror)
         {
             forget(tables, track);
+            track.found = Found::Connection;
         }
         return true;
     }

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use maps_schema::map::{
-    Epoch, FdbKey, IngressPort, MapName, MemberKey, NeighborKey, RouteKey, RouterAddressKey,
-    RouterPort,
+    Epoch, FdbKey, IdentityKey, IngressPort, MapName, MemberKey, NeighborKey, RouteKey,
+    RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::{Plain, PolicyList, RouterId, SCHEMA_VERSION, Vni};
@@ -31,7 +31,7 @@ pub(super) fn add_epochs<'a>(
     for (&map, rows) in &*tables {
         for (key, value) in rows {
             let row = [map.symbol().as_bytes(), key, value];
-            if matches!(map, MapName::Identities | MapName::IdentityPrefixes) {
+            if map == MapName::IdentityPrefixes {
                 parts.add_everywhere(&row);
             } else if let Some(vni) = parts.network_of(map, key, value) {
                 parts.add(vni, &row);
@@ -109,6 +109,8 @@ impl Parts {
                 let key: RouteKey = from_bytes(key)?;
                 self.networks.get(&key.router).copied()
             }
+            // A part has the number of one of its networks.
+            MapName::Identities => from_bytes(key).and_then(|key: IdentityKey| Vni::new(key.part)),
             MapName::Counters
             | MapName::Ports
             | MapName::NextHops
@@ -124,7 +126,6 @@ impl Parts {
             | MapName::Matches
             | MapName::Services
             | MapName::Prefixes
-            | MapName::Identities
             | MapName::IdentityPrefixes => None,
         }
     }

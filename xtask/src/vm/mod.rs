@@ -56,13 +56,11 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 const LEVELS: [&str; 3] = ["kernel_edge::", "kernel_cases::", "netns::"];
 
 /// Of them, what shows within a few minutes whether a kernel takes the programs and carries frames.
-const QUICK: [&str; 11] = [
+const QUICK: [&str; 9] = [
     "kernel_edge::",
     "kernel_cases::wire::route_",
     "netns::bridging::ping_works",
     "netns::bridging::tcp_arrives",
-    "netns::hosts::interop::",
-    "netns::hosts::living::",
     "netns::hosts::sizing::new_connections",
     "netns::lifecycle::unload_leaves_nothing",
     "netns::routing::reaching::ping_works",
