@@ -162,10 +162,13 @@ fn of_a_tunnel(name: &PortName, publish: &Publish, tunnels: &BTreeSet<Tunnel>) -
     )
 }
 
-/// What is published on each host, by protocol.
+/// A host, or this machine in a file without hosts, and an IP protocol.
+type Entrance = (Option<String>, u8);
+
+/// What is published.
 #[derive(Default)]
 struct Taken {
-    hosts: BTreeMap<(Option<String>, u8), Vec<(PortName, Publish)>>,
+    entrances: BTreeMap<Entrance, Vec<(PortName, Publish)>>,
 }
 
 impl Taken {
@@ -173,8 +176,8 @@ impl Taken {
     fn add(&mut self, name: &PortName, publish: &Publish) -> Option<Problem> {
         let mut problem = None;
         for host in &publish.hosts {
-            let key = (host.clone(), publish.protocol);
-            let others = self.hosts.entry(key).or_default();
+            let entrance = (host.clone(), publish.protocol);
+            let others = self.entrances.entry(entrance).or_default();
             let other = others.iter().find(|(_, other)| other.collides(publish));
             if let Some((other, first)) = other.filter(|_| problem.is_none()) {
                 let (here, there) = (&publish.origin, &first.origin);
