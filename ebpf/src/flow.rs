@@ -125,7 +125,7 @@ fn look<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet, track: &mut 
     let embryo = |flow: &mut Flow| visit(flow, port, packet, track);
     if let Some(bits) = tables.visit_flow(Store::Embryos, &key, embryo) {
         track.found = Found::Embryo;
-        return bits | seen::PROGRESS;
+        return bits;
     }
     track.found = Found::Nothing;
     0
@@ -143,7 +143,14 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
     flow.seen_ns = track.now_ns;
     track.note(flow);
     let mut bits = seen::FOUND;
-    if track.is_turn() || age > REFRESH_NS || flow.state == Flow::RESET {
+    // The answer, and what follows on it.
+    let is_reply = flow.flags & Flow::REPLY != 0;
+    let comes_further = match flow.state {
+        Flow::OPENED => is_reply,
+        Flow::ANSWERED => !is_reply,
+        _ => false,
+    };
+    if comes_further || track.is_turn() || age > REFRESH_NS {
         bits |= seen::PROGRESS;
     }
     let is_usable = flow.epoch == track.epoch

@@ -60,7 +60,7 @@ impl Action {
 /// How far the first half of a frame's journey has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
-    /// The way is found: [`pass`](crate::pipeline::pass) says whether the frame may go it.
+    /// The way is found: [`pass`] says whether the frame may go it.
     Pass,
     /// The frame leaves: [`depart`](crate::departure::depart) is the last part of the journey.
     Depart,

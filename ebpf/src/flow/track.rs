@@ -104,7 +104,7 @@ pub(super) const fn is_behind(a: u32, b: u32) -> bool {
 }
 
 /// Finds out which flow a packet belongs to; `false` if to none. Fragments belong to none, nor do
-/// neighbor discovery and messages of ICMP that are no echoes.
+/// neighbor discovery, messages of ICMP that are no echoes, and IPv6 packets with mapped IPv4 addresses.
 #[inline(never)]
 pub(super) fn identify<F: Frame>(
     frame: &F,
@@ -113,7 +113,11 @@ pub(super) fn identify<F: Frame>(
     track: &mut Track,
 ) -> bool {
     let is_ip = matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6);
-    if !is_ip || packet.destination.is_group() || !matches!(packet.fragment, Fragment::Whole) {
+    // An IPv6 packet with mapped addresses would be taken for the IPv4 packet that has them.
+    let is_mapped = matches!(packet.kind, Kind::Ipv6)
+        && (packet.ip_source.is_v4() || packet.ip_destination.is_v4());
+    let is_whole = matches!(packet.fragment, Fragment::Whole);
+    if !is_ip || is_mapped || packet.destination.is_group() || !is_whole {
         return false;
     }
     let key = &mut track.key;

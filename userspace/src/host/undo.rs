@@ -159,8 +159,14 @@ fn move_rows(
     before: IfIndex,
     ifindex: IfIndex,
 ) -> Result<()> {
-    let egress = EgressPort::workload(ifindex);
-    datapath.write(MapName::Ports, bytes_of(&ingress.port), bytes_of(&egress))?;
+    let key = bytes_of(&ingress.port);
+    let rows = datapath.rows(MapName::Ports)?;
+    let held = rows.get(key).and_then(|row| from_bytes(row));
+    let egress = EgressPort {
+        ifindex,
+        ..held.unwrap_or(EgressPort::workload(ifindex))
+    };
+    datapath.write(MapName::Ports, key, bytes_of(&egress))?;
     datapath.write(MapName::Interfaces, bytes_of(&ifindex), bytes_of(ingress))?;
     datapath.remove(MapName::Interfaces, bytes_of(&before))
 }

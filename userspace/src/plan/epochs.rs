@@ -12,7 +12,7 @@ use maps_schema::map::{
     RouterPort,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
-use maps_schema::{Plain, RouterId, SCHEMA_VERSION, Vni};
+use maps_schema::{Plain, PolicyList, RouterId, SCHEMA_VERSION, Vni};
 
 use super::Tables;
 use super::rows::add;
@@ -21,8 +21,12 @@ use crate::fnv::fnv1a_64;
 /// What another release of the datapath may decide otherwise.
 const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
-/// Adds the epoch of every network. `ports` are the workloads' ports, whose rows depend on interfaces.
-pub(super) fn add_epochs<'a>(tables: &mut Tables, ports: impl Iterator<Item = &'a IngressPort>) {
+/// Adds the epoch of every network. `ports` are the workloads' ports, whose rows depend on interfaces,
+/// with the rules for what they are sent.
+pub(super) fn add_epochs<'a>(
+    tables: &mut Tables,
+    ports: impl Iterator<Item = (&'a IngressPort, PolicyList)>,
+) {
     let mut parts = Parts::new(tables);
     for (&map, rows) in &*tables {
         for (key, value) in rows {
@@ -34,8 +38,8 @@ pub(super) fn add_epochs<'a>(tables: &mut Tables, ports: impl Iterator<Item = &'
             }
         }
     }
-    for port in ports {
-        parts.add(port.vni, &[bytes_of(port)]);
+    for (port, delivery) in ports {
+        parts.add(port.vni, &[bytes_of(port), bytes_of(&delivery)]);
     }
     let networks: Vec<Vni> = keys(tables, MapName::Networks).collect();
     for vni in networks {

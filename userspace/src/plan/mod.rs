@@ -9,6 +9,7 @@
 mod epochs;
 mod names;
 mod peers;
+mod policies;
 mod routers;
 mod rows;
 mod situation;
@@ -83,6 +84,8 @@ pub struct PlannedLink {
     pub name: PortName,
     /// The port's row, as the datapath needs it when a frame comes in.
     pub ingress: IngressPort,
+    /// The rules for what the workload is sent.
+    pub delivery: PolicyList,
     /// The veth pair.
     pub link: Link,
 }
@@ -92,12 +95,16 @@ impl Plan {
     #[must_use]
     pub fn new(topology: &Topology, instance: &Instance, situation: &Situation) -> Self {
         let view = View::new(topology, situation);
+        let ids = policies::Ids::new(topology);
+        let mut constant = rows::constant(&view);
+        let held = policies::add_policies(&mut constant, &view, &ids);
         let here = view.ports.iter().filter(|it| it.place == Place::Here);
         let links = here.filter_map(|&Station { name, port, .. }| {
             let network = *view.networks.get(port.network.as_str())?;
             let planned = PlannedLink {
                 name: name.clone(),
-                ingress: ingress_port(network, port),
+                ingress: ingress_port(network, port, held.of_sender(port.id)),
+                delivery: held.of_receiver(port.id),
                 link: link(
                     instance,
                     name,
@@ -108,17 +115,17 @@ impl Plan {
             Some((planned.link.name.clone(), planned))
         });
         let links: BTreeMap<_, PlannedLink> = links.collect();
-        let mut constant = rows::constant(&view);
-        routers::add_routers(&mut constant, &view);
+        routers::add_routers(&mut constant, &view, &held);
         let uplink = peers::add_peers(&mut constant, &view);
-        epochs::add_epochs(&mut constant, links.values().map(|link| &link.ingress));
+        let ports = links.values().map(|link| (&link.ingress, link.delivery));
+        epochs::add_epochs(&mut constant, ports);
         Self {
             links,
             uplink,
             host: view.own.map(|(name, _)| name.to_owned()),
             carried: view.carried,
             constant,
-            names: Names::new(topology),
+            names: Names::new(topology, &ids),
             drop_events: topology.drop_events,
         }
     }
@@ -130,7 +137,8 @@ impl Plan {
         let mut tables = self.constant.clone();
         for (host_end, planned) in &self.links {
             if let Some(&ifindex) = interfaces.get(host_end) {
-                rows::add_interface(&mut tables, ifindex, &planned.ingress);
+                let (ingress, delivery) = (&planned.ingress, planned.delivery);
+                rows::add_interface(&mut tables, ifindex, ingress, delivery);
             }
         }
         tables
@@ -145,7 +153,7 @@ impl Plan {
     }
 }
 
-fn ingress_port(network: &Network, port: &Port) -> IngressPort {
+fn ingress_port(network: &Network, port: &Port, policy: PolicyList) -> IngressPort {
     let learning = if port.learning {
         IngressPort::LEARNING
     } else {
@@ -161,7 +169,7 @@ fn ingress_port(network: &Network, port: &Port) -> IngressPort {
         mac: port.mac,
         flags: learning | spoofing | clamping(network),
         reserved: 0,
-        policy: PolicyList::NONE,
+        policy,
     }
 }
 

@@ -13,6 +13,7 @@ use maps_schema::map::{
 use maps_schema::plain::from_bytes;
 use maps_schema::{GroupId, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, RuleId, Vni};
 
+use super::policies::Ids;
 use super::routers::{broadcasts, route_key};
 use crate::counted::counted;
 use crate::source::Origin;
@@ -47,12 +48,19 @@ pub struct Named {
 }
 
 impl Names {
-    pub(super) fn new(topology: &Topology) -> Self {
+    pub(super) fn new(topology: &Topology, ids: &Ids<'_>) -> Self {
         let named = |name: String, origin: &Origin| Named {
             name,
             origin: origin.clone(),
         };
         let mut names = Self::default();
+        for (name, group) in &topology.groups {
+            let group_name = named(name.clone(), &group.origin);
+            names.groups.insert(ids.group(name), group_name);
+        }
+        for rule in ids.all() {
+            names.rules.insert(rule.id, named(rule.name, rule.origin));
+        }
         for (name, port) in &topology.ports {
             names
                 .ports

@@ -12,6 +12,7 @@ use maps_schema::plain::bytes_of;
 use maps_schema::{Ip, NextHopList, PolicyList, PortId};
 
 use super::Tables;
+use super::policies::Held;
 use super::rows::add;
 use super::view::View;
 use crate::fnv::fnv1a_64;
@@ -20,11 +21,11 @@ use crate::topology::{self, Mss, RouteTarget, Router, RouterRoute};
 
 /// Adds the rows of every router. They are the same on every host that needs the router, but for what
 /// a host knows of those that are dead.
-pub(super) fn add_routers(tables: &mut Tables, view: &View<'_>) {
+pub(super) fn add_routers(tables: &mut Tables, view: &View<'_>, held: &Held<'_>) {
     let mut lists = Lists::default();
-    for router in view.routers.values() {
+    for (&name, router) in &view.routers {
         for port in router.ports.values() {
-            add_port(tables, view, router, port);
+            add_port(tables, view, (router, port), held.of_router(name));
         }
         for route in &router.routes {
             let row = route_row(tables, &mut lists, (view, router), &route.target);
@@ -73,7 +74,12 @@ pub(super) fn broadcasts(router: &Router) -> impl Iterator<Item = (IpNet, &Route
     })
 }
 
-fn add_port(tables: &mut Tables, view: &View<'_>, router: &Router, port: &topology::RouterPort) {
+fn add_port(
+    tables: &mut Tables,
+    view: &View<'_>,
+    (router, port): (&Router, &topology::RouterPort),
+    policy: PolicyList,
+) {
     let Some(network) = view.networks.get(port.network.as_str()) else {
         return;
     };
@@ -93,7 +99,7 @@ fn add_port(tables: &mut Tables, view: &View<'_>, router: &Router, port: &topolo
             Mss::Keep => 0,
             Mss::Clamp => RouterPort::CLAMPS_MSS,
         },
-        policy: PolicyList::NONE,
+        policy,
     };
     add(tables, MapName::RouterPorts, &port.id, &row);
     let entry = FdbEntry {

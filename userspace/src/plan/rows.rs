@@ -7,7 +7,7 @@ use maps_schema::map::{
     NeighborKey, Network,
 };
 use maps_schema::plain::bytes_of;
-use maps_schema::{FloodList, IfIndex, Ip, Plain, PortId, RouterId, Vni};
+use maps_schema::{FloodList, IfIndex, Ip, Plain, PolicyList, PortId, RouterId, Vni};
 
 use super::Tables;
 use super::view::{Place, Station, View};
@@ -59,13 +59,17 @@ pub(super) fn constant(view: &View<'_>) -> Tables {
 }
 
 /// The rows of one port that hold the index of its interface.
-pub(super) fn add_interface(tables: &mut Tables, ifindex: IfIndex, port: &IngressPort) {
-    add(
-        tables,
-        MapName::Ports,
-        &port.port,
-        &EgressPort::workload(ifindex),
-    );
+pub(super) fn add_interface(
+    tables: &mut Tables,
+    ifindex: IfIndex,
+    port: &IngressPort,
+    policy: PolicyList,
+) {
+    let egress = EgressPort {
+        policy,
+        ..EgressPort::workload(ifindex)
+    };
+    add(tables, MapName::Ports, &port.port, &egress);
     add(tables, MapName::Interfaces, &ifindex, port);
 }
 

@@ -174,6 +174,15 @@ impl<'a> View<'a> {
         senders
     }
 
+    /// The number of the part of the topology that a network is in: the smallest VNI there, which does
+    /// not change with other parts.
+    pub(super) fn part(&self, network: &str) -> u32 {
+        let part = self.parts.get(network);
+        let mates = self.parts.iter().filter(|(_, it)| Some(*it) == part);
+        let networks = mates.filter_map(|(&name, _)| self.topology.networks.get(name));
+        networks.map(|it| it.vni.number()).min().unwrap_or(0)
+    }
+
     /// The ports on a network that can be reached.
     pub(super) fn on(&self, network: &str) -> impl Iterator<Item = &Station<'a>> {
         let stations = self.ports.iter();
