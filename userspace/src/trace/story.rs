@@ -27,18 +27,23 @@ pub(super) struct Story<'a> {
     pub(super) passage: &'a Passage,
 }
 
+/// Whether something was looked up before in the same way: the bridge looks at the network's row before
+/// and after the learned addresses, and policies ask where a port leads before the frame goes there.
+fn is_again(lookups: &[Lookup], idx: usize) -> bool {
+    let mut earlier = lookups.iter().take(idx);
+    lookups.get(idx).is_some_and(|lookup| {
+        matches!(lookup, Lookup::Network(..) | Lookup::EgressPort(..))
+            && earlier.any(|earlier| earlier == lookup)
+    })
+}
+
 impl Story<'_> {
     /// A step for each thing that was looked up.
     pub(super) fn lookups(&self) -> Vec<Step> {
         let (lookups, _) = self.passage.parts();
         let mut steps = Vec::new();
         for (idx, lookup) in lookups.iter().enumerate() {
-            // The bridge looks at the network's row before and after the learned addresses.
-            let is_again = lookups
-                .iter()
-                .take(idx)
-                .any(|earlier| matches!(earlier, Lookup::Network(..)) && earlier == lookup);
-            if !is_again {
+            if !is_again(lookups, idx) {
                 steps.extend(self.lookup(lookup));
             }
             if let Lookup::IngressPort(Some(port)) = lookup
@@ -50,11 +55,16 @@ impl Story<'_> {
         steps
     }
 
-    /// Where the last router's port leads.
+    /// Where the last router's port leads, and what policies say of the way.
     pub(super) fn ends(&self) -> Vec<Step> {
         let (_, lookups) = self.passage.parts();
-        let ends = lookups.iter().filter_map(|lookup| match *lookup {
+        let lookups = lookups
+            .iter()
+            .enumerate()
+            .filter(|(idx, _)| !is_again(lookups, *idx));
+        let ends = lookups.filter_map(|(_, lookup)| match *lookup {
             Lookup::EgressPort(port, found) => self.egress_port(port, found),
+            Lookup::Ruled(ruling) => Some(self.ruling(ruling)),
             _ => None,
         });
         ends.collect()
@@ -227,6 +237,8 @@ impl Story<'_> {
     fn egress_port(&self, port: PortId, found: Option<EgressPort>) -> Option<Step> {
         let name = self.plan.names.port(port);
         match found {
+            // What is for many leads to no port alone.
+            None if port == PortId::NONE => None,
             None => Some(self.at_port(port, format!("nothing is plugged in at {name}"))),
             Some(_) if self.passage.is_flooded() => None,
             // An answer goes back to where the question came from, and is told as one.

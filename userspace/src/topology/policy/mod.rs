@@ -105,7 +105,7 @@ pub struct RuleList {
     /// What becomes of a packet that none of them decides about. Where several policies hold for a
     /// port, the strictest of their defaults is in force.
     pub default: Action,
-    /// Where the default is given; where the list is, if it is not.
+    /// Where the default is given; where the policy is, if it is not.
     pub default_origin: Origin,
 }
 

@@ -167,7 +167,7 @@ impl Checker<'_, '_> {
             None => None,
         };
         let default_origin = default.map(|given| &given.origin);
-        let default_origin = default_origin.or(rules.map(|given| &given.origin))?;
+        let default_origin = default_origin.or(rules.map(|_| &given.origin))?;
         Some(RuleList {
             rules: rules.map_or_else(Vec::new, |given| {
                 self.rules(&format!("policy {name}"), given)

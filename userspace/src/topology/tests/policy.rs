@@ -78,7 +78,7 @@ policies:
     // The default is a word for those directions that it names; the others are denied.
     let egress = web.list(Direction::Egress).unwrap();
     assert_eq!(egress.default, Action::Deny);
-    assert_eq!(egress.default_origin.to_string(), "test.yaml:15:13");
+    assert_eq!(egress.default_origin.to_string(), "test.yaml:11:3");
     assert_eq!(prefixes(&egress.rules[0].destination), ["10.1.0.0/24"]);
     // A direction that has a default needs no rules.
     let forward = web.forward.as_ref().unwrap();

@@ -5,6 +5,7 @@ mod flooded;
 mod live;
 mod nowhere;
 mod peer;
+mod policy;
 mod property;
 mod routed;
 mod routed_property;
