@@ -28,12 +28,16 @@ pub(super) struct Story<'a> {
 }
 
 /// Whether something was looked up before in the same way: the bridge looks at the network's row before
-/// and after the learned addresses, and policies ask where a port leads before the frame goes there.
+/// and after the learned addresses, policies ask where a port leads before the frame goes there, and copies
+/// come in again.
 fn is_again(lookups: &[Lookup], idx: usize) -> bool {
     let mut earlier = lookups.iter().take(idx);
     lookups.get(idx).is_some_and(|lookup| {
-        matches!(lookup, Lookup::Network(..) | Lookup::EgressPort(..))
-            && earlier.any(|earlier| earlier == lookup)
+        let repeats = matches!(
+            lookup,
+            Lookup::IngressPort(..) | Lookup::Network(..) | Lookup::EgressPort(..)
+        );
+        repeats && earlier.any(|earlier| earlier == lookup)
     })
 }
 
@@ -53,6 +57,40 @@ impl Story<'_> {
             }
         }
         steps
+    }
+
+    /// Whom it came from, as the host sees it that it came to from the underlay.
+    pub(super) fn arrival(&self) -> Vec<Step> {
+        // Where its stations are is asked when it is known who it came from.
+        let is_before = |lookup: &&Lookup| !matches!(lookup, Lookup::Fdb(..));
+        let lookups = self.passage.lookups.iter().take_while(is_before);
+        lookups.filter_map(|it| self.admission(it)).collect()
+    }
+
+    /// What the host asks before it takes a frame in.
+    fn admission(&self, lookup: &Lookup) -> Option<Step> {
+        let names = &self.plan.names;
+        Some(match *lookup {
+            Lookup::Peer(address, Some(peer)) => {
+                let text = format!("comes from {address}, which is {}", names.port(peer.port));
+                self.at_port(peer.port, text)
+            }
+            Lookup::Peer(address, None) => self.step(format!("{address} is no peer's address")),
+            Lookup::Member(key, found) => {
+                let (peer, network) = (names.port(key.port), names.network(key.vni));
+                let may = if found.is_some() { "may" } else { "may not" };
+                let text = format!("{peer} {may} send for vni {}, network {network}", key.vni);
+                self.step(text)
+            }
+            Lookup::Direct(address, Some(row)) => {
+                let text = format!("{address} is {} at {}", row.mac, names.port(row.port));
+                self.at_port(row.port, text)
+            }
+            Lookup::Direct(address, None) => {
+                self.step(format!("no workload is known to have {address}"))
+            }
+            _ => return None,
+        })
     }
 
     /// Where the last router's port leads, and what policies say of the way.
@@ -121,7 +159,8 @@ impl Story<'_> {
                 let text = format!("it is noted that {} is behind {port}", key.mac);
                 self.at_port(entry.port, text)
             }
-            // What routers look up is told router by router.
+            // Whom it came from is told before, and what routers look up router by router.
+            Lookup::Peer(..) | Lookup::Member(..) | Lookup::Direct(..) => return None,
             Lookup::RouterPort(..)
             | Lookup::RouterAddress(..)
             | Lookup::Route(..)
@@ -293,6 +332,7 @@ impl Story<'_> {
     fn step(&self, text: String) -> Step {
         Step {
             stage: self.stage,
+            host: self.plan.host.clone(),
             router: None,
             text,
             origin: None,
