@@ -21,6 +21,10 @@ use super::skb::Skb;
 const INET: u32 = 2;
 const INET6: u32 = 10;
 
+/// The shortest frame that the kernel takes out of a tunnel, in bytes: an Ethernet header and the longer of
+/// the IP headers.
+const SHORTEST: u32 = HEADER_LEN as u32 + 40;
+
 /// [`Frame::push`]: the kernel makes the room behind the Ethernet header, which is moved to where the
 /// inner one must be.
 #[inline(always)]
@@ -90,8 +94,22 @@ fn change_head(skb: &Skb, len: u32) -> Result<(), Refused> {
 
 /// [`Frame::pop`]: the kernel takes away what is behind the Ethernet header, into whose place the inner
 /// one is written.
+///
+/// It leaves no less than an IP header, whatever is inside (`bpf_skb_adjust_room` in net/core/filter.c):
+/// a shorter frame is padded meanwhile.
 #[inline(always)]
 pub(super) fn pop(skb: &mut Skb, len: u32) -> Result<(), Refused> {
+    let whole_len = skb.len();
+    if whole_len >= len + SHORTEST {
+        return unwrap(skb, len);
+    }
+    skb.resize(len + SHORTEST)?;
+    unwrap(skb, len)?;
+    skb.resize(whole_len.saturating_sub(len))
+}
+
+#[inline(always)]
+fn unwrap(skb: &mut Skb, len: u32) -> Result<(), Refused> {
     drop_priority(skb)?;
     let header = skb.load::<[u16; 7]>(len).map_err(|_short| Refused)?;
     let [.., ethertype] = header;
