@@ -95,21 +95,11 @@ fn change_head(skb: &Skb, len: u32) -> Result<(), Refused> {
 /// [`Frame::pop`]: the kernel takes away what is behind the Ethernet header, into whose place the inner
 /// one is written.
 ///
-/// It leaves no less than an IP header, whatever is inside (`bpf_skb_adjust_room` in net/core/filter.c):
-/// a shorter frame is padded meanwhile.
+/// It leaves no less than an IP header, whatever is inside, and before Linux 6.3 one of the outer family
+/// (`bpf_skb_adjust_room` in net/core/filter.c), which is more than ARP has over IPv6: a shorter frame is
+/// padded meanwhile.
 #[inline(always)]
 pub(super) fn pop(skb: &mut Skb, len: u32) -> Result<(), Refused> {
-    let whole_len = skb.len();
-    if whole_len >= len + SHORTEST {
-        return unwrap(skb, len);
-    }
-    skb.resize(len + SHORTEST)?;
-    unwrap(skb, len)?;
-    skb.resize(whole_len.saturating_sub(len))
-}
-
-#[inline(always)]
-fn unwrap(skb: &mut Skb, len: u32) -> Result<(), Refused> {
     drop_priority(skb)?;
     let header = skb.load::<[u16; 7]>(len).map_err(|_short| Refused)?;
     let [.., ethertype] = header;
@@ -121,10 +111,19 @@ fn unwrap(skb: &mut Skb, len: u32) -> Result<(), Refused> {
     };
     let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO);
     // Before Linux 6.3 the kernel cannot be told what is inside.
-    if adjust_room(skb, -(len as i32), flags | u64::from(inner)).is_err() {
-        adjust_room(skb, -(len as i32), flags)?;
+    if adjust_room(skb, -(len as i32), flags | u64::from(inner)).is_ok()
+        || adjust_room(skb, -(len as i32), flags).is_ok()
+    {
+        return skb.store(0, &header);
     }
-    skb.store(0, &header)
+    let whole_len = skb.len();
+    if whole_len >= len + SHORTEST {
+        return Err(Refused);
+    }
+    skb.resize(len + SHORTEST)?;
+    adjust_room(skb, -(len as i32), flags)?;
+    skb.store(0, &header)?;
+    skb.resize(whole_len - len)
 }
 
 /// A tag without a VLAN says how urgent the frame is, on its own link: it does not go along into a
