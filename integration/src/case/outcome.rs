@@ -268,7 +268,11 @@ fn expected_counters(topology: &Topology, send: &Send) -> Counters {
     let from = counters.entry(id).or_insert(PortCounters::ZERO);
     if !send.is_nobodys() {
         from.ingress_packets += 1;
-        from.ingress_bytes += len;
+        // What is still in a tunnel has its tag among its bytes.
+        from.ingress_bytes += match send.arrival {
+            Some(_) => send.frame.len() as u64,
+            None => len,
+        };
     }
     if let Some(reason) = send.expect.reason() {
         from.drops[reason as usize] += 1;

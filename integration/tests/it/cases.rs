@@ -15,8 +15,8 @@ macro_rules! every_case {
             route_service route_silent route_tagged route_too_big route_unreachable same_port several_ports
             short_packets spoofing_allowed truncated_tag underlay_congestion underlay_direct underlay_geneve
             underlay_gre underlay_ipv6_geneve underlay_ipv6_gre underlay_ipv6_vxlan underlay_refused
-            underlay_routed underlay_vtep underlay_vxlan unicast unknown_unicast unknown_unicast_flooded
-            unplugged unspecified_source vlan_carried vlan_nested vlan_priority
+            underlay_routed underlay_vlan underlay_vtep underlay_vxlan unicast unknown_unicast
+            unknown_unicast_flooded unplugged unspecified_source vlan_carried vlan_nested vlan_priority
         }
     };
     ($check:path; $($name:ident)+) => {

@@ -16,7 +16,7 @@ crate::cases::every_case!(check);
 fn obstacle(name: &str) -> Option<&'static str> {
     match name {
         // Linux puts the outermost tag beside the frame before programs run; here it stays inside.
-        "vlan_carried" | "vlan_nested" | "vlan_priority" | "route_tagged" => {
+        "vlan_carried" | "vlan_nested" | "vlan_priority" | "route_tagged" | "underlay_vlan" => {
             Some("it cannot put a VLAN tag aside")
         }
         // Since Linux 6.18 it wants as many bytes as the EtherType promises.
