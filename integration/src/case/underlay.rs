@@ -82,6 +82,8 @@ pub(super) struct Through {
     vni: Option<u32>,
     /// Type of service, or traffic class.
     class: u8,
+    /// How many more tunnels it may enter (RFC 2473 section 4.1.1), over IPv6.
+    limit: Option<u8>,
     /// Options of Geneve, in hex.
     options: String,
     /// Bytes of the whole packet that are other ones: where they are, and in hex what they are.
@@ -121,6 +123,7 @@ impl Through {
             destination: self.to.unwrap_or(own),
             vni: self.vni.unwrap_or(vni),
             class: self.class,
+            limit: self.limit,
             options: bytes_of_hex(&self.options)?,
         };
         let mut packet = outer.wrap(frame, SOURCE_PORT);
@@ -151,6 +154,7 @@ pub(super) struct Outer {
     destination: IpAddr,
     vni: u32,
     class: u8,
+    limit: Option<u8>,
     options: Vec<u8>,
 }
 
@@ -167,6 +171,7 @@ impl Outer {
             destination: peer.address,
             vni,
             class: class(frame),
+            limit: None,
             options: Vec::new(),
         }
     }
@@ -237,6 +242,13 @@ impl Outer {
                 [&macs[..], &[8, 0], &header, &payload].concat()
             }
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                let (protocol, payload) = match self.limit {
+                    Some(limit) => {
+                        let header = [protocol, 0, 4, 1, limit, 1, 1, 0];
+                        (60, [&header, &payload[..]].concat())
+                    }
+                    None => (protocol, payload),
+                };
                 let [high, low] = (payload.len() as u16).to_be_bytes();
                 let (upper, lower) = (0x60 | self.class >> 4, self.class << 4);
                 let fixed = [upper, lower, 0, 0, high, low, protocol, 64];
