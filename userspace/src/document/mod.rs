@@ -32,6 +32,7 @@ pub use model::{
 };
 pub use read::Located;
 pub use scalar::{Address, Destination, Gateway, Hop, Mtu, Peer};
+pub(crate) use scalar::parse_mac;
 pub use schema::schema;
 
 use self::read::{Fields, Reader};

@@ -167,6 +167,8 @@ pub struct Network {
     pub mss: Mss,
     /// What becomes of a frame to a MAC address that nobody is known to have.
     pub unknown_unicast: UnknownUnicast,
+    /// Whether its ports get no default route by themselves.
+    pub internal: bool,
     /// Age after which a learned MAC address is forgotten.
     pub ageing: Duration,
     /// The policy that holds for all its ports, which is in [`Topology::policies`].
