@@ -35,7 +35,7 @@ impl Origin {
     #[inline(always)]
     #[must_use]
     pub const fn is_host(&self) -> bool {
-        self.flags & (IngressPort::PEER | IngressPort::SERVED) == IngressPort::PEER
+        IngressPort::leads_to_host(self.flags)
     }
 
     /// Whether it came through a tunnel.

@@ -1,7 +1,7 @@
 //! Packets that come from the underlay without a tunnel: the underlay routes the workloads' addresses.
 
 use maps_schema::map::{EgressPort, IngressPort};
-use maps_schema::{DropReason, IfIndex, Mac, PolicyList, PortId};
+use maps_schema::{DropReason, IfIndex, Mac, PortId};
 
 use crate::edit;
 use crate::frame::Frame;
@@ -56,14 +56,7 @@ pub fn receive<F: Frame, T: Tables>(
         return refuse(sender.port, DropReason::KernelRefused);
     }
     (packet.destination, packet.source) = (station.mac, source);
-    let port = IngressPort {
-        port: sender.port,
-        vni: station.vni,
-        mac: Mac::ZERO,
-        flags: IngressPort::PEER,
-        reserved: 0,
-        policy: PolicyList::NONE,
-    };
+    let port = IngressPort::peer(sender.port, station.vni, IngressPort::PEER);
     match pipeline::forward(frame, tables, scratch, interface, &port) {
         Ok(progress) => progress,
         Err(reason) => refuse(sender.port, reason),

@@ -49,14 +49,12 @@ const REFRESH_SHIFT: u32 = 30;
 
 /// What a look at a flow's row says: bits of a number, which is what LLVM and the verifier agree on.
 mod seen {
-    /// There is a row.
-    pub(super) const FOUND: u32 = 1;
     /// Its way can be used for the packet.
-    pub(super) const USABLE: u32 = 2;
+    pub(super) const USABLE: u32 = 1;
     /// The connection may have come further.
-    pub(super) const PROGRESS: u32 = 4;
+    pub(super) const PROGRESS: u32 = 2;
     /// It was silent for so long that it may be over. Nothing was noted.
-    pub(super) const SILENT: u32 = 8;
+    pub(super) const SILENT: u32 = 4;
 }
 
 /// Recalls what was decided about packets like this one. If that is still true, the way is in `track`,
@@ -65,30 +63,30 @@ mod seen {
 pub(crate) fn recall<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
-    port: &IngressPort,
+    origin: &Origin,
     packet: &Packet,
     track: &mut Track,
 ) -> bool {
-    track.found = Found::Untracked;
-    if !identify(frame, port, packet, track) {
+    track.clear();
+    if !identify(frame, origin, packet, track) {
         return false;
     }
     // What such a port sends is looked at every time, because it is learned from.
-    let is_learning = port.flags & IngressPort::LEARNING != 0;
+    let is_learning = origin.flags & IngressPort::LEARNING != 0;
     track.epoch = if is_learning {
         0
     } else {
-        tables.epoch(port.vni)
+        tables.epoch(origin.vni)
     };
     track.now_ns = tables.now_ns();
-    let mut bits = look(tables, port, packet, track);
+    let mut bits = look(tables, origin, packet, track);
     if bits & seen::SILENT != 0 {
         if life::is_over(tables, track) {
             track.found = Found::Nothing;
             return false;
         }
         track.is_awake = true;
-        bits = look(tables, port, packet, track);
+        bits = look(tables, origin, packet, track);
     }
     if bits & seen::PROGRESS != 0 && !life::advance(tables, track) {
         track.found = Found::Nothing;
@@ -118,14 +116,14 @@ pub(crate) fn way(origin: Origin, track: &Track) -> Way {
 
 /// Looks the flow up, notes the packet, and copies the way if it can be used.
 #[inline(never)]
-fn look<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet, track: &mut Track) -> u32 {
+fn look<T: Tables>(tables: &T, origin: &Origin, packet: &Packet, track: &mut Track) -> u32 {
     let key = track.key;
-    let connection = |flow: &mut Flow| visit(flow, port, packet, track);
+    let connection = |flow: &mut Flow| visit(flow, origin, packet, track);
     if let Some(bits) = tables.visit_flow(Store::Connections, &key, connection) {
         track.found = Found::Connection;
         return bits;
     }
-    let embryo = |flow: &mut Flow| visit(flow, port, packet, track);
+    let embryo = |flow: &mut Flow| visit(flow, origin, packet, track);
     if let Some(bits) = tables.visit_flow(Store::Embryos, &key, embryo) {
         track.found = Found::Embryo;
         return bits;
@@ -135,10 +133,10 @@ fn look<T: Tables>(tables: &T, port: &IngressPort, packet: &Packet, track: &mut 
 }
 
 #[inline(always)]
-fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track) -> u32 {
+fn visit(flow: &mut Flow, origin: &Origin, packet: &Packet, track: &mut Track) -> u32 {
     let age = track.now_ns.saturating_sub(flow.seen_ns);
     if age > SILENCE_NS && !track.is_awake {
-        return seen::FOUND | seen::SILENT;
+        return seen::SILENT;
     }
     let is_refresh = track.now_ns >> REFRESH_SHIFT != flow.seen_ns >> REFRESH_SHIFT;
     track.flags = flow.flags;
@@ -146,7 +144,7 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
     flow.bytes += u64::from(track.len);
     flow.seen_ns = track.now_ns;
     track.note(flow);
-    let mut bits = seen::FOUND;
+    let mut bits = 0;
     // The answer, and what follows on it.
     let is_reply = flow.flags & Flow::REPLY != 0;
     let comes_further = match flow.state {
@@ -162,7 +160,7 @@ fn visit(flow: &mut Flow, port: &IngressPort, packet: &Packet, track: &mut Track
         && track.segment.flags & tcp::SYN == 0
         && flow.frame_destination == packet.destination
         && flow.frame_source == packet.source
-        && (key_has_port(&track.key) || flow.origin == port.port)
+        && (key_has_port(&track.key) || flow.origin == origin.port)
         && u32::from(packet.ttl) > flow.hops
         && track.size <= flow.mtu;
     if is_usable {

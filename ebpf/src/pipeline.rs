@@ -57,7 +57,7 @@ impl Action {
     }
 }
 
-/// How far the first half of a frame's journey has come.
+/// How far a frame's journey has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
     /// The way is found: [`pass`] says whether the frame may go it.
@@ -161,7 +161,7 @@ pub(crate) fn hand_on(scratch: &mut Scratch, origin: Origin, member: &FloodMembe
     };
     scratch.way = Way::to(origin, member.port, member.vni);
     scratch.decision.kind = Decided::Deliver;
-    scratch.track = Track::NONE;
+    scratch.track.clear();
     Progress::Pass
 }
 
@@ -198,7 +198,7 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     let packet = &scratch.packet;
     let way = &mut scratch.way;
     let track = &mut scratch.track;
-    if flow::recall(frame, tables, port, packet, track) {
+    if flow::recall(frame, tables, &origin, packet, track) {
         *way = flow::way(origin, track);
         return Ok(Progress::Depart);
     }
@@ -284,7 +284,7 @@ pub fn pass<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratc
         Reached::Nobody => {
             Progress::Done(Action::refuse(tables, origin.port, DropReason::NoOtherPort))
         }
-        Reached::Peers => Progress::Done(Action::Copied),
+        Reached::Others => Progress::Done(Action::Copied),
         Reached::Workload => Progress::Depart,
     }
 }
@@ -466,7 +466,7 @@ fn ask<F: Frame, T: Tables>(frame: &mut F, tables: &T, origin: &Origin, routed: 
 enum Reached {
     Nobody,
     /// All of them have got copies.
-    Peers,
+    Others,
     /// One gets the frame itself.
     Workload,
 }
@@ -488,7 +488,7 @@ fn flood<F: Frame, T: Tables>(
             *way = Way::to(*origin, id, origin.vni);
             Reached::Workload
         }
-        (None, true) => Reached::Peers,
+        (None, true) => Reached::Others,
         (None, false) => Reached::Nobody,
     }
 }

@@ -133,10 +133,8 @@ fn refuses(packet: &Packet) -> Option<DropReason> {
     }
     // The tables hold IPv4 addresses in mapped form, which is no address of an IPv6 packet on a wire
     // (RFC 6890 section 2.2.3): it would find the routes and neighbors of IPv4.
-    let is_mapped = matches!(packet.kind, Kind::Ipv6)
-        && (packet.ip_source.is_v4() || packet.ip_destination.is_v4());
     let martian = packet.ip_source.is_unroutable() || packet.ip_destination.is_unroutable();
-    (martian || is_mapped).then_some(DropReason::Martian)
+    (martian || packet.is_mapped()).then_some(DropReason::Martian)
 }
 
 /// Whether the packet claims to come from the router that it is for. Ports that are held to the

@@ -1,7 +1,7 @@
 //! The journey of a frame that comes from the underlay.
 
 use maps_schema::map::{EgressPort, FloodMember, IngressPort, MemberKey, Peer, Uplink};
-use maps_schema::{DropReason, IfIndex, Mac, PolicyList, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, PolicyList, PortId, Vni};
 
 use crate::departure::Origin;
 use crate::echo::{self, Outcome};
@@ -168,14 +168,7 @@ fn member<T: Tables>(tables: &T, peer: &Peer, outer: &Outer) -> Option<IngressPo
     let vni = Vni::new(outer.vni)?;
     let port = peer.port;
     let member = tables.member(&MemberKey { port, vni })?;
-    Some(IngressPort {
-        port,
-        vni,
-        mac: Mac::ZERO,
-        flags: member.flags as u8,
-        reserved: 0,
-        policy: PolicyList::NONE,
-    })
+    Some(IngressPort::peer(port, vni, member.flags as u8))
 }
 
 /// Whether a packet in a tunnel comes from a peer, and in the tunnel that leads there.

@@ -8,15 +8,12 @@ use core::ops::ControlFlow;
 
 use crate::frame::{Checksum, Frame, Refused, Step};
 use crate::parse::{Fragment, Kind, Packet, TransportKind, ipv4, ipv6, transport};
+use crate::tcp::{HEADER_LEN, SYN};
 
-/// Length of a TCP header without options, in bytes.
-const HEADER_LEN: u32 = 20;
 /// Where the checksum is in the header.
 const CHECKSUM: u32 = 16;
 /// Where the data offset and the flags are.
 const OFFSET_AND_FLAGS: u32 = 12;
-/// "Synchronize sequence numbers": only segments that begin a connection have the option.
-const SYN: u8 = 0x02;
 
 /// The kinds of options that are of interest (RFC 9293 section 3.1).
 const END: u8 = 0;
@@ -45,6 +42,7 @@ pub fn clamp<F: Frame>(frame: &mut F, packet: &Packet, mtu: u32) -> Result<(), R
         return Ok(());
     };
     let header_len = u32::from(offset >> 4) * 4;
+    // Only segments that begin a connection have the option.
     if flags & SYN == 0 || header_len > packet.payload.len {
         return Ok(());
     }

@@ -8,6 +8,9 @@ use crate::parse::transport;
 use crate::tables::Tables;
 use crate::tcp;
 
+/// Both sides have nothing more to say.
+const BOTH: u8 = Flow::FINISHED | Flow::OTHER_FINISHED;
+
 const SECOND_NS: u64 = 1_000_000_000;
 /// How long a connection is remembered that was not answered, or only answered.
 const OPENING_NS: u64 = 60 * SECOND_NS;
@@ -31,7 +34,6 @@ const OTHERS_NS: u64 = 600 * SECOND_NS;
 /// [`Flow`].
 #[must_use]
 pub const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
-    const BOTH: u8 = Flow::FINISHED | Flow::OTHER_FINISHED;
     match (state, protocol) {
         (Flow::RESET, _) => RESET_NS,
         (Flow::ESTABLISHED, transport::TCP) => match flags & BOTH {
@@ -46,19 +48,11 @@ pub const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
     }
 }
 
-/// Where the flow's row was found.
-const fn store(found: Found) -> Store {
-    match found {
-        Found::Connection => Store::Connections,
-        Found::Untracked | Found::Nothing | Found::Embryo => Store::Embryos,
-    }
-}
-
 /// Copies the rows of both directions into the working memory; `false` if the flow's own has just been
 /// replaced. Where the other one has been, it becomes what follows from this one.
 #[inline(always)]
 fn draft<T: Tables>(tables: &T, track: &mut Track) -> bool {
-    let store = store(track.found);
+    let store = track.found.store();
     let key = track.key;
     let own = tables.visit_flow(store, &key, |flow| {
         track.other = flow.other(&track.key);
@@ -102,7 +96,7 @@ pub(crate) fn end<T: Tables>(tables: &T, track: &mut Track) {
 /// Forgets the connection.
 #[inline(always)]
 fn forget<T: Tables>(tables: &T, track: &Track) {
-    let store = store(track.found);
+    let store = track.found.store();
     tables.forget_flow(store, &track.key);
     tables.forget_flow(store, &track.other);
 }
@@ -124,7 +118,7 @@ pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
         forget(tables, track);
         return false;
     }
-    let store = store(track.found);
+    let store = track.found.store();
     proceed(track);
     let (draft, mirror) = (&track.draft, &track.mirror);
     if store == Store::Embryos && draft.state == Flow::ESTABLISHED {
@@ -160,7 +154,6 @@ fn proceed_to(flow: &mut Flow, state: u8, flags: u8) {
 
 /// Whether nothing more is expected of a connection, so that its place is free.
 const fn is_closed(flow: &Flow) -> bool {
-    const BOTH: u8 = Flow::FINISHED | Flow::OTHER_FINISHED;
     flow.state == Flow::RESET || flow.flags & BOTH == BOTH
 }
 

@@ -1,10 +1,10 @@
 //! Errors of ICMP that concern a flow (RFC 792, RFC 4443): they quote the packet that they are about.
 
+use maps_schema::Ip;
 use maps_schema::map::FlowKey;
-use maps_schema::{Ip, PortId};
 
 use super::Store;
-use super::track::{Found, echo_ports};
+use super::track::{Found, echo_ports, enter};
 use crate::frame::Frame;
 use crate::parse::{Kind, Packet, TransportKind, ipv4, ipv6, transport};
 use crate::pipeline::Scratch;
@@ -30,13 +30,7 @@ pub(crate) fn is_related<F: Frame, T: Tables>(
     if !quote(frame, packet, key) {
         return false;
     }
-    let origin = &way.origin;
-    key.port = if origin.is_host() {
-        PortId::NONE
-    } else {
-        origin.port
-    };
-    key.vni = origin.vni;
+    enter(key, &way.origin);
     let is_known = |store| tables.visit_flow(store, &track.key, |_flow| ()).is_some();
     is_known(Store::Connections) || is_known(Store::Embryos)
 }

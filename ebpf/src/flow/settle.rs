@@ -1,7 +1,7 @@
 //! The way that was found for a packet is noted for those after it.
 
 use maps_schema::PortId;
-use maps_schema::map::{FdbKey, Flow, FlowKey, IngressPort, MemberKey};
+use maps_schema::map::{FdbKey, Flow, IngressPort, MemberKey};
 
 use super::Store;
 use super::track::{Found, Track};
@@ -25,12 +25,8 @@ pub(crate) fn settle<T: Tables>(tables: &T, track: &mut Track, packet: &Packet, 
     if !lasts {
         return;
     }
-    let store = match track.found {
-        Found::Connection => Store::Connections,
-        Found::Untracked | Found::Nothing | Found::Embryo => Store::Embryos,
-    };
     let key = track.key;
-    tables.visit_flow(store, &key, |flow| {
+    tables.visit_flow(track.found.store(), &key, |flow| {
         flow.origin = way.origin.port;
         flow.destination = way.destination;
         flow.vni = way.vni;
@@ -63,9 +59,8 @@ fn open<T: Tables>(tables: &T, track: &mut Track, way: &Way) {
             vni: way.vni,
         })
         .map_or(0, |member| member.flags as u8);
-    let is_host = flags & (IngressPort::PEER | IngressPort::SERVED) == IngressPort::PEER;
     // Another host routes what is answered there, so that it arrives in the network that this came from.
-    let (other_port, other_vni) = if is_host {
+    let (other_port, other_vni) = if IngressPort::leads_to_host(flags) {
         (PortId::NONE, way.origin.vni)
     } else {
         (way.destination, way.vni)
@@ -81,8 +76,7 @@ fn open<T: Tables>(tables: &T, track: &mut Track, way: &Way) {
         acked: track.segment.acknowledgment,
         ..Flow::NONE
     };
-    let other: FlowKey = track.draft.other(&track.key);
-    track.other = other;
+    track.other = track.draft.other(&track.key);
     track.mirror = track.draft.mirrored(&track.key);
     let _kept = tables.keep_flow(Store::Embryos, &track.key, &track.draft)
         && tables.keep_flow(Store::Embryos, &track.other, &track.mirror);

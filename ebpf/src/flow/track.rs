@@ -1,10 +1,12 @@
 //! Which flow a packet belongs to.
 
 use maps_schema::PortId;
-use maps_schema::map::{Flow, FlowKey, IngressPort};
+use maps_schema::map::{Flow, FlowKey};
 
-use crate::departure;
+use super::Store;
+use crate::departure::{self, Origin};
 use crate::frame::Frame;
+use crate::icmp;
 use crate::parse::{Fragment, Kind, Packet, TransportKind, transport};
 use crate::tcp::{self, Segment};
 
@@ -46,10 +48,21 @@ pub(crate) enum Found {
     Untracked,
     /// Nowhere yet.
     Nothing,
-    /// In [`Store::Embryos`](super::Store::Embryos).
+    /// In [`Store::Embryos`].
     Embryo,
-    /// In [`Store::Connections`](super::Store::Connections).
+    /// In [`Store::Connections`].
     Connection,
+}
+
+impl Found {
+    /// Where the row is, or is to be.
+    #[inline(always)]
+    pub(super) const fn store(self) -> Store {
+        match self {
+            Self::Connection => Store::Connections,
+            Self::Untracked | Self::Nothing | Self::Embryo => Store::Embryos,
+        }
+    }
 }
 
 impl Track {
@@ -69,6 +82,12 @@ impl Track {
         segment: Segment::NONE,
         is_awake: false,
     };
+
+    /// The packet belongs to no flow, unless it is found to.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) {
+        self.found = Found::Untracked;
+    }
 
     /// Notes in the flow's row, in which it is counted already, what the packet says.
     #[inline(always)]
@@ -112,16 +131,14 @@ pub(super) const fn is_behind(a: u32, b: u32) -> bool {
 #[inline(never)]
 pub(super) fn identify<F: Frame>(
     frame: &F,
-    port: &IngressPort,
+    origin: &Origin,
     packet: &Packet,
     track: &mut Track,
 ) -> bool {
     let is_ip = matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6);
-    // An IPv6 packet with mapped addresses would be taken for the IPv4 packet that has them.
-    let is_mapped = matches!(packet.kind, Kind::Ipv6)
-        && (packet.ip_source.is_v4() || packet.ip_destination.is_v4());
     let is_whole = matches!(packet.fragment, Fragment::Whole);
-    if !is_ip || is_mapped || packet.destination.is_group() || !is_whole {
+    // With mapped addresses it would be taken for the IPv4 packet that has them.
+    if !is_ip || packet.is_mapped() || packet.destination.is_group() || !is_whole {
         return false;
     }
     let key = &mut track.key;
@@ -135,13 +152,7 @@ pub(super) fn identify<F: Frame>(
         TransportKind::Absent if is_read(packet.protocol) => return false,
         TransportKind::Absent => (0, 0),
     };
-    // What is routed on another host may come by way of any.
-    key.port = if port.is_host() {
-        PortId::NONE
-    } else {
-        port.port
-    };
-    key.vni = port.vni;
+    enter(key, origin);
     (key.source, key.destination) = (packet.ip_source, packet.ip_destination);
     key.protocol = packet.protocol;
     key.reserved = [0; 3];
@@ -155,6 +166,18 @@ pub(super) fn identify<F: Frame>(
     true
 }
 
+/// Notes in a key where the flow enters.
+#[inline(always)]
+pub(super) const fn enter(key: &mut FlowKey, origin: &Origin) {
+    // What is routed on another host may come by way of any.
+    key.port = if origin.is_host() {
+        PortId::NONE
+    } else {
+        origin.port
+    };
+    key.vni = origin.vni;
+}
+
 const fn is_read(protocol: u8) -> bool {
     matches!(
         protocol,
@@ -166,8 +189,10 @@ const fn is_read(protocol: u8) -> bool {
 /// the same time has two connections. `kind` is the ICMP type.
 #[inline(always)]
 pub(super) const fn echo_ports(kind: u16, identifier: u16) -> (u16, u16) {
+    const REQUEST: u16 = icmp::ECHO_REQUEST as u16;
+    const REQUEST_V6: u16 = icmp::ECHO_REQUEST_V6 as u16;
     match kind {
-        8 | 128 => (identifier, 0),
+        REQUEST | REQUEST_V6 => (identifier, 0),
         _ => (0, identifier),
     }
 }
@@ -176,11 +201,12 @@ pub(super) const fn echo_ports(kind: u16, identifier: u16) -> (u16, u16) {
 /// other messages.
 #[inline(always)]
 fn echo_identifier<F: Frame>(frame: &F, packet: &Packet) -> Option<u16> {
-    let is_echo = match packet.protocol {
-        transport::ICMP => matches!(packet.transport.source, 0 | 8),
-        _ => matches!(packet.transport.source, 128 | 129),
+    let (request, reply) = match packet.protocol {
+        transport::ICMP => (icmp::ECHO_REQUEST, icmp::ECHO_REPLY),
+        _ => (icmp::ECHO_REQUEST_V6, icmp::ECHO_REPLY_V6),
     };
-    if !is_echo {
+    let kind = packet.transport.source;
+    if kind != u16::from(request) && kind != u16::from(reply) {
         return None;
     }
     let identifier = frame.load::<u16>(packet.payload.start + 4).ok()?;

@@ -162,6 +162,14 @@ pub enum Claim {
 }
 
 impl Packet {
+    /// Whether it is an IPv6 packet from or to an IPv4 address in mapped form, which is the form that the
+    /// tables have IPv4 addresses in.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_mapped(&self) -> bool {
+        matches!(self.kind, Kind::Ipv6) && (self.ip_source.is_v4() || self.ip_destination.is_v4())
+    }
+
     /// No frame at all.
     pub const NONE: Self = Self::opaque(&Ethernet {
         destination: Mac::ZERO,

@@ -39,11 +39,33 @@ impl IngressPort {
     /// comes from there was told already.
     pub const CLAMPS_MSS: u8 = 16;
 
+    /// The port of a peer, as a network sees it for which the peer may send; `flags` are those of
+    /// [`Member`](super::Member).
+    #[must_use]
+    #[inline(always)]
+    pub const fn peer(port: PortId, vni: Vni, flags: u8) -> Self {
+        Self {
+            port,
+            vni,
+            mac: Mac::ZERO,
+            flags,
+            reserved: 0,
+            policy: PolicyList::NONE,
+        }
+    }
+
     /// Whether the port leads to another host, and not to a workload or an ordinary VTEP.
     #[must_use]
     #[inline(always)]
     pub const fn is_host(&self) -> bool {
-        self.flags & (Self::PEER | Self::SERVED) == Self::PEER
+        Self::leads_to_host(self.flags)
+    }
+
+    /// As above, by the port's flags.
+    #[must_use]
+    #[inline(always)]
+    pub const fn leads_to_host(flags: u8) -> bool {
+        flags & (Self::PEER | Self::SERVED) == Self::PEER
     }
 }
 

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use datapath::flow::lifetime_ns;
-use datapath::parse::transport;
 use ipnet::IpNet;
 use maps_schema::PortId;
 use maps_schema::map::{Flow, FlowKey};
@@ -19,6 +18,7 @@ use crate::host::Host;
 use crate::kernel::clock;
 use crate::kernel::datapath::Datapath;
 use crate::plan::Names;
+use crate::topology::Service;
 
 /// Show the connections through this host
 ///
@@ -70,27 +70,13 @@ fn subnet(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "neither an address nor a subnet".to_owned())
 }
 
-const PROTOCOLS: [(&str, u8); 4] = [
-    ("tcp", transport::TCP),
-    ("udp", transport::UDP),
-    ("icmp", transport::ICMP),
-    ("icmpv6", transport::ICMPV6),
-];
-
 fn protocol_number(text: &str) -> Result<u8, String> {
-    let known = PROTOCOLS.iter().find(|(name, _)| *name == text);
-    known.map_or_else(
-        || {
-            text.parse()
-                .map_err(|_| "neither a protocol's name nor its number".to_owned())
-        },
-        |&(_, number)| Ok(number),
-    )
+    Service::named_protocol(text)
+        .ok_or_else(|| "neither a protocol's name nor its number".to_owned())
 }
 
 fn protocol_name(number: u8) -> String {
-    let known = PROTOCOLS.iter().find(|(_, it)| *it == number);
-    known.map_or_else(|| number.to_string(), |(name, _)| (*name).to_owned())
+    Service::protocol(number).to_string()
 }
 
 /// How far a connection has come.
@@ -317,6 +303,8 @@ fn row(it: &Connection) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use maps_schema::{Ip, Vni};
+
+    use datapath::parse::transport;
 
     use super::*;
 

@@ -126,6 +126,7 @@ fn the_schema_has_exactly_the_accepted_keys() {
         ("Defaults", model::DEFAULTS_KEYS),
         ("Group", model::GROUP_KEYS),
         ("Host", model::HOST_KEYS),
+        ("Nat", model::NAT_KEYS),
         ("Network", model::NETWORK_KEYS),
         ("Policy", model::POLICY_KEYS),
         ("Port", model::PORT_KEYS),
@@ -135,6 +136,7 @@ fn the_schema_has_exactly_the_accepted_keys() {
         ("RouterRoute", model::ROUTER_ROUTE_KEYS),
         ("Rule", model::RULE_KEYS),
         ("TunnelPair", model::TUNNEL_KEYS),
+        ("Uplink", model::UPLINK_KEYS),
         ("Vtep", model::VTEP_KEYS),
         ("VtepNetwork", model::VTEP_NETWORK_KEYS),
         ("Workload", model::WORKLOAD_KEYS),
@@ -337,6 +339,22 @@ workloads: { w: { ports: [{ network: net, groups: a }, { network: net, groups: [
         ("policies: { p: { ingress: [], default: drop } }", false),
         ("policies: { p: { ingress: [], default: { outwards: deny } } }", false),
         ("policies: { p: [] }", false),
+        (
+            "hosts: { alpha: 192.0.2.11, beta: 192.0.2.12 }
+networks: { net: [10.1.0.0/24, 'fd00:1::/64'] }
+routers:
+  r: { ports: { net: [10.1.0.1, 'fd00:1::1'] }, uplink: true, nat: [{ masquerade: true }, { masquerade: [10.2.0.0/24] }] }
+  s: { ports: { net: 10.1.0.2 }, uplink: { hosts: alpha }, nat: [{ snat: 10.1.0.0/24, to: 192.0.2.7-192.0.2.9 }, { floating: 192.0.2.4, to: 10.1.0.3 }] }
+  t: { ports: { net: 10.1.0.4 }, uplink: false, nat: }
+workloads: { w: { host: beta, ports: [{ network: net, addresses: 10.1.0.3, publish: [80, '81:81/udp'] }, { network: net, addresses: 10.1.0.5, publish: 82 }] } }",
+            true,
+        ),
+        ("routers: { r: { ports: {}, uplink: maybe } }", false),
+        ("routers: { r: { ports: {}, uplink: { hosts: [] } } }", false),
+        ("routers: { r: { ports: {}, uplink: true, nat: [{}] } }", false),
+        ("routers: { r: { ports: {}, uplink: true, nat: [{ snat: 10.1.0.0/24 }] } }", false),
+        ("routers: { r: { ports: {}, uplink: true, nat: [{ masquerade: [10.1.0.0/24], to: 192.0.2.9 }] } }", false),
+        ("workloads: { w: { ports: [{ network: a, publish: { 80: 80 } }] } }", false),
     ];
 
 #[test]

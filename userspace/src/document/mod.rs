@@ -11,6 +11,7 @@
 mod examples;
 mod host;
 mod model;
+mod nat;
 mod network;
 mod policy;
 mod read;
@@ -26,9 +27,9 @@ mod yaml;
 use std::sync::Arc;
 
 pub use model::{
-    DefaultActions, Defaults, Document, Group, Host, Member, Network, Party, Policy, PolicyDefault,
-    Port, Route, Router, RouterPort, RouterRoute, Rule, TunnelPair, Verb, Vtep, VtepNetwork,
-    Workload,
+    DefaultActions, Defaults, Document, Group, Host, Member, Nat, Network, Party, Policy,
+    PolicyDefault, Port, Publish, Route, Router, RouterPort, RouterRoute, Rule, Translation,
+    TunnelPair, Uplink, Verb, Vtep, VtepNetwork, Workload,
 };
 pub use read::Located;
 pub use scalar::{Address, Destination, Gateway, Hop, Mtu, Peer};

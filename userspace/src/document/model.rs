@@ -1,6 +1,7 @@
 //! What a topology file may contain. The descriptions here are also those of the JSON schema, and
 //! each type stands next to the list of its keys; a test holds the two together.
 
+mod nat;
 mod policy;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,8 @@ use ipnet::IpNet;
 use maps_schema::Mac;
 use schemars::JsonSchema;
 
+pub(super) use nat::{NAT_KEYS, UPLINK_KEYS};
+pub use nat::{Nat, Publish, Translation, Uplink};
 pub(super) use policy::{DEFAULT_ACTIONS_KEYS, GROUP_KEYS, POLICY_KEYS, RULE_KEYS};
 pub use policy::{DefaultActions, Group, Member, Party, Policy, PolicyDefault, Rule, Verb};
 
@@ -318,7 +321,7 @@ pub struct Network {
     pub policy: Option<Located<String>>,
 }
 
-pub(super) const ROUTER_KEYS: &[&str] = &["ports", "routes", "policy"];
+pub(super) const ROUTER_KEYS: &[&str] = &["ports", "uplink", "routes", "nat", "policy"];
 
 /// A virtual L3 device: it forwards between the networks and routers that its ports lead to.
 #[derive(Clone, Debug, JsonSchema)]
@@ -337,9 +340,17 @@ pub struct Router {
         transform = schema::or_empty
     )]
     pub ports: BTreeMap<String, RouterPort>,
+    /// Its way to the outside, through the own routing of hosts: `true`, or which hosts. None unless
+    /// given. Its default route leads there, unless another one is given.
+    #[schemars(with = "Option<Uplink>")]
+    pub uplink: Option<Uplink>,
     /// Routes, besides those to the subnets of its ports.
     #[schemars(default)]
     pub routes: Vec<RouterRoute>,
+    /// How it changes addresses of what goes through its uplink. Floating addresses come first, and of
+    /// the others the first one that has the source.
+    #[schemars(default, transform = schema::or_empty)]
+    pub nat: Vec<Nat>,
     /// The policy by whose `forward` rules it judges what it forwards.
     #[schemars(with = "Option<String>")]
     pub policy: Option<Located<String>>,
@@ -395,8 +406,8 @@ pub struct RouterRoute {
     pub to: Located<Destination>,
     /// The next hop, or a list of equal ones: an address in a subnet of one of the router's ports,
     /// or the name of a port. A port that leads to a router means that router, one on a network
-    /// that the destinations are on it. Instead of a next hop, `blackhole` drops the packets and
-    /// `reject` tells their senders so.
+    /// that the destinations are on it. Instead of a next hop, `uplink` leads to the
+    /// outside, `blackhole` drops the packets and `reject` tells their senders so.
     #[schemars(with = "Vec<String>", length(min = 1), transform = schema::or_one)]
     pub via: Vec<Located<Hop>>,
     /// Of several routes to the same destinations the one with the lowest metric is in force. 0
@@ -446,6 +457,7 @@ pub(super) const PORT_KEYS: &[&str] = &[
     "learning",
     "spoofing",
     "groups",
+    "publish",
 ];
 
 /// Where a workload is plugged into a network. Short form: the network's name, for a port without
@@ -500,6 +512,11 @@ pub struct Port {
     /// for it, in this order.
     #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
     pub groups: Vec<Located<String>>,
+    /// Ports of the workload that are reached by ports of its host, one or a list, in Docker's words:
+    /// `[HOST_IP:][HOST_PORT[-END]:]PORT[-END][/PROTOCOL]`. The host's port is the workload's, and the
+    /// protocol TCP, unless given.
+    #[schemars(default, with = "Vec<String>", transform = schema::or_publications)]
+    pub publish: Vec<Located<Publish>>,
 }
 
 pub(super) const ROUTE_KEYS: &[&str] = &["to", "via"];

@@ -345,6 +345,11 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// Whether a key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
     /// Whether an unknown key was probably meant to be this one.
     pub(super) fn is_meant(&self, key: &str) -> bool {
         self.meant.contains(key)

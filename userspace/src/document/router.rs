@@ -3,6 +3,7 @@
 use super::model::{
     Document, ROUTER_KEYS, ROUTER_PORT_KEYS, ROUTER_ROUTE_KEYS, Router, RouterPort, RouterRoute,
 };
+use super::nat;
 use super::network::illegal_name;
 use super::read::{Fields, Named, Reader, at};
 use super::scalar::{self, is_object_name};
@@ -35,7 +36,9 @@ fn router(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Router {
         origin: entry.origin.clone(),
         incomplete: false,
         ports: std::collections::BTreeMap::new(),
+        uplink: None,
         routes: Vec::new(),
+        nat: Vec::new(),
         policy: None,
     };
     if let Some(fields) = reader.fields(entry.node, what, ROUTER_KEYS) {
@@ -43,9 +46,13 @@ fn router(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Router {
         fields.required(reader, "ports", help, |reader, node, what| {
             ports(reader, node, what, &mut router)
         });
+        let uplink = fields.optional(reader, "uplink", nat::uplink);
         // A mistake in what follows hides no port: it is not counted.
         router.incomplete = reader.problems.len() > before;
+        router.uplink = uplink.flatten();
         routes(reader, &fields, &mut router);
+        let translations = fields.optional(reader, "nat", nat::translations);
+        router.nat = translations.unwrap_or_default();
         router.policy = fields.optional(reader, "policy", Reader::text);
     } else {
         router.incomplete = true;

@@ -144,7 +144,7 @@ pub(super) fn next_hop(reader: &mut Reader, node: &Node, what: &str) -> Option<L
 
 /// A next hop of a router's route.
 pub(super) fn via(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Hop>> {
-    let expected = "an address, the name of a port, `blackhole` or `reject`";
+    let expected = "an address, the name of a port, `uplink`, `blackhole` or `reject`";
     match scalar(node).and_then(hop) {
         Some(hop) => Some(reader.located(node, hop)),
         None => reader.wrong(node, what, expected),

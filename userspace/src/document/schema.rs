@@ -147,6 +147,19 @@ pub(super) fn with_one_verb(schema: &mut Schema) {
     or(schema, [json!({ "const": "return" })]);
 }
 
+/// An uplink may be on all hosts, or not be.
+pub(super) fn or_a_switch(schema: &mut Schema) {
+    or(schema, [json!({ "type": "boolean" })]);
+}
+
+/// A port that is published under its own number may be given as that.
+pub(super) fn or_publications(schema: &mut Schema) {
+    let description = schema.remove("description").unwrap_or_default();
+    let item = json!({ "anyOf": [{ "type": "string" }, { "type": "integer" }] });
+    let many = json!({ "type": "array", "items": item });
+    *schema = json_schema!({ "anyOf": [item, many], "description": description });
+}
+
 /// A network may be given as its one subnet or the list of its subnets.
 pub(super) fn or_its_subnets(schema: &mut Schema) {
     or_texts(schema);

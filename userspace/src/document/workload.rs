@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::model::{PORT_KEYS, Port, ROUTE_KEYS, Route, WORKLOAD_KEYS, Workload};
+use super::nat;
 use super::network::illegal_name;
 use super::policy;
 use super::read::{Fields, Located, Named, Reader, at};
@@ -87,6 +88,7 @@ fn unadorned(reader: &Reader, node: &Node, network: String) -> Port {
         learning: None,
         spoofing: None,
         groups: Vec::new(),
+        publish: Vec::new(),
     }
 }
 
@@ -114,6 +116,10 @@ fn details(reader: &mut Reader, fields: &Fields<'_>, port: &mut Port) {
         Some(policy::carried(reader, node, what))
     });
     port.groups = groups.unwrap_or_default();
+    let publish = fields.optional(reader, "publish", |reader, node, what| {
+        Some(nat::publications(reader, node, what))
+    });
+    port.publish = publish.unwrap_or_default();
 }
 
 fn route(reader: &mut Reader, node: &Node, what: &str) -> Option<Route> {

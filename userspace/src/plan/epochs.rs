@@ -12,10 +12,11 @@ use maps_schema::map::{
     RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
-use maps_schema::{Plain, PolicyList, RouterId, SCHEMA_VERSION, Vni};
+use maps_schema::{PolicyList, RouterId, SCHEMA_VERSION, Vni};
 
 use super::Tables;
 use super::rows::add;
+use super::view::View;
 use crate::fnv::fnv1a_64;
 
 /// What another release of the datapath may decide otherwise.
@@ -25,92 +26,76 @@ const RELEASE: &str = env!("CARGO_PKG_VERSION");
 /// with the rules for what they are sent.
 pub(super) fn add_epochs<'a>(
     tables: &mut Tables,
+    view: &View<'_>,
     ports: impl Iterator<Item = (&'a IngressPort, PolicyList)>,
 ) {
-    let mut parts = Parts::new(tables);
+    let mut parts = Parts::new(tables, view);
     for (&map, rows) in &*tables {
         for (key, value) in rows {
             let row = [map.symbol().as_bytes(), key, value];
             if map == MapName::IdentityPrefixes {
                 parts.add_everywhere(&row);
-            } else if let Some(vni) = parts.network_of(map, key, value) {
-                parts.add(vni, &row);
+            } else if let Some(part) = parts.part_of(map, key, value) {
+                parts.add(part, &row);
             }
         }
     }
     for (port, delivery) in ports {
-        parts.add(port.vni, &[bytes_of(port), bytes_of(&delivery)]);
+        if let Some(&part) = parts.networks.get(&port.vni) {
+            parts.add(part, &[bytes_of(port), bytes_of(&delivery)]);
+        }
     }
-    let networks: Vec<Vni> = keys(tables, MapName::Networks).collect();
-    for vni in networks {
-        let number = parts.number(vni);
-        add(tables, MapName::Epochs, &vni, &Epoch { number });
+    for (vni, &part) in &parts.networks {
+        let number = parts.number(part);
+        add(tables, MapName::Epochs, vni, &Epoch { number });
     }
 }
 
-fn keys<K: Plain>(tables: &Tables, map: MapName) -> impl Iterator<Item = K> {
-    let rows = tables.get(&map).into_iter().flatten();
-    rows.filter_map(|(key, _)| from_bytes(key))
-}
-
-/// Which networks are joined by routers, and a hash of the rows of each such part.
+/// Which part of the topology networks and routers are in, and a hash of the rows of each part.
 struct Parts {
-    /// Another network of the same part that is nearer to the one that stands for it.
-    nearer: BTreeMap<Vni, Vni>,
-    /// A network that a router is in.
-    networks: BTreeMap<RouterId, Vni>,
-    /// The hashes, by the network that stands for the part.
-    sums: BTreeMap<Vni, u64>,
+    networks: BTreeMap<Vni, u32>,
+    routers: BTreeMap<RouterId, u32>,
+    /// The hashes, by the number of the part.
+    sums: BTreeMap<u32, u64>,
     /// The hash of what concerns all parts.
     everywhere: u64,
 }
 
 impl Parts {
-    fn new(tables: &Tables) -> Self {
-        let mut parts = Self {
-            nearer: BTreeMap::new(),
-            networks: BTreeMap::new(),
+    fn new(tables: &Tables, view: &View<'_>) -> Self {
+        let networks = view.networks.iter();
+        let networks = networks.map(|(name, network)| (network.vni, view.part(name)));
+        let networks: BTreeMap<Vni, u32> = networks.collect();
+        let ports = tables.get(&MapName::RouterPorts).into_iter().flatten();
+        let ports = ports.filter_map(|(_, value)| from_bytes::<RouterPort>(value));
+        let routers = ports.filter_map(|port| Some((port.router, *networks.get(&port.vni)?)));
+        Self {
+            routers: routers.collect(),
+            networks,
             sums: BTreeMap::new(),
             everywhere: 0,
-        };
-        let ports = tables.get(&MapName::RouterPorts).into_iter().flatten();
-        for port in ports.filter_map(|(_, value)| from_bytes::<RouterPort>(value)) {
-            let other = *parts.networks.entry(port.router).or_insert(port.vni);
-            let (one, other) = (parts.root(port.vni), parts.root(other));
-            if one != other {
-                parts.nearer.insert(one, other);
-            }
         }
-        parts
     }
 
-    /// The network that stands for a network's part.
-    fn root(&self, mut vni: Vni) -> Vni {
-        while let Some(&nearer) = self.nearer.get(&vni) {
-            vni = nearer;
-        }
-        vni
-    }
-
-    /// A network of the part that a row belongs to. Rows that are looked at for every packet belong to
+    /// The part that a row belongs to. Rows that are looked at for every packet belong to
     /// none, nor do lists that are named by their content.
-    fn network_of(&self, map: MapName, key: &[u8], value: &[u8]) -> Option<Vni> {
+    fn part_of(&self, map: MapName, key: &[u8], value: &[u8]) -> Option<u32> {
+        let part = |vni: Vni| self.networks.get(&vni).copied();
         match map {
-            MapName::Networks => from_bytes(key),
-            MapName::Fdb => from_bytes(key).map(|key: FdbKey| key.vni),
-            MapName::Neighbors => from_bytes(key).map(|key: NeighborKey| key.vni),
-            MapName::Members => from_bytes(key).map(|key: MemberKey| key.vni),
-            MapName::RouterPorts => from_bytes(value).map(|port: RouterPort| port.vni),
+            MapName::Networks => from_bytes(key).and_then(part),
+            MapName::Fdb => from_bytes(key).and_then(|key: FdbKey| part(key.vni)),
+            MapName::Neighbors => from_bytes(key).and_then(|key: NeighborKey| part(key.vni)),
+            MapName::Members => from_bytes(key).and_then(|key: MemberKey| part(key.vni)),
+            MapName::RouterPorts => from_bytes(value).and_then(|port: RouterPort| part(port.vni)),
             MapName::RouterAddresses => {
                 let key: RouterAddressKey = from_bytes(key)?;
-                self.networks.get(&key.router).copied()
+                self.routers.get(&key.router).copied()
             }
             MapName::Routes => {
                 let key: RouteKey = from_bytes(key)?;
-                self.networks.get(&key.router).copied()
+                self.routers.get(&key.router).copied()
             }
-            // A part has the number of one of its networks.
-            MapName::Identities => from_bytes(key).and_then(|key: IdentityKey| Vni::new(key.part)),
+            MapName::Identities => from_bytes(key).map(|key: IdentityKey| key.part),
             MapName::Counters
             | MapName::Ports
             | MapName::NextHops
@@ -131,8 +116,8 @@ impl Parts {
     }
 
     /// Adds a row: the order does not matter.
-    fn add(&mut self, vni: Vni, row: &[&[u8]]) {
-        let sum = self.sums.entry(self.root(vni)).or_default();
+    fn add(&mut self, part: u32, row: &[&[u8]]) {
+        let sum = self.sums.entry(part).or_default();
         *sum = sum.wrapping_add(fnv1a_64(row.iter().copied()));
     }
 
@@ -142,8 +127,8 @@ impl Parts {
         self.everywhere = self.everywhere.wrapping_add(hash);
     }
 
-    fn number(&self, vni: Vni) -> u64 {
-        let sum = self.sums.get(&self.root(vni)).copied().unwrap_or(0);
+    fn number(&self, part: u32) -> u64 {
+        let sum = self.sums.get(&part).copied().unwrap_or(0);
         let number = fnv1a_64([
             RELEASE.as_bytes(),
             &SCHEMA_VERSION.to_ne_bytes(),

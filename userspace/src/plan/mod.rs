@@ -118,7 +118,7 @@ impl Plan {
         routers::add_routers(&mut constant, &view, &held);
         let uplink = peers::add_peers(&mut constant, &view);
         let ports = links.values().map(|link| (&link.ingress, link.delivery));
-        epochs::add_epochs(&mut constant, ports);
+        epochs::add_epochs(&mut constant, &view, ports);
         Self {
             links,
             uplink,

@@ -146,6 +146,8 @@ fn route_row(
     let hops = match target {
         RouteTarget::Blackhole => return discarding(Route::BLACKHOLE),
         RouteTarget::Reject => return discarding(Route::REJECT),
+        // The datapath knows no way to the outside yet.
+        RouteTarget::Uplink => return discarding(Route::BLACKHOLE),
         RouteTarget::Forward(hops) => alive(view, router, hops),
     };
     let hops = hops.into_iter().filter_map(|hop| next_hop(router, hop));

@@ -21,7 +21,7 @@ pub(super) struct View<'a> {
     /// The largest IP packet that fits the underlay through every tunnel, in bytes.
     pub(super) carried: u32,
     /// Which part of the topology a network is in.
-    parts: BTreeMap<&'a str, usize>,
+    parts: BTreeMap<&'a str, u32>,
     /// The networks that the host needs: those of its own workloads, and all that routers connect
     /// them with.
     pub(super) networks: BTreeMap<&'a str, &'a Network>,
@@ -127,7 +127,7 @@ impl<'a> View<'a> {
             let own = own.filter(|(name, _)| self.place(name) == Some(Place::Here));
             own.map(|(_, port)| port.network.as_str()).collect()
         };
-        let wanted: BTreeSet<usize> = wanted
+        let wanted: BTreeSet<u32> = wanted
             .iter()
             .filter_map(|name| self.parts.get(name).copied())
             .collect();
@@ -154,7 +154,7 @@ impl<'a> View<'a> {
     /// network, or in one that routers connect it with. With it goes whether there may be stations on
     /// the host, in that very network, that nobody declared.
     pub(super) fn senders(&self) -> BTreeMap<(PortId, &'a str), bool> {
-        let mut hosts_of: BTreeMap<usize, BTreeSet<PortId>> = BTreeMap::new();
+        let mut hosts_of: BTreeMap<u32, BTreeSet<PortId>> = BTreeMap::new();
         let mut senders = BTreeMap::new();
         for Station { port, place, .. } in &self.ports {
             let name = port.network.as_str();
@@ -177,10 +177,7 @@ impl<'a> View<'a> {
     /// The number of the part of the topology that a network is in: the smallest VNI there, which does
     /// not change with other parts.
     pub(super) fn part(&self, network: &str) -> u32 {
-        let part = self.parts.get(network);
-        let mates = self.parts.iter().filter(|(_, it)| Some(*it) == part);
-        let networks = mates.filter_map(|(&name, _)| self.topology.networks.get(name));
-        networks.map(|it| it.vni.number()).min().unwrap_or(0)
+        self.parts.get(network).copied().unwrap_or(0)
     }
 
     /// The ports on a network that can be reached.
@@ -205,12 +202,13 @@ impl<'a> View<'a> {
 
 /// Numbers the parts of a topology: routers lead from a network to all others of its part, and to none of
 /// another one.
-fn parts(topology: &Topology) -> BTreeMap<&str, usize> {
-    let names = topology.networks.keys().map(String::as_str);
-    let mut parts: BTreeMap<&str, usize> = names.enumerate().map(|(n, name)| (name, n)).collect();
+fn parts(topology: &Topology) -> BTreeMap<&str, u32> {
+    let networks = topology.networks.iter();
+    let numbered = networks.map(|(name, network)| (name.as_str(), network.vni.number()));
+    let mut parts: BTreeMap<&str, u32> = numbered.collect();
     for router in topology.routers.values() {
         let networks = router.ports.values().map(|port| port.network.as_str());
-        let joined: BTreeSet<usize> = networks
+        let joined: BTreeSet<u32> = networks
             .filter_map(|name| parts.get(name).copied())
             .collect();
         let Some(&first) = joined.first() else {

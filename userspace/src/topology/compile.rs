@@ -6,7 +6,7 @@ use super::identity::PortIds;
 use super::merge::{merge, rank};
 use super::station::Stations;
 use super::tunnel::Tunnels;
-use super::{Topology, carried, gateway, hosts, network, place, policy, port, router, vtep};
+use super::{Topology, carried, gateway, hosts, nat, network, place, policy, port, router, vtep};
 use crate::document::{Document, Draft};
 use crate::problem::Problem;
 
@@ -60,8 +60,13 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
     let mut vteps = vtep::resolve(&merged, &tunnels, &peers, problems, &mut warnings);
     all.append(&mut vteps.stations);
     let stations = Stations::resolve(all, &merged, &networks, problems);
-    let routers = router::resolve(&merged, sites, &stations, problems, &mut warnings);
+    let mut routers = router::resolve(&merged, sites, &stations, problems, &mut warnings);
     gateway::resolve(&merged, &routers, &mut ports, problems);
+    nat::resolve(&merged, &stations, &mut routers, problems, &mut warnings);
+    let kinds = tunnels.kinds(merged.hosts.len());
+    let kinds = kinds.chain(vteps.resolved.values().map(|vtep| vtep.tunnel));
+    let kinds = kinds.collect();
+    nat::resolve_publications(&merged, &routers, &mut ports, &kinds, problems);
     let rules = policy::resolve(&merged, &ports, problems, &mut warnings);
     let parts = Parts {
         hosts: merged.hosts.keys().copied().collect(),

@@ -13,6 +13,7 @@ mod identity;
 mod interface;
 mod merge;
 mod mtu;
+mod nat;
 mod network;
 mod place;
 mod policy;
@@ -39,6 +40,7 @@ use maps_schema::{Mac, PortId, RouterId, Vni};
 
 pub use compile::{compile, compile_drafts};
 pub use mtu::Mtu;
+pub use nat::{Nat, Pool, Publish, Translation, Uplink};
 pub use policy::{
     Action, Chain, Direction, Group, Party, Policy, PortRange, Rule, RuleList, Service, Services,
     Verb,
@@ -283,6 +285,8 @@ pub struct Port {
     pub spoofing: Spoofing,
     /// The security groups that it belongs to, which are in [`Topology::groups`]; none twice.
     pub groups: Vec<String>,
+    /// What hosts publish of it: no two of one host collide.
+    pub publish: Vec<Publish>,
     /// Where it is declared.
     pub origin: Origin,
 }
@@ -305,6 +309,10 @@ pub struct Router {
     /// Where it is plugged in, by name: that of the network, or any for a link with another router.
     /// Their subnets are apart.
     pub ports: BTreeMap<String, RouterPort>,
+    /// Its way to the outside, if it has one.
+    pub uplink: Option<Uplink>,
+    /// How it changes addresses of what goes through its uplink; nothing without one.
+    pub nat: Vec<Nat>,
     /// The routes in force, one for each destination, in the order of the destinations: those to the
     /// ports' own subnets, and those that are given.
     pub routes: Vec<RouterRoute>,
@@ -354,6 +362,8 @@ pub struct RouterRoute {
 pub enum RouteTarget {
     /// They go to one of these equal next hops: one at least, and none twice.
     Forward(Vec<NextHop>),
+    /// They go to the outside, through the router's uplink, which it has.
+    Uplink,
     /// They are dropped.
     Blackhole,
     /// They are dropped, and their senders are told.

@@ -116,6 +116,7 @@ fn resolve_one<'a>(
             .spoofing
             .as_ref()
             .map_or(Spoofing::Deny, |given| given.value),
+        publish: Vec::new(),
         groups: given.groups.iter().map(|it| it.value.clone()).collect(),
         origin: given.origin.clone(),
     };

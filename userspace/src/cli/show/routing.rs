@@ -118,6 +118,7 @@ pub(super) fn routes(topology: &Topology, name: Option<&str>) -> Result<Vec<Rout
         for route in &router.routes {
             let (action, hops): (_, &[NextHop]) = match &route.target {
                 RouteTarget::Forward(hops) => ("forward", hops),
+                RouteTarget::Uplink => ("uplink", &[]),
                 RouteTarget::Blackhole => ("blackhole", &[]),
                 RouteTarget::Reject => ("reject", &[]),
             };

@@ -1,5 +1,6 @@
 //! Files in good and in bad form.
 
+mod nat;
 mod policy;
 
 use std::time::Duration;
@@ -416,7 +417,7 @@ networks.a.internal must be true or false
 unknown key `port` in routers.a
   5:8 this key is not known
   help: did you mean `ports`?
-routers.b must be a map with the keys ports, routes, policy
+routers.b must be a map with the keys ports, uplink, routes, nat, policy
   6:3 this is empty
 routers.c.ports must be a map from names to ports
   7:15 this is a list
@@ -441,9 +442,9 @@ routers.d.routes[0].to must be `default` or a prefix such as 10.9.0.0/16
   help: for this address alone, write 10.9.0.1/32
 routers.d.routes[0].via must be one next hop at least
   15:30 this is a list
-routers.d.routes[1].via[1] must be an address, the name of a port, `blackhole` or `reject`
+routers.d.routes[1].via[1] must be an address, the name of a port, `uplink`, `blackhole` or `reject`
   16:40 this is the text \"10.2.0.0/24\"
-routers.d.routes[1].via[2] must be an address, the name of a port, `blackhole` or `reject`
+routers.d.routes[1].via[2] must be an address, the name of a port, `uplink`, `blackhole` or `reject`
   16:53 this is a map
 routers.d.routes[1].metric must be a whole number
   16:66 this is the text \"low\"

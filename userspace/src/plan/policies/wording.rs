@@ -1,6 +1,6 @@
 //! Rules as people write them.
 
-use crate::topology::{Action, Party, PortRange, Rule, Service, Services, Verb};
+use crate::topology::{Action, Party, Rule, Services, Verb};
 
 /// A rule in one line.
 pub(in crate::plan) fn rule(rule: &Rule) -> String {
@@ -11,7 +11,7 @@ pub(in crate::plan) fn rule(rule: &Rule) -> String {
     };
     let services = match &rule.services {
         Services::Any => "any".to_owned(),
-        Services::Of(services) => listed(services.iter().map(service)),
+        Services::Of(services) => listed(services.iter().map(ToString::to_string)),
     };
     let source = party(" from ", &rule.source);
     let destination = party(" to ", &rule.destination);
@@ -24,26 +24,6 @@ pub(in crate::plan) const fn action(action: Action) -> &'static str {
         Action::Allow => "allow",
         Action::Reject => "reject",
         Action::Deny => "deny",
-    }
-}
-
-fn service(Service { protocol, ports }: &Service) -> String {
-    let name = match protocol {
-        1 => "icmp".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        58 => "icmpv6".to_owned(),
-        132 => "sctp".to_owned(),
-        number => format!("protocol {number}"),
-    };
-    let (first, last) = (ports.first(), ports.last());
-    let [kind, code] = first.to_be_bytes();
-    match protocol {
-        _ if *ports == PortRange::ALL => name,
-        1 | 58 if first == last => format!("{name}/{kind}/{code}"),
-        1 | 58 => format!("{name}/{kind}"),
-        _ if first == last => format!("{name}/{first}"),
-        _ => format!("{name}/{first}-{last}"),
     }
 }
 

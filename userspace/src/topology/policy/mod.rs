@@ -226,6 +226,12 @@ impl PortRange {
         self.last
     }
 
+    /// How many they are.
+    #[must_use]
+    pub fn count(self) -> u32 {
+        u32::from(self.last) - u32::from(self.first) + 1
+    }
+
     /// All of them.
     #[must_use]
     pub const fn range(self) -> RangeInclusive<u16> {

@@ -64,7 +64,12 @@ fn facts(topology: &Topology) -> BTreeMap<String, String> {
     }
     for (name, p) in &topology.ports {
         let values = (p.id, &p.network, p.mac, &p.addresses, &p.routes, p.mtu);
-        let said = (values, p.learning, p.spoofing, &p.groups);
+        let publish = p
+            .publish
+            .iter()
+            .map(|it| (&it.hosts, it.protocol, it.host_ports, it.ports));
+        let publish: Vec<_> = publish.collect();
+        let said = (values, p.learning, p.spoofing, &p.groups, publish);
         facts.insert(format!("port {name}"), format!("{said:?}"));
     }
     for (name, router) in &topology.routers {
@@ -78,6 +83,12 @@ fn facts(topology: &Topology) -> BTreeMap<String, String> {
         facts.insert(
             format!("router {name}"),
             format!("{:?} {ports:?} {routes:?} {:?}", router.id, router.policy),
+        );
+        let nat = router.nat.iter().map(|nat| &nat.translation);
+        let uplink = router.uplink.as_ref().map(|uplink| &uplink.hosts);
+        facts.insert(
+            format!("uplink of {name}"),
+            format!("{uplink:?} {:?}", nat.collect::<Vec<_>>()),
         );
     }
     for (name, group) in &topology.groups {

@@ -47,7 +47,16 @@ pub(super) fn add(file: &mut Value, networks: &[String], seeds: &[u8]) {
             );
             routes.push(json!({ "to": "default", "via": ["Up"] }));
         }
-        file["routers"][format!("router_{i}")] = json!({ "ports": ports, "routes": routes });
+        let mut router = json!({ "ports": ports, "routes": routes });
+        if seed & 32 != 0 {
+            router["uplink"] = json!(true);
+            router["nat"] = json!([
+                { "floating": format!("198.51.100.{i}"), "to": format!("10.9.0.{i}") },
+                { "snat": ["10.0.1.0/24"], "to": "203.0.113.4-203.0.113.7" },
+                { "masquerade": ["10.0.0.0/8", "fd00::/8"] },
+            ]);
+        }
+        file["routers"][format!("router_{i}")] = router;
     }
 }
 

@@ -53,6 +53,10 @@ fn scalar() -> impl Strategy<Value = Value> {
         "47",
         "c1",
         "10.1.0.7/24",
+        "uplink",
+        "80:80",
+        "0.0.0.0:80-90:80-90/udp",
+        "192.0.2.9-192.0.2.60",
     ];
     prop_oneof![
         4 => select(texts.to_vec()).prop_map(|text| json!(text)),
@@ -114,6 +118,13 @@ const KEYS: &[&str] = &[
     "return",
     "jump",
     "services",
+    "uplink",
+    "nat",
+    "masquerade",
+    "snat",
+    "floating",
+    "publish",
+    "hosts",
 ];
 
 /// A file with the right keys, mostly, and any values.
@@ -134,6 +145,7 @@ pub(super) fn wild() -> impl Strategy<Value = Value> {
                 "routes",
                 "gateway",
                 "groups",
+                "publish",
             ]),
             tree.clone(),
         ),
@@ -143,6 +155,7 @@ pub(super) fn wild() -> impl Strategy<Value = Value> {
         (
             vec(wild_port(tree.clone().boxed()), 3),
             vec(wild_route(tree.clone().boxed()), 0..4),
+            vec(wild_nat(), 0..3),
         ),
         2,
     );
@@ -178,9 +191,10 @@ pub(super) fn wild() -> impl Strategy<Value = Value> {
             network["subnets"] = json!(["10.1.0.0/24", "fd00::/64"]);
             file["networks"][name] = network;
         }
-        for (name, (ports, routes)) in ["core", "edge"].into_iter().zip(routers) {
+        for (name, (ports, routes, nat)) in ["core", "edge"].into_iter().zip(routers) {
             let ports = ["front", "back", "up"].into_iter().zip(ports);
-            file["routers"][name] = json!({ "ports": object(ports), "routes": routes });
+            file["routers"][name] =
+                json!({ "ports": object(ports), "routes": routes, "uplink": true, "nat": nat });
         }
         for (i, (network, entries, place)) in workloads.into_iter().enumerate() {
             let mut port = object(entries);
@@ -260,5 +274,24 @@ fn wild_rule(tree: BoxedStrategy<Value>) -> impl Strategy<Value = Value> {
     (vec((keys, party), 0..2), vec((verb, said), 0..3)).prop_map(|(parties, verbs)| {
         let parties = parties.into_iter().map(|(key, party)| (key, json!(party)));
         object(parties.chain(verbs))
+    })
+}
+
+/// A translation that is mostly in order.
+fn wild_nat() -> impl Strategy<Value = Value> {
+    let key = select(vec!["masquerade", "snat", "floating"]);
+    let address = || {
+        let texts = [
+            "10.1.0.0/24",
+            "10.1.0.5",
+            "fd00::/64",
+            "192.0.2.9-192.0.2.60",
+            "192.0.2.9",
+        ];
+        prop_oneof![4 => select(texts.to_vec()).prop_map(|it| json!(it)), 1 => scalar()]
+    };
+    (key, address(), proptest::option::of(address())).prop_map(|(key, said, to)| {
+        let to = to.map(|to| ("to", to));
+        object([(key, said)].into_iter().chain(to))
     })
 }

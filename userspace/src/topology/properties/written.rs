@@ -1,10 +1,11 @@
 //! The way back from a document to what it was read from.
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use crate::document::{
     Address, Destination, Document, Gateway, Hop, Located, Member, Mtu, Party, Policy,
-    PolicyDefault, Port, Router, Rule, Verb,
+    PolicyDefault, Port, Router, Rule, Translation, Verb,
 };
 use crate::topology::{Direction, Mss, Services};
 
@@ -83,6 +84,23 @@ pub(super) fn written(document: &Document) -> Value {
         "chains": chains,
         "policies": policies,
     })
+}
+
+fn written_translation(translation: &Translation) -> Value {
+    let texts = |sources: &[Located<IpNet>]| {
+        let texts = sources.iter().map(|source| source.value.to_string());
+        texts.collect::<Vec<_>>()
+    };
+    match translation {
+        Translation::MasqueradeAll => json!({ "masquerade": true }),
+        Translation::Masquerade(sources) => json!({ "masquerade": texts(sources) }),
+        Translation::Source(sources, pool) => {
+            json!({ "snat": texts(sources), "to": pool.value.to_string() })
+        }
+        Translation::Floating { outside, inside } => {
+            json!({ "floating": outside.value, "to": inside.value })
+        }
+    }
 }
 
 fn written_policy(policy: &Policy) -> Value {
@@ -176,6 +194,11 @@ fn written_router(router: &Router) -> Value {
     let routes: Vec<Value> = routes.collect();
     let mut value = json!({ "ports": ports, "routes": routes });
     put(&mut value, "policy", policy, |name| json!(name));
+    if router.uplink.is_some() {
+        value["uplink"] = json!(true);
+        let nat = router.nat.iter().map(|nat| &nat.translation);
+        value["nat"] = nat.map(written_translation).collect();
+    }
     value
 }
 

@@ -16,7 +16,8 @@ use crate::topology::station::Stations;
 use crate::topology::{NextHop, RouteTarget, address};
 
 /// The words that stand for no next hop.
-const WORDS: [(&str, RouteTarget); 2] = [
+const WORDS: [(&str, RouteTarget); 3] = [
+    ("uplink", RouteTarget::Uplink),
     ("blackhole", RouteTarget::Blackhole),
     ("reject", RouteTarget::Reject),
 ];
@@ -25,7 +26,7 @@ const WORDS: [(&str, RouteTarget); 2] = [
 pub(super) enum Way<'s, 'a> {
     Address(IpAddr),
     Port(&'s str, &'s Plugged<'a>),
-    Discard(RouteTarget),
+    Word(RouteTarget),
 }
 
 /// Reads what is behind the route's `via`, and leaves out what is reported.
@@ -55,7 +56,7 @@ pub(super) fn ways<'s, 'a>(
             .at(origin, "this is no next hop")
             .help(format!("write `via: {name}` alone, or leave it out")),
         );
-        ways.retain(|(_, way)| !matches!(way, Way::Discard(_)));
+        ways.retain(|(_, way)| !matches!(way, Way::Word(_)));
     }
     ways
 }
@@ -72,7 +73,13 @@ fn named<'s, 'a>(
     problems: &mut Vec<Problem>,
 ) -> Option<Way<'s, 'a>> {
     if let Some(target) = word(name) {
-        return Some(Way::Discard(target));
+        if target == RouteTarget::Uplink && site.given.uplink.is_none() {
+            if !site.given.incomplete {
+                problems.push(no_uplink(site, origin));
+            }
+            return None;
+        }
+        return Some(Way::Word(target));
     }
     if let Some(plugged) = site.ports.get(name) {
         return Some(Way::Port(name, plugged));
@@ -82,6 +89,15 @@ fn named<'s, 'a>(
         problems.push(unknown_port(site, name, origin));
     }
     None
+}
+
+fn no_uplink(site: &Site<'_>, origin: &Origin) -> Problem {
+    Problem::new(format!(
+        "a route of router {} leads to its uplink, which it does not have",
+        site.name
+    ))
+    .at(origin, "no way out")
+    .help("give the router one: `uplink: true`")
 }
 
 fn unknown_port(site: &Site<'_>, name: &str, origin: &Origin) -> Problem {
@@ -94,7 +110,8 @@ fn unknown_port(site: &Site<'_>, name: &str, origin: &Origin) -> Problem {
         (None, Some(close)) => format!("did you mean `{close}`?"),
         (None, None) => {
             let mut known: Vec<&str> = ports().take(8).collect();
-            known.extend(["blackhole", "reject", "or an address"]);
+            known.extend(WORDS.iter().map(|(word, _)| *word));
+            known.push("or an address");
             format!("write one of: {}", known.join(", "))
         }
     };

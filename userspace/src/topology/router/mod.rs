@@ -88,6 +88,8 @@ pub(super) fn resolve(
             ports: ports
                 .map(|(name, plugged)| (name.to_owned(), plugged.port))
                 .collect(),
+            uplink: None,
+            nat: Vec::new(),
             routes,
             policy: site.given.policy.as_ref().map(|it| it.value.clone()),
             origin: site.given.origin.clone(),

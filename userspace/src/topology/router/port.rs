@@ -224,6 +224,7 @@ fn on_network<'a>(
 fn misleading(name: RouterPortName<'_>, given: &document::RouterPort) -> Option<Problem> {
     let other = match name.port {
         "blackhole" | "reject" => "that packets are dropped",
+        "uplink" => "the way to the outside",
         address if address.parse::<IpAddr>().is_ok() => "an address",
         _ => return None,
     };

@@ -73,7 +73,38 @@ pub(super) fn resolve<'a>(
             }
         }
     }
+    table.extend(implied(site, &table));
     table.into_values().collect()
+}
+
+/// The default routes to the uplink: an uplink to which no route leads would be for nothing. Whoever
+/// gives a default route in a family, or any other route to the uplink, has said what goes there.
+fn implied(site: &Site<'_>, table: &BTreeMap<IpNet, RouterRoute>) -> Vec<(IpNet, RouterRoute)> {
+    let Some(uplink) = &site.given.uplink else {
+        return Vec::new();
+    };
+    let families = Family::BOTH.into_iter().filter(|&family| {
+        let mut of_family = table.values().filter(|route| family.has(&route.to));
+        let said = of_family
+            .any(|route| route.to.prefix_len() == 0 || route.target == RouteTarget::Uplink);
+        !said && has_addresses(site, family)
+    });
+    let routes = families.map(|family| {
+        let to = family.everywhere();
+        let route = RouterRoute {
+            to,
+            metric: 0,
+            target: RouteTarget::Uplink,
+            origin: uplink.origin.clone(),
+        };
+        (to, route)
+    });
+    routes.collect()
+}
+
+fn has_addresses(site: &Site<'_>, family: Family) -> bool {
+    let mut ports = site.ports.values();
+    ports.any(|port| port.addresses.iter().any(|own| family.has(own)))
 }
 
 /// The routes to the subnets of the router's own ports.
@@ -200,7 +231,8 @@ fn defaults(
     let leads = |way: &Way<'_, '_>, family: Family| match way {
         Way::Address(ip) => Family::of(*ip) == family,
         Way::Port(name, port) => Finder::through(name, port, family).is_some(),
-        Way::Discard(_) => true,
+        Way::Word(RouteTarget::Uplink) => has_addresses(site, family),
+        Way::Word(_) => true,
     };
     let families = Family::BOTH.into_iter().filter(|&family| match (v4, v6) {
         (None, None) => ways.iter().any(|(_, way)| leads(way, family)),
@@ -219,7 +251,7 @@ fn target(
     let mut hops: Vec<(NextHop, &Origin)> = Vec::with_capacity(ways.len());
     for (origin, way) in ways {
         let hop = match way {
-            Way::Discard(target) => return Some(target.clone()),
+            Way::Word(target) => return Some(target.clone()),
             Way::Address(ip) if Family::of(*ip) != family => {
                 finder
                     .problems

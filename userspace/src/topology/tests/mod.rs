@@ -3,6 +3,7 @@
 mod address;
 mod gateway;
 mod hosts;
+mod nat;
 mod network;
 mod policy;
 mod router;

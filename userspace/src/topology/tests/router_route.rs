@@ -29,6 +29,7 @@ fn routes(topology: &Topology, router: &str) -> String {
     let mut text = String::new();
     for route in &topology.routers[router].routes {
         let target = match &route.target {
+            RouteTarget::Uplink => "uplink".to_owned(),
             RouteTarget::Blackhole => "blackhole".to_owned(),
             RouteTarget::Reject => "reject".to_owned(),
             RouteTarget::Forward(hops) => {
@@ -226,7 +227,7 @@ a route of router core leads to port blakhole, which does not exist
   help: did you mean `blackhole`?
 a route of router core leads to port whatever, which does not exist
   16:34 the router has no port of this name
-  help: write one of: back, four, front, up, blackhole, reject, or an address
+  help: write one of: back, four, front, up, uplink, blackhole, reject, or an address
 the route to fd00:9::/48 of router core leads through port four, which has no IPv6 address
   17:35 this next hop
   help: give the port an IPv6 address

@@ -169,7 +169,7 @@ the next hop 10.2.0.1 of router core is its own address
   9:34 this next hop
   6:37 the router's address
   help: the next hop is another station
-routers.core.routes[1].via[1] must be an address, the name of a port, `blackhole` or `reject`
+routers.core.routes[1].via[1] must be an address, the name of a port, `uplink`, `blackhole` or `reject`
   9:44 this is a map
 the route to 10.8.0.0/16 of router core is given twice with metric 0
   10:15 given again here

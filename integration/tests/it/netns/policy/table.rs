@@ -248,10 +248,10 @@ fn verdict(lists: &[List], protocol: Protocol, cell: Cell) -> Verb {
             .next()
             .unwrap_or(default.unwrap_or(Allow))
     };
-    let is_routed =
+    let is_in_front =
         |ip: IpAddr| ip.to_string().contains("1::") || ip.to_string().starts_with("10.1.");
     let mut verdicts = vec![judge("egress", from.groups)];
-    if is_routed(source) != is_routed(destination) {
+    if is_in_front(source) != is_in_front(destination) {
         verdicts.push(judge("forward", &["between"]));
     }
     verdicts.push(judge("ingress", to.groups));
