@@ -365,14 +365,12 @@ impl Records {
 
     /// Who has all of the addresses.
     fn exhausted(&self, scope: &Scope, ranges: &[Range], declared: Option<&Declared>) -> Refusal {
-        let total: u128 = ranges.iter().map(|range| range.len()).sum();
+        let total: u128 = ranges.iter().map(|range| range.count()).sum();
         let is_here = |ip: &IpAddr| ranges.iter().any(|range| range.contains(*ip));
         let held = self.leases.iter();
         let held = held.filter(|((of, ip), lease)| of == scope && is_here(ip) && lease.is_held());
         let containers = held
-            .filter(|(_, lease)| {
-                matches!(lease.holder, Holder::Endpoint(_) | Holder::Unclaimed(_))
-            })
+            .filter(|(_, lease)| matches!(lease.holder, Holder::Endpoint(_) | Holder::Unclaimed(_)))
             .count();
         let by_files = declared.into_iter();
         let by_files = by_files.flat_map(|it| it.gateways.keys().chain(it.addresses.keys()));
@@ -409,9 +407,8 @@ impl Records {
                 let mut networks = self.networks.values();
                 let is_used = networks.any(|network| {
                     let mut subnets = network.subnets.iter();
-                    subnets.any(|it| {
-                        it.gateway == Some(ip) && network.scope(it.subnet) == pool.scope
-                    })
+                    subnets
+                        .any(|it| it.gateway == Some(ip) && network.scope(it.subnet) == pool.scope)
                 });
                 if !is_used {
                     self.leases.remove(&key);
@@ -484,12 +481,7 @@ fn declared<'w>(scope: &Scope, world: &'w World) -> Option<&'w Declared> {
 }
 
 /// The pool of a network that somebody named.
-fn of_network(
-    net: &str,
-    subnet: Option<IpNet>,
-    v6: bool,
-    world: &World,
-) -> Result<Scope, Refusal> {
+fn of_network(net: &str, subnet: Option<IpNet>, v6: bool, world: &World) -> Result<Scope, Refusal> {
     let declared = world.network(net)?;
     let mut of_family = declared
         .subnets

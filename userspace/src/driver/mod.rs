@@ -131,7 +131,7 @@ fn answer(records: &mut Records, call: &Call, setting: Setting<'_>) -> Result<An
             records.leave(&given.endpoint);
             Ok(Answer::Done {})
         }
-        Call::Program(request) => records.publish(request),
+        Call::Program(request) => records.publish(request, setting),
         Call::Revoke(given) => {
             records.unpublish(&given.endpoint);
             Ok(Answer::Done {})

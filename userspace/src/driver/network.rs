@@ -54,9 +54,10 @@ impl Records {
             _ => Ok(()),
         };
         let world = setting.world;
-        let all = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect();
-        known("router", &choices.router, all(&world.routers))?;
-        known("policy", &choices.policy, all(&world.policies))?;
+        let routers = world.routers.keys().cloned().collect();
+        known("router", &choices.router, routers)?;
+        let policies = world.policies.iter().cloned().collect();
+        known("policy", &choices.policy, policies)?;
         let network = Network {
             net,
             label: None,
@@ -189,10 +190,7 @@ impl Records {
         let title = self.network_title(&request.network);
         let choices = EndpointChoices::read(&request.options)?;
         let declared = declared(&network, setting.world)?;
-        let given = [
-            &request.interface.address,
-            &request.interface.address_ipv6,
-        ];
+        let given = [&request.interface.address, &request.interface.address_ipv6];
         let mut addresses = Vec::new();
         for text in given.into_iter().filter(|text| !text.is_empty()) {
             let found = self.address_of(&network, &request.network, text, declared)?;
@@ -261,9 +259,9 @@ impl Records {
         let title = self.network_title(id);
         let ip = address(text.split('/').next().unwrap_or_default())?;
         let mut subnets = network.subnets.iter();
-        let subnet = subnets.find(|it| it.subnet.contains(&ip)).ok_or_else(|| {
-            Refusal(format!("{ip} is in none of the subnets of {title}"))
-        })?;
+        let subnet = subnets
+            .find(|it| it.subnet.contains(&ip))
+            .ok_or_else(|| Refusal(format!("{ip} is in none of the subnets of {title}")))?;
         let by_file = declared.and_then(|it| it.holder(ip));
         let by_lease = self.holder(&network.scope(subnet.subnet), ip);
         let mut neighbors = self.neighbors(network, id);
@@ -301,11 +299,7 @@ impl Records {
 
     /// Says how an endpoint comes into its container. The answer is checked here because Docker would
     /// complain about a wrong one in words that nobody understands.
-    pub(super) fn join(
-        &mut self,
-        request: &Join,
-        setting: Setting<'_>,
-    ) -> Result<Answer, Refusal> {
+    pub(super) fn join(&mut self, request: &Join, setting: Setting<'_>) -> Result<Answer, Refusal> {
         let network = self.network(&request.network)?.clone();
         let title = self.network_title(&request.network);
         let endpoint = self.endpoints.get_mut(&request.endpoint).ok_or_else(|| {
@@ -345,13 +339,34 @@ impl Records {
     }
 
     /// Notes the ports that are published.
-    pub(super) fn publish(&mut self, request: &Program) -> Result<Answer, Refusal> {
+    pub(super) fn publish(
+        &mut self,
+        request: &Program,
+        setting: Setting<'_>,
+    ) -> Result<Answer, Refusal> {
         let title = self.network_title(&request.network);
-        if !self.endpoints.contains_key(&request.endpoint) {
+        let network = self.network(&request.network)?;
+        let declared = declared(network, setting.world)?;
+        let is_outside_possible = match (declared, &network.router) {
+            (Some(declared), _) => declared.has_uplink(setting.world),
+            (None, Some(router)) => setting.world.routers.get(router) == Some(&true),
+            (None, None) => true,
+        };
+        if !request.options.ports.is_empty() && !is_outside_possible {
             return Err(Refusal(format!(
+                "no port can be published on {title}: none of its routers has a way to the outside \
+                 (`uplink: true` in the file)"
+            )));
+        }
+        let endpoint = self.endpoints.get(&request.endpoint).ok_or_else(|| {
+            Refusal(format!(
                 "{title} has no endpoint {}",
                 short(&request.endpoint)
-            )));
+            ))
+        })?;
+        let addresses: Vec<IpNet> = endpoint.addresses.clone();
+        for mapping in &request.options.ports {
+            answers(mapping, &addresses)?;
         }
         let mut published = Vec::new();
         for wanted in &request.options.ports {
@@ -377,7 +392,7 @@ impl Records {
             };
             let port = candidates.find(|port| is_taken(*port).is_none());
             let Some(port) = port else {
-                let protocol = protocol(wanted.proto);
+                let protocol = protocol_name(wanted.proto).unwrap_or("unknown");
                 let holder = is_taken(wanted.host_port);
                 let address = match wanted.host_ip.as_str() {
                     "" => String::new(),
@@ -428,11 +443,7 @@ fn declared<'w>(network: &Network, world: &'w World) -> Result<Option<&'w Declar
 }
 
 /// The next hops of an endpoint's default routes: routers that are in its reach.
-fn gateways(
-    network: &Network,
-    endpoint: &Endpoint,
-    world: &World,
-) -> Result<Vec<IpAddr>, Refusal> {
+fn gateways(network: &Network, endpoint: &Endpoint, world: &World) -> Result<Vec<IpAddr>, Refusal> {
     let declared = declared(network, world)?;
     let is_closed = network.internal || declared.is_some_and(|it| it.internal);
     if is_closed || network.gateway != GatewayMode::Native {
@@ -515,6 +526,25 @@ fn check_id(id: &str) -> Result<(), Refusal> {
     Err(Refusal(format!("`{id}` is none of Docker's ids")))
 }
 
+/// Whether somebody answers to a published port.
+fn answers(mapping: &PortMapping, addresses: &[IpNet]) -> Result<(), Refusal> {
+    let (family, of_family): (&str, &dyn Fn(&IpNet) -> bool) = match mapping.host_ip.as_str() {
+        "" => ("IP", &|_| true),
+        text => match address(text)? {
+            IpAddr::V4(_) => ("IPv4", &|it| it.addr().is_ipv4()),
+            IpAddr::V6(_) => ("IPv6", &|it| it.addr().is_ipv6()),
+        },
+    };
+    if addresses.iter().any(of_family) {
+        return Ok(());
+    }
+    Err(Refusal(format!(
+        "port {} cannot be published at {}: the container has no {family} address (for IPv6, make the \
+         network with --ipv6)",
+        mapping.port, mapping.host_ip
+    )))
+}
+
 /// Whether both want the same port of the same address.
 fn collide(one: &PortMapping, other: &PortMapping) -> bool {
     let any = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
@@ -523,11 +553,12 @@ fn collide(one: &PortMapping, other: &PortMapping) -> bool {
         && (any(&one.host_ip) || any(&other.host_ip) || one.host_ip == other.host_ip)
 }
 
-fn protocol(number: u8) -> String {
+/// What a protocol that has ports is called (IANA).
+pub(super) fn protocol_name(number: u8) -> Option<&'static str> {
     match number {
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        132 => "sctp".to_owned(),
-        other => other.to_string(),
+        6 => Some("tcp"),
+        17 => Some("udp"),
+        132 => Some("sctp"),
+        _ => None,
     }
 }

@@ -145,7 +145,11 @@ mod tests {
     fn a_slip_is_told() {
         let error = read(&[("mtuu", "1400")]).unwrap_err();
         assert_eq!(error, "unknown option `-o mtuu`: did you mean `mtu`?");
-        assert!(read(&[("mtu", "much")]).unwrap_err().contains("-o mtu=much"));
+        assert!(
+            read(&[("mtu", "much")])
+                .unwrap_err()
+                .contains("-o mtu=much")
+        );
         assert!(read(&[("mtu", "20")]).is_err());
         assert!(read(&[("gateway", "yes")]).unwrap_err().contains("native"));
     }

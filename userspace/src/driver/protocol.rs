@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// One request, understood.
 #[derive(Clone, PartialEq, Debug)]
@@ -115,7 +115,9 @@ impl Call {
 
 /// `null` is the same as nothing at all.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    let mut value: Value = serde_json::from_slice(body)?;
+    // A list would be taken for the fields in their order.
+    let map: Map<String, Value> = serde_json::from_slice(body)?;
+    let mut value = Value::Object(map);
     strip_nulls(&mut value);
     serde_json::from_value(value)
 }

@@ -77,7 +77,7 @@ impl Range {
 
     /// How many addresses these are.
     #[must_use]
-    pub const fn len(self) -> u128 {
+    pub const fn count(self) -> u128 {
         (self.last - self.first).saturating_add(1)
     }
 
@@ -125,7 +125,10 @@ pub fn blocks(subnet: IpNet, hosts: &BTreeSet<String>, own: &str) -> Vec<Range> 
         }
     }
     let stations = Range::of(subnet);
-    ranges.into_iter().filter_map(|it| it.and(stations)).collect()
+    ranges
+        .into_iter()
+        .filter_map(|it| it.and(stations))
+        .collect()
 }
 
 /// Whose each block is: of the hosts that have not their share yet the one with the highest hash.
@@ -174,9 +177,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_two_hosts_share_an_address_and_none_is_nobodys(
-            (bits, v6) in (0_u8..=12, any::<bool>()),
+            (bits, v6) in (0_u8..=9, any::<bool>()),
             address in any::<u128>(),
-            count in 1_usize..40,
+            count in 1_usize..14,
         ) {
             let subnet = if v6 {
                 IpNet::new(Ipv6Addr::from(address).into(), 128 - bits)
@@ -191,15 +194,15 @@ mod tests {
                 let owners = shares.iter().filter(|share| share.iter().any(|it| it.contains(address)));
                 prop_assert_eq!(owners.count(), 1, "{} of {}", address, subnet);
             }
-            let given: u128 = shares.iter().flatten().map(|range| range.len()).sum();
+            let given: u128 = shares.iter().flatten().map(|range| range.count()).sum();
             prop_assert_eq!(given, all.len());
         }
 
         #[test]
-        fn every_host_gets_its_share(count in 1_usize..60, bits in 9_u8..16) {
+        fn every_host_gets_its_share(count in 1_usize..14, bits in 9_u8..16) {
             let subnet = IpNet::new(Ipv4Addr::new(10, 0, 0, 0).into(), 32 - bits).unwrap();
             let sizes = shares(subnet, &hosts(count)).into_iter();
-            let sizes: Vec<u128> = sizes.map(|share| share.iter().map(|it| it.len()).sum()).collect();
+            let sizes: Vec<u128> = sizes.map(|share| share.iter().map(|it| it.count()).sum()).collect();
             let block = (1_u128 << bits) / (count * BLOCKS_PER_HOST).next_power_of_two().min(256) as u128;
             let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
             prop_assert!(most - least <= block + 2, "{sizes:?}");

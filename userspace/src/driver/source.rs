@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::network::protocol_name;
 use super::protocol::PortMapping;
 use super::records::{Endpoint, Network, Records, object_name};
 
@@ -20,8 +21,13 @@ pub fn text(records: &Records) -> Option<String> {
         let name = network.name(id);
         networks.insert(name.clone(), network_entry(network));
         if has_own_router(network) {
-            let port = json!({ "ports": { (name.clone()): gateways(network) } });
-            routers.insert(name, port);
+            let port = json!({ (name.clone()): gateways(network) });
+            let masquerade = json!([{ "masquerade": true }]);
+            let mut router = json!({ "ports": port, "uplink": true });
+            if network.subnets.iter().any(|it| it.subnet.addr().is_ipv4()) {
+                router["nat"] = masquerade;
+            }
+            routers.insert(name, router);
         }
     }
     let workloads = records.endpoints.iter().filter_map(|(id, endpoint)| {
@@ -88,6 +94,21 @@ fn port_entry(endpoint: &Endpoint, network: String) -> Value {
     if !endpoint.groups.is_empty() {
         entry["groups"] = endpoint.groups.clone().into();
     }
-    let _ = &endpoint.published as &Vec<PortMapping>;
+    let published: Vec<String> = endpoint.published.iter().filter_map(published).collect();
+    if !published.is_empty() {
+        entry["publish"] = published.into();
+    }
     entry
+}
+
+/// A published port as files have it.
+fn published(mapping: &PortMapping) -> Option<String> {
+    let protocol = protocol_name(mapping.proto)?;
+    let address = match mapping.host_ip.as_str() {
+        "" => String::new(),
+        ip if ip.contains(':') => format!("[{ip}]:"),
+        ip => format!("{ip}:"),
+    };
+    let (host_port, port) = (mapping.host_port, mapping.port);
+    Some(format!("{address}{host_port}:{port}/{protocol}"))
 }

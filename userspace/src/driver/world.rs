@@ -14,8 +14,8 @@ use crate::topology::Topology;
 pub struct World {
     /// Networks, by name.
     pub networks: BTreeMap<String, Declared>,
-    /// Routers.
-    pub routers: BTreeSet<String>,
+    /// Routers, and whether each has a way to the outside.
+    pub routers: BTreeMap<String, bool>,
     /// Policies.
     pub policies: BTreeSet<String>,
     /// The hosts that share the networks.
@@ -78,7 +78,11 @@ impl World {
         }
         Self {
             networks,
-            routers: topology.routers.keys().cloned().collect(),
+            routers: topology
+                .routers
+                .iter()
+                .map(|(name, router)| (name.clone(), router.uplink.is_some()))
+                .collect(),
             policies: topology.policies.keys().cloned().collect(),
             hosts: topology.hosts.keys().cloned().collect(),
             own: own.map(str::to_owned),
@@ -95,6 +99,13 @@ impl World {
 }
 
 impl Declared {
+    /// Whether one of its routers leads to the outside.
+    #[must_use]
+    pub fn has_uplink(&self, world: &World) -> bool {
+        let mut gateways = self.gateways.values();
+        gateways.any(|router| world.routers.get(router) == Some(&true))
+    }
+
     /// Who has an address, if a file says so.
     #[must_use]
     pub fn holder(&self, address: IpAddr) -> Option<String> {

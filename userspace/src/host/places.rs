@@ -54,6 +54,8 @@ impl Places {
                     Some(Err(error)) => Err(anyhow!("{error}")),
                     None => continue,
                 },
+                // Nobody has to know: Docker brings the interface there.
+                Place::Endpoint(_) => continue,
             };
             if netns.as_ref().is_err_and(|error| !says_absent(error)) {
                 places.unknown.insert(name.clone());
@@ -102,7 +104,8 @@ impl Places {
 
     /// The workloads to be left out of the plan, given the links that are `held`. A workload whose
     /// links are all there while nobody can say where it is itself (Docker is being restarted, and
-    /// its containers run on) is not left out: it keeps what it has.
+    /// its containers run on) is not left out: it keeps what it has. One that Docker plugs in is left
+    /// out until its link is there.
     #[must_use]
     pub fn absent(
         &self,
@@ -118,9 +121,14 @@ impl Places {
             let mut ports = topology.ports.keys();
             ports.all(|port| port.workload != workload || held.contains(port))
         };
-        self.missing
-            .keys()
-            .filter(|&name| !(self.unknown.contains(name) && is_plugged_in(name)))
+        let missing = self.missing.keys();
+        let missing = missing.filter(|&name| !(self.unknown.contains(name) && is_plugged_in(name)));
+        let endpoints = topology.workloads.iter();
+        let endpoints = endpoints.filter(|(name, workload)| {
+            matches!(workload.place, Place::Endpoint(_)) && !is_plugged_in(name)
+        });
+        missing
+            .chain(endpoints.map(|(name, _)| name))
             .cloned()
             .collect()
     }

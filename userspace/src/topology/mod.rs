@@ -16,6 +16,7 @@ mod mtu;
 mod nat;
 mod network;
 mod place;
+mod plug;
 mod policy;
 mod port;
 #[cfg(test)]
@@ -234,6 +235,9 @@ pub enum Place {
     Netns(String),
     /// The network namespace of the process with this id.
     Pid(u32),
+    /// Wherever Docker brings the endpoint of this id: the interface is neither made nor changed for the
+    /// plan, and counts as soon as it is there.
+    Endpoint(String),
 }
 
 impl fmt::Display for Place {
@@ -242,6 +246,7 @@ impl fmt::Display for Place {
             Self::Container(name) => write!(f, "container {name}"),
             Self::Netns(name) => write!(f, "netns {name}"),
             Self::Pid(pid) => write!(f, "pid {pid}"),
+            Self::Endpoint(id) => write!(f, "endpoint {id}"),
         }
     }
 }
