@@ -23,6 +23,8 @@ const ENDPOINT_HOST: &str = "bd";
 const ENDPOINT_INSIDE: &str = "bc";
 /// How many digits of an endpoint's id are in such a name, which may have 15 bytes.
 const ENDPOINT_DIGITS: usize = 9;
+/// Where Docker looks for drivers (moby, `pkg/plugins/discovery.go`).
+const PLUGIN_DIR: &str = "/run/docker/plugins";
 /// The first word of the alias of every interface that is ours.
 const ALIAS_OWNER: &str = "bowline";
 
@@ -101,6 +103,35 @@ impl Instance {
     #[must_use]
     pub fn run_dir(&self) -> PathBuf {
         self.run_root.join(&self.name)
+    }
+
+    /// Where Docker finds the driver: it takes the name of the socket for the driver's. Docker looks in
+    /// one folder only.
+    #[must_use]
+    pub fn plugin_socket(&self) -> PathBuf {
+        let name = if self.name == Self::DEFAULT {
+            "bowline.sock".to_owned()
+        } else {
+            format!("bowline-{}.sock", self.name)
+        };
+        // Instances with their state elsewhere are tests', of which Docker should hear only if told so.
+        if self.state_root == Path::new(STATE_ROOT) {
+            Path::new(PLUGIN_DIR).join(name)
+        } else {
+            self.run_root.join(name)
+        }
+    }
+
+    /// Where the agent tells the command line what it knows of Docker's side.
+    #[must_use]
+    pub fn driver_socket(&self) -> PathBuf {
+        self.run_dir().join("agent.sock")
+    }
+
+    /// What is recorded of Docker's side.
+    #[must_use]
+    pub fn driver_store(&self) -> PathBuf {
+        self.state_dir().join("docker.redb")
     }
 
     /// The file that is locked while the instance is being changed.

@@ -9,7 +9,7 @@ use super::ipam::address;
 use super::options::{EndpointChoices, NetworkChoices};
 use super::protocol::{
     Answer, CreateEndpoint, CreateNetwork, Decided, InterfaceName, Join, NetworkGiven, PoolData,
-    PortMapping, Program,
+    PortMapping, Program, protocol_name,
 };
 use super::records::{
     Endpoint, GatewayMode, Holder, Lease, Network, Records, Scope, Subnet, short,
@@ -551,14 +551,4 @@ fn collide(one: &PortMapping, other: &PortMapping) -> bool {
     one.proto == other.proto
         && one.host_port == other.host_port
         && (any(&one.host_ip) || any(&other.host_ip) || one.host_ip == other.host_ip)
-}
-
-/// What a protocol that has ports is called (IANA).
-pub(super) fn protocol_name(number: u8) -> Option<&'static str> {
-    match number {
-        6 => Some("tcp"),
-        17 => Some("udp"),
-        132 => Some("sctp"),
-        _ => None,
-    }
 }

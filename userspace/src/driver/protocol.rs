@@ -345,6 +345,17 @@ pub struct PortMapping {
     pub host_port_end: u16,
 }
 
+/// What a protocol that has ports is called (IANA).
+#[must_use]
+pub fn protocol_name(number: u8) -> Option<&'static str> {
+    match number {
+        6 => Some("tcp"),
+        17 => Some("udp"),
+        132 => Some("sctp"),
+        _ => None,
+    }
+}
+
 /// What is answered.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(untagged)]

@@ -195,7 +195,7 @@ mod tests {
                 prop_assert_eq!(owners.count(), 1, "{} of {}", address, subnet);
             }
             let given: u128 = shares.iter().flatten().map(|range| range.count()).sum();
-            prop_assert_eq!(given, all.len());
+            prop_assert_eq!(given, all.count());
         }
 
         #[test]

@@ -16,7 +16,7 @@ use crate::document::parse_mac;
 const SHORT: usize = 12;
 
 /// Everything that must survive.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Records {
     /// Docker's networks, by id.
     pub networks: BTreeMap<String, Network>,
@@ -25,6 +25,7 @@ pub struct Records {
     /// Pools that were given out, by the name that Docker was told.
     pub pools: BTreeMap<String, Pool>,
     /// Addresses that were given out, and those that were given back.
+    #[serde(with = "lease_list")]
     pub leases: BTreeMap<LeaseKey, Lease>,
 }
 
@@ -269,6 +270,24 @@ pub fn short(id: &str) -> &str {
 #[must_use]
 pub fn object_name(id: &str) -> String {
     format!("docker-{}", short(id))
+}
+
+/// Keys that are no texts.
+mod lease_list {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        leases: &BTreeMap<LeaseKey, Lease>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(leases)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<LeaseKey, Lease>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
+    }
 }
 
 /// MAC addresses as people write them.

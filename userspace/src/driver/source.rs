@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::network::protocol_name;
-use super::protocol::PortMapping;
+use super::protocol::{PortMapping, protocol_name};
 use super::records::{Endpoint, Network, Records, object_name};
 
 /// The name of the source. No file may have it.

@@ -24,8 +24,14 @@ pub struct Places {
 
 impl Places {
     /// Looks for every workload of this host, whose name in the topology is `name` and whose namespace
-    /// is `host`; Docker is asked only if there are containers among them.
-    pub async fn resolve(topology: &Topology, name: Option<&str>, host: &Netns) -> Self {
+    /// is `host`. Docker is asked only if there are containers among them, and `may_ask` at all: while it
+    /// waits for an answer of ours, it has none for us. Of containers nothing is known then.
+    pub async fn resolve(
+        topology: &Topology,
+        name: Option<&str>,
+        host: &Netns,
+        may_ask: bool,
+    ) -> Self {
         let here: Vec<(&String, &Workload)> = topology
             .workloads
             .iter()
@@ -39,7 +45,7 @@ impl Places {
         let wants_docker = here
             .iter()
             .any(|(_, workload)| matches!(workload.place, Place::Container(_)));
-        let docker = if wants_docker {
+        let docker = if wants_docker && may_ask {
             Some(Docker::connect())
         } else {
             None
@@ -52,7 +58,7 @@ impl Places {
                 Place::Container(container) => match &docker {
                     Some(Ok(docker)) => by_container(docker, container).await,
                     Some(Err(error)) => Err(anyhow!("{error}")),
-                    None => continue,
+                    None => Err(anyhow!("the Docker engine was not asked")),
                 },
                 // Nobody has to know: Docker brings the interface there.
                 Place::Endpoint(_) => continue,
