@@ -36,6 +36,7 @@ use crate::driver::world::World;
 use crate::driver::{self, Refusal, Setting};
 use crate::instance::Instance;
 use crate::kernel::activation;
+use crate::kernel::endpoint::Whereabouts;
 use crate::kernel::link::Links;
 use crate::ledger::{Ledger, LockError, Locked, Source};
 use crate::link::Handover;
@@ -49,6 +50,10 @@ const PATIENCE: Duration = Duration::from_millis(1200);
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long an interface may stay on the host before Docker has moved it into a container, in seconds.
+const GRACE_SECONDS: u64 = 60;
+/// How often it is looked whether containers have died of which nobody said so.
+const LOOK_AFTER: Duration = Duration::from_secs(30);
 /// What Docker's requests and our answers are (moby, `pkg/plugins/transport`).
 const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 /// What the command line asks for what is recorded.
@@ -180,13 +185,7 @@ impl<'a> Plugin<'a> {
             .keys()
             .map(|id| (id.clone(), 0))
             .collect();
-        let ends = state.records.endpoints.keys();
-        let ends: BTreeSet<String> = ends.map(|id| instance.endpoint_end(id)).collect();
-        for end in plugin.links.handed_over().await? {
-            if !ends.contains(&end) {
-                plugin.links.take_back(&end).await?;
-            }
-        }
+        plugin.bury(&mut state).await?;
         drop(state);
         Ok(plugin)
     }
@@ -211,8 +210,18 @@ impl<'a> Plugin<'a> {
                 }
             }
         };
-        // Each of them may wait for the other: both are polled all the time.
+        let look_after = async {
+            loop {
+                sleep(LOOK_AFTER).await;
+                let mut state = self.state.lock().await;
+                if let Err(error) = self.bury(&mut state).await {
+                    (self.say)(&Event::Failed(format!("{error:#}")));
+                }
+            }
+        };
+        // Each of them may wait for the other: all are polled all the time.
         tokio::select! {
+            () = look_after => {}
             () = raise => {}
             () = converse_with_all => {}
         }
@@ -270,14 +279,23 @@ impl<'a> Plugin<'a> {
     async fn carry_out(&self, call: &Call) -> Result<Answer> {
         let (answer, change) = {
             let mut state = self.state.lock().await;
-            let answer = self.change(&mut state, call).await?;
+            let answer = match self.change(&mut state, call).await {
+                // Whoever is in the way may be dead.
+                Err(_) if must_fit(call) && self.bury(&mut state).await? => {
+                    self.change(&mut state, call).await?
+                }
+                answer => answer?,
+            };
             (answer, *self.progress.wanted.borrow())
         };
         // From here on the container could send.
         if matches!(call, Call::Join(_) | Call::Program(_)) {
             let mut done = self.progress.done.clone();
-            let is_late = timeout(PATIENCE, done.wait_for(|done| *done >= change)).await;
-            if is_late.is_err() {
+            // What it waits for must not be borrowed any longer than that: the planner writes it.
+            let is_late = timeout(PATIENCE, done.wait_for(|done| *done >= change))
+                .await
+                .is_err();
+            if is_late {
                 (self.say)(&Event::Failed(
                     "Docker's container starts before its network is ready: something else is being \
                      changed"
@@ -296,11 +314,10 @@ impl<'a> Plugin<'a> {
         if must_fit(call) {
             read?;
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let setting = Setting {
             world: &state.files.world,
             instance: &self.instance,
-            now: now.unwrap_or_default().as_secs(),
+            now: now(),
         };
         let (after, answer) = driver::handle(&state.records, call, setting)?;
         let endpoint = match call {
@@ -346,8 +363,44 @@ impl<'a> Plugin<'a> {
         Ok(answer)
     }
 
+    /// Forgets the endpoints of containers that are dead, and tells whether there were any. We hear of their
+    /// death from Docker, unless nobody was there to hear it: then either the link went with the container,
+    /// or Docker has put it back on the host.
+    async fn bury(&self, state: &mut State) -> Result<bool> {
+        let links = self.links.handed_over().await?;
+        let records = &state.records;
+        let dead = records.endpoints.iter().filter(|(id, endpoint)| {
+            match links.get(&self.instance.endpoint_end(id)) {
+                None => true,
+                Some(Whereabouts::Away) => false,
+                // It may be on its way into the container.
+                Some(Whereabouts::OnHost) => endpoint.since + GRACE_SECONDS <= now(),
+            }
+        });
+        let dead: Vec<String> = dead.map(|(id, _)| id.clone()).collect();
+        let mut after = state.records.clone();
+        for id in &dead {
+            after.forget_endpoint(id, now());
+            state.rising.remove(id);
+        }
+        self.record(state, after).await?;
+        let ends = state.records.endpoints.keys();
+        let ends: BTreeSet<String> = ends.map(|id| self.instance.endpoint_end(id)).collect();
+        for end in links.keys().filter(|end| !ends.contains(*end)) {
+            self.links.take_back(end).await?;
+        }
+        if dead.is_empty() {
+            return Ok(false);
+        }
+        self.progress.wanted.send_modify(|number| *number += 1);
+        Ok(true)
+    }
+
     /// Makes it durable.
     async fn record(&self, state: &mut State, after: Records) -> Result<()> {
+        if after == state.records {
+            return Ok(());
+        }
         let store = match &state.store {
             Some(store) => store,
             None => {
@@ -358,9 +411,6 @@ impl<'a> Plugin<'a> {
                 state.store.insert(store)
             }
         };
-        if after == state.records {
-            return Ok(());
-        }
         store.write(&state.records, &after)?;
         let text = source::text(&after);
         if text != source::text(&state.records) {
@@ -420,6 +470,12 @@ impl<'a> Plugin<'a> {
             let _gone = self.links.raise(&end).await;
         }
     }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
 }
 
 /// The next one who asks at a socket, if there is one.

@@ -240,6 +240,7 @@ impl Records {
             mac_given,
             interface: choices.interface,
             groups: choices.groups,
+            since: setting.now,
             sandbox: None,
             published: Vec::new(),
         };
@@ -297,6 +298,15 @@ impl Records {
         }
     }
 
+    /// Forgets an endpoint of a container that is dead, and frees its addresses: Docker will not.
+    pub fn forget_endpoint(&mut self, id: &str, now: u64) {
+        self.endpoints.remove(id);
+        let own = Holder::Endpoint(id.to_owned());
+        for lease in self.leases.values_mut().filter(|it| it.holder == own) {
+            lease.holder = Holder::Released(now);
+        }
+    }
+
     /// Says how an endpoint comes into its container. The answer is checked here because Docker would
     /// complain about a wrong one in words that nobody understands.
     pub(super) fn join(&mut self, request: &Join, setting: Setting<'_>) -> Result<Answer, Refusal> {
@@ -309,6 +319,7 @@ impl Records {
             ))
         })?;
         endpoint.sandbox = Some(request.sandbox_key.clone());
+        endpoint.since = setting.now;
         let gateways = gateways(&network, endpoint, setting.world)?;
         let gateway = |v4: bool| {
             let mut gateways = gateways.iter();

@@ -94,6 +94,8 @@ pub struct Endpoint {
     pub interface: Option<String>,
     /// The security groups that it belongs to.
     pub groups: Vec<String>,
+    /// When it was plugged in or joined last, in seconds since 1970.
+    pub since: u64,
     /// Docker's name of the container's network namespace, while it is in there.
     pub sandbox: Option<String>,
     /// The ports that are published while this is the container's way to the outside.

@@ -1,13 +1,24 @@
 //! Links that Docker asked for: both ends are made on the host, and Docker moves one of them into its
 //! container and back. Nothing is known of the namespace in between, and nothing needs to be.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use rtnetlink::packet_route::link::{In6AddrGenMode, InfoData, InfoVeth, LinkAttribute};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use super::interface::{self, system_error};
+use super::interface::{self, Interface, system_error};
 use super::link::Links;
 use crate::link::Handover;
+
+/// Where the end of a link is that Docker moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whereabouts {
+    /// Where it was made, or has been put back to.
+    OnHost,
+    /// In another network namespace.
+    Away,
+}
 
 impl Links {
     /// Makes a link, or completes one that was half-made. Its ends are down: [`Links::raise`] is for when
@@ -67,15 +78,19 @@ impl Links {
             .with_context(|| format!("set {name} up"))
     }
 
-    /// The host's ends of all links of this kind.
+    /// All links of this kind by the names of the ends that stay, and where their other ends are.
     ///
     /// # Errors
     ///
     /// The kernel refuses to tell.
-    pub async fn handed_over(&self) -> Result<Vec<String>> {
+    pub async fn handed_over(&self) -> Result<BTreeMap<String, Whereabouts>> {
         let ends = interface::interfaces(self.handle()).await?.into_iter();
         let own = ends.filter(|end| end.is_veth && self.instance().is_endpoint_end(&end.name));
-        Ok(own.map(|end| end.name).collect())
+        let place = |end: &Interface| match end.peer_netns {
+            Some(_) => Whereabouts::Away,
+            None => Whereabouts::OnHost,
+        };
+        Ok(own.map(|end| (end.name.clone(), place(&end))).collect())
     }
 
     /// Deletes a link of this kind, whole or half-made; one that is not there any more is no error.

@@ -17,7 +17,7 @@ mod clsact;
 pub mod datapath;
 mod driver;
 pub mod echo;
-mod endpoint;
+pub mod endpoint;
 pub mod events;
 mod inside;
 mod interface;
