@@ -9,9 +9,10 @@ use maps_schema::map::EgressPort;
 use maps_schema::{DropReason, Ip, PolicyList, RouterId};
 
 use crate::edit;
-use crate::flow::{self, related};
+use crate::flow;
 use crate::frame::Frame;
 use crate::icmp::{self, Message};
+use crate::nat;
 use crate::parse::{self, Kind, Packet, TransportKind};
 use crate::pipeline::Scratch;
 use crate::policy::{self, Action, Subject, Workspace};
@@ -44,7 +45,7 @@ impl Court {
 
 /// Whether the packet may go its way. If not, the working memory says why.
 #[inline(never)]
-pub(crate) fn admits<F: Frame, T: Tables>(frame: &F, tables: &T, scratch: &mut Scratch) -> bool {
+pub(crate) fn admits<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> bool {
     let packet = &scratch.packet;
     let is_resolution = !matches!(packet.resolution.message, parse::Message::None);
     if !matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) || is_resolution {
@@ -61,7 +62,7 @@ pub(crate) fn admits<F: Frame, T: Tables>(frame: &F, tables: &T, scratch: &mut S
     if [egress, first, ingress] == [PolicyList::NONE; 3] {
         return true;
     }
-    if scratch.track.is_reply() || related::is_related(frame, tables, scratch) {
+    if scratch.track.is_reply() || scratch.track.is_related {
         return true;
     }
     let Scratch {
@@ -119,6 +120,8 @@ pub(crate) fn refuse<F: Frame, T: Tables>(
     scratch: &mut Scratch,
 ) -> Result<(), DropReason> {
     flow::end(tables, &mut scratch.track);
+    // In the name of whom the sender knows.
+    nat::restore(&mut scratch.packet, &scratch.track);
     let (packet, reason) = (&scratch.packet, scratch.court.reason);
     // What another host routed here would have to be routed back; a bridge cannot do that.
     let may_tell = scratch.court.is_told

@@ -21,6 +21,23 @@ pub const fn update(checksum: u16, old: u16, new: u16) -> u16 {
     finish(!checksum as u64 + !old as u64 + new as u64)
 }
 
+/// What a checksum must be adjusted by when words that it covers become others: the sum of the new ones
+/// and of the complements of the old ones, folded to 32 bits (RFC 1624 equation 3).
+#[must_use]
+#[inline(always)]
+pub fn difference<const N: usize>(old: &[u32; N], new: &[u32; N]) -> u32 {
+    let complements = old.iter().fold(0, |sum, &word| sum + u64::from(!word));
+    fold(complements + sum32(new))
+}
+
+/// A sum of 32-bit words, folded to 32 bits.
+#[must_use]
+#[inline(always)]
+pub const fn fold(sum: u64) -> u32 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    ((sum & 0xffff_ffff) + (sum >> 32)) as u32
+}
+
 /// A word at `offset`, before and after a change, as the words of the message that has its checksum at
 /// the offset `checksum` have it: swapped, if it is astride two of them (RFC 1071 section 2B).
 #[must_use]

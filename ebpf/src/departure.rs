@@ -1,7 +1,7 @@
 //! How a frame leaves: to a workload on this host, or to a peer.
 //!
-//! It is the last part of a frame's journey. What the parts before decided is in the working memory, so
-//! that the kernel's verifier follows this one once, and not anew for every way that leads here.
+//! These are the last two parts of a frame's journey. What the parts before decided is in the working
+//! memory, so that the kernel's verifier follows these once, and not anew for every way that leads here.
 
 use maps_schema::map::{EgressPort, IngressPort, NeighborKey};
 use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, Vni};
@@ -9,9 +9,10 @@ use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, Vn
 use crate::edit;
 use crate::frame::{Frame, Note, Refused};
 use crate::icmp::{self, Message};
+use crate::nat;
 use crate::parse::ethernet::{self, HEADER_LEN};
 use crate::parse::{Kind, Packet, transport};
-use crate::pipeline::{Action, Scratch};
+use crate::pipeline::{Action, Progress, Scratch};
 use crate::router::Routed;
 use crate::tables::{Count, Tables};
 
@@ -36,6 +37,13 @@ impl Origin {
     #[must_use]
     pub const fn is_host(&self) -> bool {
         IngressPort::leads_to_host(self.flags)
+    }
+
+    /// Whether it came from the outside.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_outside(&self) -> bool {
+        self.flags & IngressPort::OUTSIDE != 0
     }
 
     /// Whether it came through a tunnel.
@@ -70,6 +78,10 @@ pub struct Way {
     pub next_hop: NeighborKey,
     /// The rules of those of them that have any; none in the others' places.
     pub forward: [PolicyList; GUARDS_MAX],
+    /// The network behind the first of them.
+    pub behind: Vni,
+    /// What is translated of the packet: [`Flow::SOURCE`] and [`Flow::DESTINATION`].
+    pub translated: u8,
 }
 
 /// How many routers with rules a packet may pass.
@@ -98,6 +110,8 @@ impl Way {
             target: Mac::ZERO,
             next_hop: NeighborKey::NONE,
             forward: [PolicyList::NONE; GUARDS_MAX],
+            behind: Vni::NONE,
+            translated: 0,
         }
     }
 
@@ -132,93 +146,140 @@ impl Way {
             target: routed.destination,
             next_hop: routed.neighbor,
             forward: routed.forward,
+            behind: routed.behind,
+            translated: 0,
         }
     }
 }
 
-/// Lets the frame leave the way that was decided. Until it is known that it can, it stays as it is.
+/// Makes the frame what it is when it leaves the way that was decided, but for the header of a tunnel. Until
+/// it is known that it can leave, it stays as it is.
 #[inline(always)]
-pub fn depart<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Action {
-    let (packet, way) = (&scratch.packet, &scratch.way);
-    match leave(frame, tables, packet, way) {
-        Ok(action) => action,
-        Err(reason) => Action::refuse(tables, way.origin.port, reason),
+pub fn prepare<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Progress {
+    let origin = scratch.way.origin;
+    if scratch.way.is_back() && !origin.is_peer() {
+        // An answer: the way back needs no row, which may just have been removed.
+        return Progress::Done(send_back(frame, tables, &origin));
+    }
+    match change(frame, tables, scratch) {
+        Ok(Change::Made) => Progress::Depart,
+        Ok(Change::Answered) => Progress::Done(send_back(frame, tables, &origin)),
+        Err(reason) => Progress::Done(Action::refuse(tables, origin.port, reason)),
     }
 }
 
+/// What became of the frame.
+enum Change {
+    /// It can leave.
+    Made,
+    /// It is an error about itself now.
+    Answered,
+}
+
 #[inline(always)]
-fn leave<F: Frame, T: Tables>(
+fn change<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
-    packet: &Packet,
-    way: &Way,
-) -> Result<Action, DropReason> {
-    if way.is_back() && !way.origin.is_peer() {
-        // An answer: the way back needs no row, which may just have been removed.
-        tables.count(way.destination, Count::Egress(frame.len()));
-        return Ok(Action::Deliver(way.origin.interface));
-    }
-    let exit = tables
+    scratch: &mut Scratch,
+) -> Result<Change, DropReason> {
+    let Scratch {
+        packet,
+        way,
+        track,
+        exit,
+        ..
+    } = scratch;
+    *exit = tables
         .egress_port(way.destination)
         .ok_or(DropReason::PortUnplugged)?;
-    if exit.kind != EgressPort::WORKLOAD {
+    if !matches!(exit.kind, EgressPort::WORKLOAD | EgressPort::UPLINK) {
         // An ordinary VTEP's frame may go to another host: it has not sent it there itself.
         if way.origin.is_host() && way.origin.port != way.destination {
             return Err(DropReason::SplitHorizon);
         }
         if size(frame, packet) > exit.mtu {
+            nat::restore(packet, track);
             refuse_size(frame, tables, packet, way, exit.mtu)?;
-            tables.count(way.origin.port, Count::Egress(frame.len()));
-            return Ok(Action::Deliver(way.origin.interface));
+            return Ok(Change::Answered);
+        }
+        if exit.kind == EgressPort::DIRECT && !fits_directly(packet, exit) {
+            return Err(DropReason::NeedsTunnel);
         }
     }
+    let refused = |_refused| DropReason::KernelRefused;
     if way.clamp != Way::UNCLAMPED && packet.protocol == transport::TCP {
-        let is_wrapped = exit.kind != EgressPort::WORKLOAD;
+        let is_wrapped = exit.mtu != 0;
         let mtu = if is_wrapped {
             way.clamp.min(exit.mtu)
         } else {
             way.clamp
         };
-        edit::mss::clamp(frame, packet, mtu).map_err(|_refused| DropReason::KernelRefused)?;
+        edit::mss::clamp(frame, packet, mtu).map_err(refused)?;
+    }
+    if way.translated != 0 {
+        edit::nat::write(frame, packet, track).map_err(refused)?;
     }
     if way.hops != 0 {
-        edit::forward::write(frame, packet, way.target, way.source, way.hops)
-            .map_err(|_refused| DropReason::KernelRefused)?;
+        edit::forward::write(frame, packet, way.target, way.source, way.hops).map_err(refused)?;
     }
+    Ok(Change::Made)
+}
+
+/// Whether the kernel finds the neighbor for a packet: it does for those of its own family only.
+#[inline(always)]
+const fn fits_directly(packet: &Packet, exit: &EgressPort) -> bool {
+    let is_family = match packet.kind {
+        Kind::Ipv4 => exit.remote.is_v4(),
+        Kind::Ipv6 => !exit.remote.is_v4(),
+        Kind::Arp | Kind::Opaque => false,
+    };
+    is_family && !packet.destination.is_group()
+}
+
+/// Lets the frame leave, in a tunnel if one leads to where it goes.
+#[inline(always)]
+pub fn depart<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Action {
+    let Scratch {
+        packet, way, exit, ..
+    } = scratch;
     // Without what it is wrapped in.
     let len = frame.len();
-    match exit.kind {
-        EgressPort::WORKLOAD => {
-            tables.count(way.destination, Count::Egress(len));
-            Ok(Action::Deliver(exit.ifindex))
-        }
-        EgressPort::DIRECT => {
-            // The kernel finds the neighbor for packets of its own family only.
-            let fits = match packet.kind {
-                Kind::Ipv4 => exit.remote.is_v4(),
-                Kind::Ipv6 => !exit.remote.is_v4(),
-                Kind::Arp | Kind::Opaque => false,
-            };
-            if !fits || packet.destination.is_group() {
-                return Err(DropReason::NeedsTunnel);
-            }
-            tables.count(way.destination, Count::Egress(len));
-            Ok(Action::Underlay {
-                uplink: exit.ifindex,
-                next_hop: exit.remote,
-            })
-        }
+    let action = match exit.kind {
+        EgressPort::WORKLOAD => Action::Deliver(exit.ifindex),
+        EgressPort::UPLINK => Action::Underlay {
+            uplink: exit.ifindex,
+            next_hop: Ip::UNSPECIFIED_V6,
+        },
+        EgressPort::DIRECT => Action::Underlay {
+            uplink: exit.ifindex,
+            next_hop: exit.remote,
+        },
         _ => {
-            wrap(frame, packet, way, &exit).map_err(|_refused| DropReason::KernelRefused)?;
-            tables.count(way.destination, Count::Egress(len));
-            if matches!(packet.kind, Kind::Arp | Kind::Opaque) {
-                return Ok(Action::Copied);
+            if wrap(frame, packet, way, exit).is_err() {
+                return Action::refuse(tables, way.origin.port, DropReason::KernelRefused);
             }
-            Ok(Action::Underlay {
-                uplink: exit.ifindex,
-                next_hop: Ip::UNSPECIFIED_V6,
-            })
+            if matches!(packet.kind, Kind::Arp | Kind::Opaque) {
+                Action::Copied
+            } else {
+                Action::Underlay {
+                    uplink: exit.ifindex,
+                    next_hop: Ip::UNSPECIFIED_V6,
+                }
+            }
         }
+    };
+    tables.count(way.destination, Count::Egress(len));
+    action
+}
+
+/// Sends an answer back to where the frame came in.
+#[inline(always)]
+fn send_back<F: Frame, T: Tables>(frame: &F, tables: &T, origin: &Origin) -> Action {
+    tables.count(origin.port, Count::Egress(frame.len()));
+    if origin.is_outside() {
+        Action::Return(origin.interface)
+    } else {
+        Action::Deliver(origin.interface)
     }
 }
 

@@ -1,40 +1,36 @@
 //! Packets that come from the underlay without a tunnel: the underlay routes the workloads' addresses.
 
-use maps_schema::map::{EgressPort, IngressPort};
+use maps_schema::map::{Direct, EgressPort, IngressPort};
 use maps_schema::{DropReason, IfIndex, Mac, PortId};
 
 use crate::edit;
 use crate::frame::Frame;
-use crate::parse::Kind;
+use crate::parse::{Kind, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::{Count, Tables};
 
-/// Gives a packet for a workload on this host the MAC addresses that it has in the workload's network, and
-/// lets it go on as one that comes from the port of its peer. What is for nobody here passes on to the
-/// host.
+/// The workload on this host that a packet is for, if it is for one.
 #[inline(always)]
-pub fn receive<F: Frame, T: Tables>(
+pub(crate) fn station<T: Tables>(tables: &T, packet: &Packet) -> Option<Direct> {
+    if !matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) {
+        return None;
+    }
+    let station = tables.direct(packet.ip_destination)?;
+    let exit = tables.egress_port(station.port)?;
+    (exit.kind == EgressPort::WORKLOAD).then_some(station)
+}
+
+/// Gives a packet for a workload the MAC addresses that it has in the workload's network, and lets it go on
+/// as one that comes from the port of its peer.
+#[inline(always)]
+pub(crate) fn receive<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     scratch: &mut Scratch,
     interface: IfIndex,
+    station: &Direct,
 ) -> Progress {
-    if pipeline::read(frame, &mut scratch.packet).is_err() {
-        return Progress::Done(Action::Pass);
-    }
     let packet = &mut scratch.packet;
-    if !matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) {
-        return Progress::Done(Action::Pass);
-    }
-    let Some(station) = tables.direct(packet.ip_destination) else {
-        return Progress::Done(Action::Pass);
-    };
-    let Some(exit) = tables.egress_port(station.port) else {
-        return Progress::Done(Action::Pass);
-    };
-    if exit.kind != EgressPort::WORKLOAD {
-        return Progress::Done(Action::Pass);
-    }
     let refuse = |port, reason| Progress::Done(Action::refuse(tables, port, reason));
     let Some(sender) = tables.direct(packet.ip_source) else {
         return refuse(PortId::NONE, DropReason::UnknownPeer);

@@ -11,13 +11,14 @@
 //! never makes room for them. Nobody needs to collect what is over: it is replaced when there is no room,
 //! and nobody is taken in by it before, because its age is looked at.
 
+mod claim;
 mod life;
 pub(crate) mod related;
 mod settle;
 mod track;
 
 use maps_schema::map::{Flow, FlowKey, IngressPort, NeighborKey};
-use maps_schema::{PolicyList, PortId};
+use maps_schema::{PolicyList, PortId, Vni};
 
 use crate::departure::{GUARDS_MAX, Origin, Way};
 use crate::frame::Frame;
@@ -28,8 +29,8 @@ use crate::tcp;
 pub(crate) use life::end;
 pub use life::lifetime_ns;
 pub(crate) use settle::settle;
-use track::identify;
-pub(crate) use track::{Found, Track};
+pub(crate) use track::{Found, TRANSLATED, Track};
+use track::{identify, is_outside};
 
 /// The two tables of flows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +70,7 @@ pub(crate) fn recall<F: Frame, T: Tables>(
 ) -> bool {
     track.clear();
     if !identify(frame, origin, packet, track) {
+        related::note(frame, tables, origin, packet, track);
         return false;
     }
     // What such a port sends is looked at every time, because it is learned from.
@@ -82,14 +84,14 @@ pub(crate) fn recall<F: Frame, T: Tables>(
     let mut bits = look(tables, origin, packet, track);
     if bits & seen::SILENT != 0 {
         if life::is_over(tables, track) {
-            track.found = Found::Nothing;
+            track.begin(Found::Nothing);
             return false;
         }
         track.is_awake = true;
         bits = look(tables, origin, packet, track);
     }
     if bits & seen::PROGRESS != 0 && !life::advance(tables, track) {
-        track.found = Found::Nothing;
+        track.begin(Found::Nothing);
         return false;
     }
     bits & seen::USABLE != 0
@@ -111,6 +113,8 @@ pub(crate) fn way(origin: Origin, track: &Track) -> Way {
         next_hop: NeighborKey::NONE,
         // They were asked when the connection began.
         forward: [PolicyList::NONE; GUARDS_MAX],
+        behind: Vni::NONE,
+        translated: track.flags & TRANSLATED,
     }
 }
 
@@ -139,7 +143,7 @@ fn visit(flow: &mut Flow, origin: &Origin, packet: &Packet, track: &mut Track) -
         return seen::SILENT;
     }
     let is_refresh = track.now_ns >> REFRESH_SHIFT != flow.seen_ns >> REFRESH_SHIFT;
-    track.flags = flow.flags;
+    track.take(flow);
     flow.packets += 1;
     flow.bytes += u64::from(track.len);
     flow.seen_ns = track.now_ns;
@@ -160,7 +164,7 @@ fn visit(flow: &mut Flow, origin: &Origin, packet: &Packet, track: &mut Track) -
         && track.segment.flags & tcp::SYN == 0
         && flow.frame_destination == packet.destination
         && flow.frame_source == packet.source
-        && (key_has_port(&track.key) || flow.origin == origin.port)
+        && (key_has_port(&track.key) || is_outside(&track.key) || flow.origin == origin.port)
         && u32::from(packet.ttl) > flow.hops
         && track.size <= flow.mtu;
     if is_usable {

@@ -27,7 +27,7 @@ pub struct Outer {
     pub is_udp: bool,
 }
 
-/// The checksum of a transport header.
+/// A checksum in a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Checksum {
     /// Where it is, in bytes from the beginning of the frame.
@@ -35,6 +35,18 @@ pub struct Checksum {
     /// Whether 0 stands for none, as in UDP (RFC 768), where the sum that would be 0 is written in its
     /// other form.
     pub is_optional: bool,
+}
+
+/// What a checksum covers that changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Covered {
+    /// The header of an IPv4 packet that it is in itself.
+    Header,
+    /// The message that it is in. It stays as it is if it is left to the device, because it does not cover
+    /// the message yet.
+    Message,
+    /// The pseudo-header (RFC 9293 section 3.1, RFC 8200 section 8.1), which it covers always.
+    Pseudo,
 }
 
 /// What a program tells the one that meets a resubmitted frame: whom the copy is for.
@@ -104,19 +116,24 @@ pub trait Frame: Bytes {
     /// [`Refused`] if the frame ends before its end or the kernel cannot make the bytes writable.
     fn store<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused>;
 
-    /// Replaces the word `old`, which is what is at `offset`, by `new`, both as they lie in memory, and
-    /// updates the checksum that covers it (RFC 1624). That stays as it is if it is left to the device,
-    /// because it does not cover the word yet.
+    /// Updates a checksum that covers something that changes by a difference, which is a sum of words as
+    /// they lie in memory, folded to 32 bits (RFC 1624).
     ///
     /// # Errors
     /// As of [`store`](Self::store).
-    fn replace(
+    fn adjust(
         &mut self,
         checksum: Checksum,
-        offset: u32,
-        old: u16,
-        new: u16,
+        covered: Covered,
+        difference: u32,
     ) -> Result<(), Refused>;
+
+    /// Overwrites the bytes at `offset` with those of the value, for which a checksum was adjusted: the
+    /// sum of the whole packet stays what it was.
+    ///
+    /// # Errors
+    /// As of [`store`](Self::store).
+    fn exchange<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused>;
 
     /// Takes `step` up to `count` times, until it says to stop.
     ///

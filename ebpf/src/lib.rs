@@ -34,6 +34,8 @@ pub mod icmp;
 pub mod learning;
 #[cfg(not(target_arch = "bpf"))]
 pub mod memory;
+pub(crate) mod nat;
+pub(crate) mod outside;
 pub mod parse;
 pub mod pipeline;
 pub mod policy;
@@ -46,9 +48,9 @@ pub mod tcp;
 pub mod uplink;
 pub mod verdict;
 
-pub use departure::depart;
+pub use departure::{depart, prepare};
 pub use frame::{Bytes, Frame, Refused, Short, Step};
-pub use pipeline::{Action, Progress, Scratch, pass, port_ingress};
+pub use pipeline::{Action, Progress, Scratch, pass, port_ingress, route};
 pub use tables::{Count, Tables};
-pub use uplink::{uplink_ingress, uplink_xdp};
+pub use uplink::{bare, uplink_ingress, uplink_xdp};
 pub use verdict::Verdict;

@@ -40,7 +40,10 @@ mod programs {
         let Some(scratch) = kernel::scratch() else {
             return TC_ACT_UNSPEC;
         };
-        let entered = enter_uplink(&mut skb, scratch, interface);
+        let entered = match enter_uplink(&mut skb, scratch, interface) {
+            BARE => enter_bare(&mut skb, scratch, interface),
+            code => code,
+        };
         go_on(&mut skb, scratch, entered)
     }
 
@@ -70,19 +73,33 @@ mod programs {
 
     // What they return is a number, because LLVM leaves parts of an enum undefined.
 
-    /// No action code of TC: the journey's last part is to come.
-    const DEPART: i32 = i32::MAX;
-    /// Nor is this: its middle part is to come.
+    /// No action codes of TC: the parts of the journey that are still to come begin with this one.
+    const BARE: i32 = i32::MAX - 4;
+    /// As above.
+    const ROUTE: i32 = i32::MAX;
+    /// As above.
     const PASS: i32 = i32::MAX - 1;
+    /// As above.
+    const PREPARE: i32 = i32::MAX - 2;
+    /// As above.
+    const DEPART: i32 = i32::MAX - 3;
 
     /// The parts of a journey after the first.
     #[inline(always)]
     fn go_on(skb: &mut Skb, scratch: &mut Scratch, entered: i32) -> i32 {
-        let passed = match entered {
+        let routed = match entered {
+            ROUTE => route(skb, scratch),
+            code => code,
+        };
+        let passed = match routed {
             PASS => pass(skb, scratch),
             code => code,
         };
-        match passed {
+        let prepared = match passed {
+            PREPARE => prepare(skb, scratch),
+            code => code,
+        };
+        match prepared {
             DEPART => depart(skb, scratch),
             code => code,
         }
@@ -100,18 +117,39 @@ mod programs {
         proceed(skb, progress)
     }
 
+    #[inline(never)]
+    fn enter_bare(skb: &mut Skb, scratch: &mut Scratch, interface: IfIndex) -> i32 {
+        let progress = datapath::bare(skb, &Maps, scratch, interface);
+        proceed(skb, progress)
+    }
+
     #[inline(always)]
     fn proceed(skb: &Skb, progress: Progress) -> i32 {
         match progress {
+            Progress::Bare => BARE,
+            Progress::Route => ROUTE,
             Progress::Pass => PASS,
+            Progress::Prepare => PREPARE,
             Progress::Depart => DEPART,
             Progress::Done(action) => carry_out(skb, action),
         }
     }
 
     #[inline(never)]
+    fn route(skb: &mut Skb, scratch: &mut Scratch) -> i32 {
+        let progress = datapath::route(skb, &Maps, scratch);
+        proceed(skb, progress)
+    }
+
+    #[inline(never)]
     fn pass(skb: &mut Skb, scratch: &mut Scratch) -> i32 {
         let progress = datapath::pass(skb, &Maps, scratch);
+        proceed(skb, progress)
+    }
+
+    #[inline(never)]
+    fn prepare(skb: &mut Skb, scratch: &mut Scratch) -> i32 {
+        let progress = datapath::prepare(skb, &Maps, scratch);
         proceed(skb, progress)
     }
 

@@ -11,12 +11,13 @@ use maps_schema::{DropReason, IfIndex, Plain};
 pub use tables::MemoryTables;
 
 use crate::checksum;
-use crate::departure::depart;
-use crate::frame::{Bytes, Checksum, Frame, Note, Outer, Refused, Short, Step};
+use crate::departure;
+use crate::frame::{Bytes, Checksum, Covered, Frame, Note, Outer, Refused, Short, Step};
 use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
 use crate::parse::{self, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::Tables;
+use crate::uplink;
 
 /// A frame's whole journey from the workload behind `interface`. Copies that come in once more are
 /// followed to where they leave.
@@ -32,9 +33,14 @@ pub fn uplink_ingress<T: Tables>(
     tables: &T,
     interface: IfIndex,
 ) -> Action {
-    travel(frame, tables, |frame, scratch| {
-        crate::uplink_ingress(frame, tables, scratch, interface)
-    })
+    travel(
+        frame,
+        tables,
+        |frame, scratch| match uplink::uplink_ingress(frame, tables, scratch, interface) {
+            Progress::Bare => uplink::bare(frame, tables, scratch, interface),
+            progress => progress,
+        },
+    )
 }
 
 fn travel<T: Tables>(
@@ -63,13 +69,17 @@ pub(crate) fn whole<F: Frame, T: Tables>(
     enter: impl Fn(&mut F, &mut Scratch) -> Progress,
 ) -> Action {
     let mut scratch = Scratch::new();
-    let progress = match enter(frame, &mut scratch) {
-        Progress::Pass => pipeline::pass(frame, tables, &mut scratch),
-        progress => progress,
-    };
-    match progress {
-        Progress::Done(action) => action,
-        Progress::Pass | Progress::Depart => depart(frame, tables, &mut scratch),
+    let mut progress = enter(frame, &mut scratch);
+    loop {
+        progress = match progress {
+            Progress::Route => pipeline::route(frame, tables, &mut scratch),
+            Progress::Pass => pipeline::pass(frame, tables, &mut scratch),
+            Progress::Prepare => departure::prepare(frame, tables, &mut scratch),
+            Progress::Depart => Progress::Done(departure::depart(frame, tables, &mut scratch)),
+            Progress::Done(action) => return action,
+            // That is how a journey from the underlay begins, and only there.
+            Progress::Bare => return Action::Pass,
+        };
     }
 }
 
@@ -184,23 +194,25 @@ impl Frame for MemoryFrame {
         Ok(())
     }
 
-    fn replace(
+    fn adjust(
         &mut self,
         Checksum { at, is_optional }: Checksum,
-        offset: u32,
-        old: u16,
-        new: u16,
+        _covered: Covered,
+        difference: u32,
     ) -> Result<(), Refused> {
         let found: u16 = self.load(at).map_err(|_short| Refused)?;
-        if found != 0 || !is_optional {
-            let (old_word, new_word) = checksum::aligned(at, offset, old, new);
-            let updated = match checksum::update(found, old_word, new_word) {
-                0 if is_optional => u16::MAX,
-                updated => updated,
-            };
-            self.store(at, &updated)?;
+        if found == 0 && is_optional {
+            return Ok(());
         }
-        self.store(offset, &new)
+        let updated = match checksum::finish(u64::from(!found) + u64::from(difference)) {
+            0 if is_optional => u16::MAX,
+            updated => updated,
+        };
+        self.store(at, &updated)
+    }
+
+    fn exchange<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused> {
+        self.store(offset, value)
     }
 
     fn repeat<S: Step>(count: u32, step: &mut S) {

@@ -2,7 +2,7 @@
 
 use core::mem::MaybeUninit;
 
-use maps_schema::map::{FloodKey, FloodMember, IngressPort, Network};
+use maps_schema::map::{EgressPort, FloodKey, FloodMember, IngressPort, Network};
 use maps_schema::{DropReason, IfIndex, Ip, PolicyList, PortId, Vni};
 
 use crate::admission::{self, Court};
@@ -10,14 +10,14 @@ use crate::departure::{self, Origin, Way};
 use crate::edit;
 use crate::edit::resolution::{self, Reply};
 use crate::flood::{Audience, Flood};
-use crate::flow::{self, Track};
+use crate::flow::{self, TRANSLATED, Track};
 use crate::frame::{Frame, Note, Refused};
 use crate::parse::outer::Outer;
 use crate::parse::{self, Kind, Packet};
 use crate::router::{self, Outcome, Routed};
 use crate::tables::{Count, Tables};
 use crate::verdict::{Decided, Decision, Verdict};
-use crate::{answer, bridge, guard, icmp, learning, resolver, tcp};
+use crate::{answer, bridge, guard, icmp, learning, nat, resolver, tcp};
 
 /// What the program does with the frame in the end. Copies were sent and everything was counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,8 +60,14 @@ impl Action {
 /// How far a frame's journey has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Progress {
+    /// It came from the underlay without a tunnel: [`bare`](crate::uplink::bare) says whom it is for.
+    Bare,
+    /// The packet is for a router: [`route`] finds its way.
+    Route,
     /// The way is found: [`pass`] says whether the frame may go it.
     Pass,
+    /// It may: [`prepare`](crate::departure::prepare) makes the frame what it is when it leaves.
+    Prepare,
     /// The frame leaves: [`depart`](crate::departure::depart) is the last part of the journey.
     Depart,
     /// The journey is over.
@@ -76,8 +82,10 @@ pub struct Scratch {
     pub(crate) way: Way,
     pub(crate) track: Track,
     pub(crate) court: Court,
-    decision: Decision,
+    pub(crate) decision: Decision,
     routed: MaybeUninit<Routed>,
+    /// What the port is that the frame leaves by.
+    pub(crate) exit: EgressPort,
 }
 
 impl Scratch {
@@ -99,6 +107,7 @@ impl Scratch {
             court: Court::NEW,
             decision: Decision::NONE,
             routed: MaybeUninit::uninit(),
+            exit: EgressPort::workload(IfIndex(0)),
         }
     }
 }
@@ -195,13 +204,14 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     port: &IngressPort,
 ) -> Result<Progress, DropReason> {
     let origin = origin(interface, port);
-    let packet = &scratch.packet;
+    let packet = &mut scratch.packet;
     let way = &mut scratch.way;
     let track = &mut scratch.track;
     if flow::recall(frame, tables, &origin, packet, track) {
         *way = flow::way(origin, track);
-        return Ok(Progress::Depart);
+        return Ok(Progress::Prepare);
     }
+    nat::apply(packet, track);
     let decision = &mut scratch.decision;
     decide(tables, port, packet, decision)?;
     match decision.kind {
@@ -213,32 +223,8 @@ pub(crate) fn forward<F: Frame, T: Tables>(
             return Ok(Progress::Done(Action::Consume(decision.port)));
         }
         Decided::Route => {
-            let routed = scratch.routed.write(Routed::new(decision.port));
-            route(frame, tables, port, packet, routed);
             *way = Way::back(origin);
-            match routed.outcome {
-                Outcome::Deliver => {
-                    *way = Way::routed(origin, routed);
-                    return Ok(Progress::Pass);
-                }
-                Outcome::Echo => {
-                    echo(frame, packet).map_err(|_refused| DropReason::KernelRefused)?
-                }
-                Outcome::Error => {
-                    if !may_tell(tables, packet, routed) {
-                        return Err(routed.reason);
-                    }
-                    complain(frame, tables, &origin, packet, routed)?;
-                }
-                Outcome::Reset => reset(frame, tables, &origin, packet, routed)?,
-                Outcome::Ask => {
-                    if question(frame, tables, routed) {
-                        ask(frame, tables, &origin, routed);
-                    }
-                    return Err(routed.reason);
-                }
-                Outcome::Drop => return Err(routed.reason),
-            }
+            return Ok(Progress::Route);
         }
         Decided::Flood => {
             // Who gets it is not known yet.
@@ -254,20 +240,61 @@ pub(crate) fn forward<F: Frame, T: Tables>(
             return Ok(Progress::Done(Action::Consume(decision.port)));
         }
     }
-    Ok(Progress::Depart)
+    Ok(Progress::Prepare)
+}
+
+/// The packet goes through the routers on its way. The way in the working memory is the one back, and the
+/// decision names the first router's port.
+#[inline(always)]
+pub fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Progress {
+    let Scratch {
+        packet,
+        way,
+        track,
+        routed,
+        decision,
+        ..
+    } = scratch;
+    let origin = way.origin;
+    let routed = routed.write(Routed::new(decision.port, packet.ip_destination));
+    walk_routers(frame, tables, &origin, packet, routed);
+    let told = match routed.outcome {
+        Outcome::Deliver => {
+            *way = Way::routed(origin, routed);
+            if routed.is_redirected {
+                nat::redirect(packet, track, routed.ip, routed.service);
+                nat::apply(packet, track);
+            }
+            return Progress::Pass;
+        }
+        Outcome::Echo => echo(frame, packet).map_err(|_refused| DropReason::KernelRefused),
+        Outcome::Error => complain(frame, tables, &origin, packet, routed),
+        Outcome::Reset => reset(frame, tables, &origin, packet, routed),
+        Outcome::Ask => {
+            if question(frame, tables, routed) {
+                ask(frame, tables, &origin, routed);
+            }
+            Err(routed.reason)
+        }
+        Outcome::Drop => Err(routed.reason),
+    };
+    match told {
+        Ok(()) => Progress::Prepare,
+        Err(reason) => Progress::Done(Action::refuse(tables, origin.port, reason)),
+    }
 }
 
 /// The middle of the journey: the packet goes its way if it may, and what is known of its flow is noted.
 #[inline(always)]
 pub fn pass<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Progress {
     let origin = scratch.way.origin;
-    if !admission::admits(frame, tables, scratch) {
+    if !admission::admits::<F, T>(tables, scratch) {
         if let Err(reason) = admission::refuse(frame, tables, scratch) {
             return Progress::Done(Action::refuse(tables, origin.port, reason));
         }
         tables.count(origin.port, Count::Drop(scratch.court.reason));
         scratch.way = Way::back(origin);
-        return Progress::Depart;
+        return Progress::Prepare;
     }
     let Scratch {
         track,
@@ -277,15 +304,24 @@ pub fn pass<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratc
         ..
     } = scratch;
     if !matches!(decision.kind, Decided::Flood) {
-        flow::settle(tables, track, packet, way);
-        return Progress::Depart;
+        let settled = match nat::choose(tables, packet, way, track) {
+            Ok(()) if flow::settle::<F, T>(tables, track, packet, way) => {
+                way.translated = track.flags & TRANSLATED;
+                return Progress::Prepare;
+            }
+            Ok(()) => DropReason::NatExhausted,
+            Err(reason) => reason,
+        };
+        // What is translated otherwise now is another connection.
+        flow::end(tables, track);
+        return Progress::Done(Action::refuse(tables, origin.port, settled));
     }
     match flood(frame, tables, &origin, &decision.network, way) {
         Reached::Nobody => {
             Progress::Done(Action::refuse(tables, origin.port, DropReason::NoOtherPort))
         }
         Reached::Others => Progress::Done(Action::Copied),
-        Reached::Workload => Progress::Depart,
+        Reached::Workload => Progress::Prepare,
     }
 }
 
@@ -337,8 +373,6 @@ pub fn walk<T: Tables>(
             {
                 Verdict::Consume(router_port)
             }
-            // Another host has routed already what had to be.
-            Verdict::Route(_) if port.is_host() => Verdict::Drop(DropReason::NotRoutable),
             verdict => verdict,
         },
     })
@@ -346,14 +380,14 @@ pub fn walk<T: Tables>(
 
 /// Walks the packet through the routers on its way.
 #[inline(never)]
-fn route<F: Frame, T: Tables>(
+fn walk_routers<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
-    port: &IngressPort,
+    origin: &Origin,
     packet: &Packet,
     routed: &mut Routed,
 ) {
-    router::route(frame, tables, port, packet, routed);
+    router::route(frame, tables, origin, packet, routed);
 }
 
 /// Turns an echo request into the reply to it.
@@ -368,15 +402,18 @@ fn echo<F: Frame>(frame: &mut F, packet: &Packet) -> Result<(), Refused> {
 /// Turns the packet into an error about it. It counts as dropped, and what goes back is another one.
 ///
 /// # Errors
-/// [`DropReason::KernelRefused`].
+/// The reason why it is dropped, if nobody may be told; [`DropReason::KernelRefused`].
 #[inline(never)]
 fn complain<F: Frame, T: Tables>(
     frame: &mut F,
     tables: &T,
     origin: &Origin,
     packet: &Packet,
-    routed: &Routed,
+    routed: &mut Routed,
 ) -> Result<(), DropReason> {
+    if !may_tell(tables, packet, routed) {
+        return Err(routed.reason);
+    }
     tables.count(origin.port, Count::Drop(routed.reason));
     edit::icmp::write_error(frame, packet, routed.speaker, routed.message, routed.detail)
         .map_err(|_refused| DropReason::KernelRefused)

@@ -10,11 +10,12 @@ use maps_schema::map::{
     FdbKey, IngressPort, NeighborKey, NextHopKey, ROUTERS_MAX, Resolved, Route, RouteKey,
     RouterAddressKey, RouterPort,
 };
-use maps_schema::{DropReason, Ip, Mac, PolicyList, PortId, RouterId};
+use maps_schema::{DropReason, Ip, Mac, PolicyList, PortId, RouterId, Vni};
 
-use crate::departure::{self, GUARDS_MAX};
+use crate::departure::{self, GUARDS_MAX, Origin};
 use crate::frame::{Frame, Step};
 use crate::icmp::Message;
+use crate::nat;
 use crate::parse::ethernet::HEADER_LEN;
 use crate::parse::{self, Kind, Packet, transport};
 use crate::resolver::{self, Search};
@@ -52,12 +53,20 @@ pub struct Routed {
     pub detail: u32,
     /// `Error` and `Reset`: the address that the sender is told from, once it is known that it may be.
     pub speaker: Ip,
+    /// The network behind the first of the routers.
+    pub behind: Vni,
+    /// Who the packet is for.
+    pub ip: Ip,
+    /// With `is_redirected`: the port there, in host byte order; 0 if it stays what it is.
+    pub service: u16,
+    /// Whether that was somebody else before: by the address that a workload has outside.
+    pub is_redirected: bool,
 }
 
 /// What becomes of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
-    /// It leaves the last router for a workload.
+    /// It leaves the last router for a workload, or for the outside.
     Deliver,
     /// It is an echo request to a router, and is answered.
     Echo,
@@ -71,12 +80,12 @@ pub enum Outcome {
     Drop,
 }
 
-/// Routes a packet that came in at `port` for a router's port, which `routed` names.
+/// Routes a packet that is for a router's port, which `routed` names.
 #[inline(always)]
 pub fn route<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
-    port: &IngressPort,
+    origin: &Origin,
     packet: &Packet,
     routed: &mut Routed,
 ) {
@@ -84,7 +93,7 @@ pub fn route<F: Frame, T: Tables>(
         routed.reason = reason;
         return;
     }
-    if is_impostor(tables, port, packet, routed.port) {
+    if is_impostor(tables, origin, packet, routed.port) {
         routed.reason = DropReason::Martian;
         return;
     }
@@ -92,6 +101,7 @@ pub fn route<F: Frame, T: Tables>(
         tables,
         packet,
         size: departure::size(frame, packet),
+        is_from_host: origin.is_host(),
         routed,
     };
     F::repeat(ROUTERS_MAX, &mut walk);
@@ -101,7 +111,7 @@ impl Routed {
     /// A packet that came to a router's port. If its walk never ends, this is what became of it.
     #[inline(always)]
     #[must_use]
-    pub const fn new(port: PortId) -> Self {
+    pub const fn new(port: PortId, ip: Ip) -> Self {
         Self {
             outcome: Outcome::Drop,
             reason: DropReason::TooManyRouters,
@@ -116,6 +126,10 @@ impl Routed {
             message: Message::None,
             detail: 0,
             speaker: Ip::UNSPECIFIED_V6,
+            behind: Vni::NONE,
+            ip,
+            service: 0,
+            is_redirected: false,
         }
     }
 }
@@ -142,12 +156,12 @@ fn refuses(packet: &Packet) -> Option<DropReason> {
 #[inline(always)]
 fn is_impostor<T: Tables>(
     tables: &T,
-    port: &IngressPort,
+    origin: &Origin,
     packet: &Packet,
     router_port: PortId,
 ) -> bool {
     let free = IngressPort::MAY_SPOOF | IngressPort::LEARNING | IngressPort::SERVED;
-    if port.flags & free == 0 {
+    if origin.flags & free == 0 {
         return false;
     }
     let Some(entry) = tables.router_port(router_port) else {
@@ -165,6 +179,8 @@ struct Walk<'a, T> {
     tables: &'a T,
     packet: &'a Packet,
     size: u32,
+    /// Whether another host has routed it already, to the uplink that its router has here.
+    is_from_host: bool,
     routed: &'a mut Routed,
 }
 
@@ -188,7 +204,10 @@ impl<T: Tables> Walk<'_, T> {
         let Some(entry) = self.tables.router_port(self.routed.port) else {
             return Err(self.drop(DropReason::UnknownRouterPort));
         };
-        let ip = self.packet.ip_destination;
+        let ip = self.routed.ip;
+        if self.is_from_host && !self.leads_outside(&entry, ip) {
+            return Err(self.drop(DropReason::NotRoutable));
+        }
         if self
             .tables
             .router_address(&RouterAddressKey {
@@ -207,6 +226,7 @@ impl<T: Tables> Walk<'_, T> {
         };
         match route.kind {
             Route::FORWARD => {}
+            Route::UPLINK => return self.leave_network(&entry, &route),
             Route::REJECT => return Err(self.error(DropReason::Rejected, Message::Prohibited)),
             Route::BROADCAST => return Err(self.drop(DropReason::DirectedBroadcast)),
             _ => return Err(self.drop(DropReason::Blackhole)),
@@ -255,14 +275,7 @@ impl<T: Tables> Walk<'_, T> {
             }
         }
         let connected = via == Ip::UNSPECIFIED_V6;
-        Ok((
-            port,
-            if connected {
-                self.packet.ip_destination
-            } else {
-                via
-            },
-        ))
+        Ok((port, if connected { self.routed.ip } else { via }))
     }
 
     /// Leaves the router, which it has entered by the port `entry`, by the port `exit` for the next hop, which is a workload, another router, or
@@ -286,6 +299,9 @@ impl<T: Tables> Walk<'_, T> {
                 known => return Err(self.ask(port, key, known)),
             },
         };
+        if self.routed.hops == 0 {
+            self.routed.behind = exit.vni;
+        }
         self.routed.hops += 1;
         self.routed.mtu = self.routed.mtu.min(entry.mtu).min(exit.mtu);
         self.routed.clamps |= entry.flags | exit.flags;
@@ -301,6 +317,70 @@ impl<T: Tables> Walk<'_, T> {
         }
         self.routed.outcome = Outcome::Deliver;
         Err(Done)
+    }
+
+    /// Whether a router sends packets for an address to its own uplink on this host.
+    #[inline(always)]
+    fn leads_outside(&self, entry: &RouterPort, ip: Ip) -> bool {
+        self.tables
+            .route(&RouteKey::lookup(entry.router, ip))
+            .is_some_and(|route| route.kind == Route::UPLINK)
+    }
+
+    /// Leaves the router for the outside: by its uplink, which is here or on another host, unless the
+    /// address is one that a workload has outside.
+    #[inline(always)]
+    fn leave_network(&mut self, entry: &RouterPort, route: &Route) -> Result<(), Done> {
+        if entry.vni == Vni::NONE {
+            return Err(self.drop(DropReason::NoTransit));
+        }
+        if !self.routed.is_redirected && self.is_redirected() {
+            // The router looks where that is, as if it had been asked for in the first place.
+            return Ok(());
+        }
+        let (port, _via) = self.next_hop(route)?;
+        let Some(uplink) = self.tables.router_port(port) else {
+            if self.is_from_host {
+                return Err(self.drop(DropReason::NotRoutable));
+            }
+            // To the router there, as it is here.
+            if self.routed.hops == 0 {
+                self.routed.neighbor = NeighborKey {
+                    vni: entry.vni,
+                    ip: Ip::UNSPECIFIED_V6,
+                };
+            }
+            self.routed.port = port;
+            self.routed.outcome = Outcome::Deliver;
+            return Err(Done);
+        };
+        if self.size > uplink.mtu {
+            self.routed.detail = uplink.mtu;
+            return Err(self.error(DropReason::TooBig, Message::TooBig));
+        }
+        if !self.is_noted(uplink.policy) {
+            return Err(self.drop(DropReason::TooManyRouters));
+        }
+        self.routed.hops += 1;
+        self.routed.mtu = self.routed.mtu.min(entry.mtu).min(uplink.mtu);
+        self.routed.clamps |= entry.flags | uplink.flags;
+        self.routed.neighbor = NeighborKey::NONE;
+        self.routed.port = port;
+        self.routed.outcome = Outcome::Deliver;
+        Err(Done)
+    }
+
+    /// Whether the packet is for an address, or a port, by which the outside knows a workload: it goes
+    /// straight there.
+    #[inline(always)]
+    fn is_redirected(&mut self) -> bool {
+        let Some(public) = nat::public(self.tables, self.packet) else {
+            return false;
+        };
+        self.routed.ip = public.ip;
+        self.routed.service = public.port;
+        self.routed.is_redirected = true;
+        true
     }
 
     /// The packet is for the router itself.

@@ -6,8 +6,8 @@ use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
     FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MatchKey,
     Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Policy,
-    PortCounters, PrefixKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey,
-    RouterPort, Rule, RuleKey, ServiceKey, Uplink,
+    PortCounters, PrefixKey, Public, PublicKey, Resolved, Route, RouteKey, RouterAddress,
+    RouterAddressKey, RouterPort, Rule, RuleKey, ServiceKey, Source, Uplink,
 };
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
@@ -89,6 +89,10 @@ pub trait Tables {
     fn route(&self, key: &RouteKey) -> Option<Route>;
     /// One next hop of several.
     fn next_hop(&self, key: &NextHopKey) -> Option<NextHop>;
+    /// What an address, or a port of one, stands for outside.
+    fn public(&self, key: &PublicKey) -> Option<Public>;
+    /// Which address a workload is given outside, by the longest prefix that covers its own.
+    fn source(&self, key: &RouteKey) -> Option<Source>;
     /// Which rules hold.
     fn policy(&self, list: PolicyList) -> Option<Policy>;
     /// The groups of an address that a workload has.
@@ -128,12 +132,16 @@ pub trait Tables {
     ) -> Option<R>;
     /// Writes the row of a flow. Says whether there was room.
     fn keep_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool;
+    /// Writes the row of a flow that has none. Says whether it was so, and there was room.
+    fn claim_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool;
     /// Removes the row of a flow.
     fn forget_flow(&self, store: Store, key: &FlowKey);
     /// The time that learned addresses age by, in nanoseconds; a few milliseconds coarse.
     fn now_ns(&self) -> u64;
     /// The time to a microsecond, in nanoseconds of the same clock; it costs ten times as much.
     fn precise_ns(&self) -> u64;
+    /// A number that nobody foresees.
+    fn random(&self) -> u32;
     /// Counts at a port; [`PortId::NONE`] counts what belongs to no port.
     fn count(&self, port: PortId, count: Count);
 }

@@ -11,7 +11,7 @@ use crate::parse::outer::{self, Outer};
 use crate::parse::{Kind, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::{Count, Tables};
-use crate::{departure, direct, ecn, edit};
+use crate::{departure, direct, ecn, edit, outside};
 
 /// How old the time at which a peer was heard last may become before it is noted again, in
 /// nanoseconds.
@@ -93,10 +93,10 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     let parsed = outer::parse(frame, uplink.address, &mut scratch.outer);
     let outer = scratch.outer;
     if !is_ours(&uplink, &outer) {
-        return if uplink.kinds & Uplink::of(EgressPort::DIRECT) == 0 {
+        return if uplink.kinds & BARE == 0 {
             Progress::Done(Action::Pass)
         } else {
-            direct::receive(frame, tables, scratch, interface)
+            Progress::Bare
         };
     }
     if let Err(reason) = parsed {
@@ -112,6 +112,34 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
         }
         Err(reason) => drop(tables, PortId::NONE, reason),
     }
+}
+
+/// The bits of what comes without a tunnel, and yet may be for workloads.
+const BARE: u32 = Uplink::of(EgressPort::DIRECT) | Uplink::of(EgressPort::UPLINK);
+
+/// A frame that came without a tunnel is for a workload, or for the host.
+#[inline(always)]
+pub fn bare<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    scratch: &mut Scratch,
+    interface: IfIndex,
+) -> Progress {
+    let Some(uplink) = tables.uplink(interface) else {
+        return Progress::Done(Action::Pass);
+    };
+    if pipeline::read(frame, &mut scratch.packet).is_err() {
+        return Progress::Done(Action::Pass);
+    }
+    if uplink.kinds & Uplink::of(EgressPort::DIRECT) != 0
+        && let Some(station) = direct::station(tables, &scratch.packet)
+    {
+        return direct::receive(frame, tables, scratch, interface, &station);
+    }
+    if uplink.kinds & Uplink::of(EgressPort::UPLINK) != 0 {
+        return outside::receive(frame, tables, scratch, interface, &uplink);
+    }
+    Progress::Done(Action::Pass)
 }
 
 /// A copy goes to whom it is for: of a flooded frame to a workload that has rules for what it gets, or of a

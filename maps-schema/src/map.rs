@@ -16,6 +16,8 @@
 //! | `ROUTER_ADDRESSES` | hash | [`RouterAddressKey`] | [`RouterAddress`] | 131,072 | user space | datapath: is this packet for the router itself |
 //! | `ROUTES` | LPM trie | [`RouteKey`] | [`Route`] | 2,097,152 | user space | datapath: longest prefix |
 //! | `NEXT_HOPS` | hash | [`NextHopKey`] | [`NextHop`] | 1,048,576 | user space | datapath: one of several equal next hops |
+//! | `PUBLIC` | hash | [`PublicKey`] | [`Public`] | 131,072 | user space | datapath: what addresses and ports stand for outside |
+//! | `SOURCES` | LPM trie | [`RouteKey`] | [`Source`] | 65,536 | user space | datapath: which addresses workloads are given outside |
 //! | `POLICIES` | hash | [`PolicyList`] | [`Policy`] | 16,384 | user space | datapath: which rules hold |
 //! | `IDENTITIES` | hash | [`IdentityKey`] | [`Identity`] | 262,144 | user space | datapath: which groups a workload's address is in |
 //! | `IDENTITY_PREFIXES` | LPM trie | [`IdentityPrefixKey`] | [`Identity`] | 131,072 | user space | datapath: which groups any other address is in |
@@ -50,6 +52,7 @@
 
 mod bridge;
 mod flow;
+mod nat;
 mod policy;
 mod port;
 mod routing;
@@ -59,7 +62,8 @@ pub use bridge::{
     FLOOD_MAX, FdbEntry, FdbKey, FloodKey, FloodMember, LearnedEntry, Neighbor, NeighborKey,
     Network,
 };
-pub use flow::{Epoch, Flow, FlowKey};
+pub use flow::{Epoch, Flow, FlowKey, Translation};
+pub use nat::{Public, PublicKey, Source};
 pub use policy::{
     Class, GROUPS_MAX, Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, Policy,
     PrefixKey, RULES_MAX, Rule, RuleCounters, RuleKey, ServiceKey,
@@ -131,6 +135,10 @@ maps! {
     NextHops = "NEXT_HOPS", 1_048_576;
     /// Routes of virtual routers.
     Routes = "ROUTES", 2_097_152;
+    /// Which addresses workloads are given outside.
+    Sources = "SOURCES", 65_536;
+    /// What addresses and ports stand for outside.
+    Public = "PUBLIC", 131_072;
     /// Known IP addresses.
     Neighbors = "NEIGHBORS", 262_144;
     /// Known MAC addresses.

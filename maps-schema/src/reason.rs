@@ -145,6 +145,17 @@ reasons! {
     PolicyEgress = 53, "policy_egress";
     /// The policy of a router on the way does not allow the packet.
     PolicyForward = 54, "policy_forward";
+    /// NAT: every port of the address that the packet's source is translated to is in use for
+    /// conversations with this destination.
+    NatExhausted = 55, "nat_exhausted";
+    /// NAT: the packet's source must be translated, but it belongs to no connection: it is a later
+    /// fragment, or a message that begins none.
+    NatUntracked = 56, "nat_untracked";
+    /// NAT: the connection began when its source was translated otherwise. It is forgotten; the next
+    /// packet begins a new one.
+    NatChanged = 57, "nat_changed";
+    /// The packet came from the outside, and leads back there.
+    NoTransit = 58, "no_transit";
 }
 
 /// One more than the highest code point that fits the counters.

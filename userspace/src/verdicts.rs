@@ -243,6 +243,9 @@ mod tests {
                 ifindex: IfIndex(2),
                 mtu: 1500,
                 driver: None,
+                mac: maps_schema::Mac::new([2, 0, 0, 0, 0, 7]),
+                addresses: Vec::new(),
+                local_ports: (32768, 60999),
             }),
             ..Situation::default()
         };

@@ -6,6 +6,7 @@
 
 use core::ops::ControlFlow;
 
+use super::replace;
 use crate::frame::{Checksum, Frame, Refused, Step};
 use crate::parse::{Fragment, Kind, Packet, TransportKind, ipv4, ipv6, transport};
 use crate::tcp::{HEADER_LEN, SYN};
@@ -73,7 +74,7 @@ pub fn clamp<F: Frame>(frame: &mut F, packet: &Packet, mtu: u32) -> Result<(), R
         at: start + CHECKSUM,
         is_optional: false,
     };
-    frame.replace(checksum, size_at, old, (limit as u16).to_be())
+    replace(frame, checksum, size_at, old, (limit as u16).to_be())
 }
 
 /// A position among the options.

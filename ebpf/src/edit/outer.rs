@@ -5,7 +5,7 @@ use maps_schema::map::EgressPort;
 use maps_schema::{Ip, Vni};
 
 use super::sum::sum_all;
-use super::{L3, TTL};
+use super::{L3, TTL, replace};
 use crate::checksum;
 use crate::frame::{self, Checksum, Frame, Refused};
 use crate::parse::outer::{
@@ -299,5 +299,5 @@ pub fn write_echo_answer<F: Frame>(
         at: l4 + UDP_CHECKSUM,
         is_optional: true,
     };
-    frame.replace(checksum, offset, old, new)
+    replace(frame, checksum, offset, old, new)
 }

@@ -4,35 +4,36 @@ use maps_schema::Ip;
 use maps_schema::map::FlowKey;
 
 use super::Store;
-use super::track::{Found, echo_ports, enter};
+use super::track::{Track, echo_ports, enter};
+use crate::departure::Origin;
 use crate::frame::Frame;
 use crate::parse::{Kind, Packet, TransportKind, ipv4, ipv6, transport};
-use crate::pipeline::Scratch;
 use crate::tables::Tables;
 
 /// Length of the ICMP header before the quoted packet, in bytes.
 const ICMP_LEN: u32 = 8;
 
-/// Whether the packet is an error about one of a flow that goes the other way.
+/// Notes whether the packet is an error about one of a flow that goes the other way, and what is
+/// translated of that.
 #[inline(never)]
-pub(crate) fn is_related<F: Frame, T: Tables>(
+pub(super) fn note<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
-    scratch: &mut Scratch,
-) -> bool {
-    let Scratch {
-        packet, track, way, ..
-    } = scratch;
-    if !matches!(track.found, Found::Untracked) || !is_error(packet) {
-        return false;
+    origin: &Origin,
+    packet: &Packet,
+    track: &mut Track,
+) {
+    let is_ip = matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6);
+    if !is_ip || !is_error(packet) || !quote(frame, packet, &mut track.key) {
+        return;
     }
-    let key = &mut track.key;
-    if !quote(frame, packet, key) {
-        return false;
-    }
-    enter(key, &way.origin);
-    let is_known = |store| tables.visit_flow(store, &track.key, |_flow| ()).is_some();
-    is_known(Store::Connections) || is_known(Store::Embryos)
+    enter(&mut track.key, origin);
+    let key = track.key;
+    let connection = tables.visit_flow(Store::Connections, &key, |flow| track.take(flow));
+    track.is_related = connection.is_some()
+        || tables
+            .visit_flow(Store::Embryos, &key, |flow| track.take(flow))
+            .is_some();
 }
 
 /// Whether a packet says that another one did not arrive.

@@ -1,29 +1,37 @@
 //! The way that was found for a packet is noted for those after it.
 
-use maps_schema::PortId;
 use maps_schema::map::{FdbKey, Flow, IngressPort, MemberKey};
+use maps_schema::{PortId, Vni};
 
 use super::Store;
-use super::track::{Found, Track};
+use super::claim::claim;
+use super::track::{Found, TRANSLATED, Track};
 use crate::departure::Way;
+use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::tables::Tables;
 
-/// Notes the way that a packet goes, and the connection that it begins.
+/// Notes the way that a packet goes, and the connection that it begins. `false` if that finds no address
+/// and port that its source can be translated to.
 #[inline(never)]
-pub(crate) fn settle<T: Tables>(tables: &T, track: &mut Track, packet: &Packet, way: &Way) {
+pub(crate) fn settle<F: Frame, T: Tables>(
+    tables: &T,
+    track: &mut Track,
+    packet: &Packet,
+    way: &Way,
+) -> bool {
     if matches!(track.found, Found::Untracked) {
-        return;
+        return true;
     }
-    if matches!(track.found, Found::Nothing) {
-        open(tables, track, way);
+    if matches!(track.found, Found::Nothing) && !open::<F, T>(tables, track, way) {
+        return false;
     }
     // Nothing that the way depends on has changed since the walk began.
     let lasts = track.epoch != 0
         && is_declared(tables, packet, way)
         && tables.epoch(way.origin.vni) == track.epoch;
     if !lasts {
-        return;
+        return true;
     }
     let key = track.key;
     tables.visit_flow(track.found.store(), &key, |flow| {
@@ -38,11 +46,16 @@ pub(crate) fn settle<T: Tables>(tables: &T, track: &mut Track, packet: &Packet, 
         flow.target = way.target;
         flow.epoch = track.epoch;
     });
+    true
 }
 
 /// Whether the way leads to a declared station: what was learned or asked for changes without an epoch.
 #[inline(always)]
 fn is_declared<T: Tables>(tables: &T, packet: &Packet, way: &Way) -> bool {
+    if way.vni == Vni::NONE {
+        // To the outside, by the host's routing, which is asked every time.
+        return true;
+    }
     if way.hops == 0 {
         let key = FdbKey::new(way.origin.vni, packet.destination);
         return tables.fdb(&key).is_some();
@@ -50,9 +63,9 @@ fn is_declared<T: Tables>(tables: &T, packet: &Packet, way: &Way) -> bool {
     tables.neighbor(&way.next_hop).is_some()
 }
 
-/// Makes the rows of both directions.
+/// Makes the rows of both directions; `false` if none is free for the other one.
 #[inline(always)]
-fn open<T: Tables>(tables: &T, track: &mut Track, way: &Way) {
+fn open<F: Frame, T: Tables>(tables: &T, track: &mut Track, way: &Way) -> bool {
     let flags = tables
         .member(&MemberKey {
             port: way.destination,
@@ -60,8 +73,16 @@ fn open<T: Tables>(tables: &T, track: &mut Track, way: &Way) {
         })
         .map_or(0, |member| member.flags as u8);
     // Another host routes what is answered there, so that it arrives in the network that this came from.
-    let (other_port, other_vni) = if IngressPort::leads_to_host(flags) {
-        (PortId::NONE, way.origin.vni)
+    // For the outside that is where the router with the uplink is.
+    let answered_in = if way.origin.is_outside() {
+        way.behind
+    } else {
+        way.origin.vni
+    };
+    let (other_port, other_vni) = if way.vni == Vni::NONE {
+        (PortId::NONE, Vni::NONE)
+    } else if IngressPort::leads_to_host(flags) {
+        (PortId::NONE, answered_in)
     } else {
         (way.destination, way.vni)
     };
@@ -72,12 +93,25 @@ fn open<T: Tables>(tables: &T, track: &mut Track, way: &Way) {
         bytes: u64::from(track.len),
         other_port,
         other_vni,
+        origin: way.origin.port,
+        flags: track.flags & TRANSLATED,
+        translation: track.translation,
         next: track.segment.end,
         acked: track.segment.acknowledgment,
         ..Flow::NONE
     };
-    track.other = track.draft.other(&track.key);
-    track.mirror = track.draft.mirrored(&track.key);
-    let _kept = tables.keep_flow(Store::Embryos, &track.key, &track.draft)
-        && tables.keep_flow(Store::Embryos, &track.other, &track.mirror);
+    if track.pool.addresses == 0 {
+        track.other = track.draft.other(&track.key);
+        track.mirror = track.draft.mirrored(&track.key);
+        track.mirror.origin = way.destination;
+        let _kept = tables.keep_flow(Store::Embryos, &track.other, &track.mirror);
+    } else {
+        if !claim::<F, T>(tables, track, way.destination) {
+            return false;
+        }
+        track.flags = track.draft.flags;
+        track.translation = track.draft.translation;
+    }
+    let _kept = tables.keep_flow(Store::Embryos, &track.key, &track.draft);
+    true
 }

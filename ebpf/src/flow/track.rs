@@ -1,7 +1,7 @@
 //! Which flow a packet belongs to.
 
 use maps_schema::PortId;
-use maps_schema::map::{Flow, FlowKey};
+use maps_schema::map::{Flow, FlowKey, Source, Translation};
 
 use super::Store;
 use crate::departure::{self, Origin};
@@ -14,7 +14,7 @@ use crate::tcp::{self, Segment};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Track {
     /// The flow's key.
-    pub(super) key: FlowKey,
+    pub(crate) key: FlowKey,
     /// The key of its other direction, once it is known.
     pub(super) other: FlowKey,
     /// The way that was recalled, or a row that is to be written.
@@ -28,9 +28,23 @@ pub(crate) struct Track {
     /// The time.
     pub(super) now_ns: u64,
     /// Where the flow's row is.
-    pub(super) found: Found,
-    /// What [`Flow::flags`] says of the flow, if there is a row.
-    pub(super) flags: u8,
+    pub(crate) found: Found,
+    /// What [`Flow::flags`] says of the flow, if there is a row, and what is translated of its packets.
+    pub(crate) flags: u8,
+    /// What its packets leave with, as the flags say.
+    pub(crate) translation: Translation,
+    /// The addresses and ports that the packet came with, and those that it leaves with, while they are
+    /// written.
+    pub(crate) old: Translation,
+    /// As above.
+    pub(crate) new: Translation,
+    /// From outside: the router's uplink that leads to who the packet is for.
+    pub(crate) uplink: PortId,
+    /// Which addresses a new flow's source may be given; none if it stays what it is.
+    pub(crate) pool: Source,
+    /// Whether the packet is an error about one of a flow that goes the other way. The key is that of
+    /// the error's direction then.
+    pub(crate) is_related: bool,
     /// The frame's length, in bytes.
     pub(super) len: u32,
     /// The size of the largest packet that the frame will be cut into, in bytes.
@@ -77,6 +91,12 @@ impl Track {
         now_ns: 0,
         found: Found::Untracked,
         flags: 0,
+        translation: Translation::NONE,
+        old: Translation::NONE,
+        new: Translation::NONE,
+        uplink: PortId::NONE,
+        pool: Source::NONE,
+        is_related: false,
         len: 0,
         size: 0,
         segment: Segment::NONE,
@@ -86,7 +106,47 @@ impl Track {
     /// The packet belongs to no flow, unless it is found to.
     #[inline(always)]
     pub(crate) fn clear(&mut self) {
-        self.found = Found::Untracked;
+        self.begin(Found::Untracked);
+    }
+
+    /// Nothing is known of the packet's flow.
+    #[inline(always)]
+    pub(super) fn begin(&mut self, found: Found) {
+        self.found = found;
+        self.flags = 0;
+        self.uplink = PortId::NONE;
+        self.pool = Source::NONE;
+        self.is_related = false;
+    }
+
+    /// Copies what a flow's row says besides its way.
+    #[inline(always)]
+    pub(super) fn take(&mut self, flow: &Flow) {
+        self.flags = flow.flags;
+        if flow.flags & TRANSLATED != 0 {
+            self.translation = flow.translation;
+        }
+        if is_outside(&self.key) {
+            self.uplink = flow.origin;
+        }
+    }
+
+    /// The addresses and ports that the packet came with.
+    #[inline(always)]
+    pub(crate) const fn endpoints(&self) -> Translation {
+        self.key.endpoints()
+    }
+
+    /// Those that it leaves with.
+    #[inline(always)]
+    pub(crate) const fn outcome(&self) -> Translation {
+        self.translation.apply(&self.endpoints(), self.flags)
+    }
+
+    /// Whether the flow has a row.
+    #[inline(always)]
+    pub(crate) const fn is_known(&self) -> bool {
+        matches!(self.found, Found::Embryo | Found::Connection)
     }
 
     /// Notes in the flow's row, in which it is counted already, what the packet says.
@@ -110,7 +170,7 @@ impl Track {
     /// Whether the packet answers a connection that is known.
     #[inline(always)]
     pub(crate) const fn is_reply(&self) -> bool {
-        matches!(self.found, Found::Embryo | Found::Connection) && self.flags & Flow::REPLY != 0
+        self.is_known() && self.flags & Flow::REPLY != 0
     }
 
     /// Whether the packet may be a turn in its connection's life.
@@ -166,11 +226,20 @@ pub(super) fn identify<F: Frame>(
     true
 }
 
+/// What is translated, if anything is.
+pub(crate) const TRANSLATED: u8 = Flow::SOURCE | Flow::DESTINATION;
+
+/// Whether a key is that of a flow from the outside.
+#[inline(always)]
+pub(super) const fn is_outside(key: &FlowKey) -> bool {
+    key.vni.number() == 0
+}
+
 /// Notes in a key where the flow enters.
 #[inline(always)]
 pub(super) const fn enter(key: &mut FlowKey, origin: &Origin) {
     // What is routed on another host may come by way of any.
-    key.port = if origin.is_host() {
+    key.port = if origin.is_host() || origin.is_outside() {
         PortId::NONE
     } else {
         origin.port

@@ -1,7 +1,9 @@
 //! The maps, and the datapath's lookups in them.
 
-use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, BPF_NOEXIST};
+use aya_ebpf::helpers::generated::{
+    bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns,
+};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::{Key, LpmTrie};
 use aya_ebpf::maps::{HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
@@ -13,9 +15,9 @@ use maps_schema::map::{
     Epoch, FLOW_ROWS, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey, Identity,
     IdentityKey, IdentityPrefixKey, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, MatchKey,
     Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
-    PEER_STATE_ROWS, Peer, Policy, PortCounters, PrefixKey, RESOLVED_ROWS, Resolved, Route,
-    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey,
-    Uplink,
+    PEER_STATE_ROWS, Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, RESOLVED_ROWS,
+    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters,
+    RuleKey, ServiceKey, Source, Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{IfIndex, Ip, PolicyList, PortId, RouterId, RuleId, Vni};
@@ -64,6 +66,12 @@ static NEXT_HOPS: HashMap<NextHopKey, NextHop> =
 #[map]
 static ROUTES: LpmTrie<RouteTarget, Route> =
     LpmTrie::with_max_entries(MapName::Routes.rows(), PLANNED);
+#[map]
+static SOURCES: LpmTrie<RouteTarget, Source> =
+    LpmTrie::with_max_entries(MapName::Sources.rows(), PLANNED);
+#[map]
+static PUBLIC: HashMap<PublicKey, Public> =
+    HashMap::with_max_entries(MapName::Public.rows(), PLANNED);
 #[map]
 static RESOLVED: LruHashMap<NeighborKey, Resolved> = LruHashMap::with_max_entries(RESOLVED_ROWS, 0);
 #[map]
@@ -275,6 +283,24 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn public(&self, key: &PublicKey) -> Option<Public> {
+        row(&PUBLIC, key)
+    }
+
+    #[inline(always)]
+    fn source(&self, key: &RouteKey) -> Option<Source> {
+        let RouteKey {
+            prefix_len,
+            router,
+            family,
+            ip,
+        } = *key;
+        SOURCES
+            .get(Key::new(prefix_len, RouteTarget { router, family, ip }))
+            .copied()
+    }
+
+    #[inline(always)]
     fn policy(&self, list: PolicyList) -> Option<Policy> {
         row(&POLICIES, &list)
     }
@@ -408,6 +434,13 @@ impl Tables for Maps {
     }
 
     #[inline(always)]
+    fn claim_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        flows(store)
+            .insert(key, flow, u64::from(BPF_NOEXIST))
+            .is_ok()
+    }
+
+    #[inline(always)]
     fn forget_flow(&self, store: Store, key: &FlowKey) {
         // What is not there any more need not be removed.
         let _gone = flows(store).remove(key);
@@ -423,6 +456,12 @@ impl Tables for Maps {
     fn precise_ns(&self) -> u64 {
         // SAFETY: the helper takes nothing.
         unsafe { bpf_ktime_get_ns() }
+    }
+
+    #[inline(always)]
+    fn random(&self) -> u32 {
+        // SAFETY: the helper takes nothing.
+        unsafe { bpf_get_prandom_u32() }
     }
 
     #[inline(always)]

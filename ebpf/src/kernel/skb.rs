@@ -8,15 +8,17 @@ use core::ops::ControlFlow;
 
 use aya_ebpf::bindings::{__sk_buff, BPF_F_INGRESS};
 use aya_ebpf::bindings::{
-    BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM, bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
+    BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, BPF_F_RECOMPUTE_CSUM,
+    bpf_adj_room_mode::BPF_ADJ_ROOM_MAC,
 };
 use aya_ebpf::helpers::generated::{
-    bpf_clone_redirect, bpf_l4_csum_replace, bpf_loop, bpf_redirect_peer, bpf_skb_adjust_room,
-    bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes,
+    bpf_clone_redirect, bpf_l3_csum_replace, bpf_l4_csum_replace, bpf_loop, bpf_redirect_peer,
+    bpf_skb_adjust_room, bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_load_bytes,
+    bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
-use datapath::frame::{Checksum, Note, Outer};
-use datapath::{Bytes, Frame, Refused, Short, Step, checksum};
+use datapath::frame::{Checksum, Covered, Note, Outer};
+use datapath::{Bytes, Frame, Refused, Short, Step};
 use maps_schema::{FloodList, IfIndex, Plain};
 
 use super::event::Arrival;
@@ -191,40 +193,41 @@ impl Frame for Skb {
         if result == 0 { Ok(()) } else { Err(Refused) }
     }
 
-    /// The sum that a device made of the whole packet stays right, because the checksum makes up for the
-    /// word.
+    /// Without a width in the flags, the helpers take the last number for a difference.
     #[inline(always)]
-    fn replace(
+    fn adjust(
         &mut self,
         Checksum { at, is_optional }: Checksum,
-        offset: u32,
-        old: u16,
-        new: u16,
+        covered: Covered,
+        difference: u32,
     ) -> Result<(), Refused> {
-        let zero_is_none = if is_optional {
-            u64::from(BPF_F_MARK_MANGLED_0)
-        } else {
-            0
-        };
-        let (old_word, new_word) = checksum::aligned(at, offset, old, new);
-        // SAFETY: the context is valid; the helpers take plain integers, and read the size of the value
-        // from the value.
+        let zero_is_none = if is_optional { BPF_F_MARK_MANGLED_0 } else { 0 };
+        let difference = u64::from(difference);
+        // SAFETY: the context is valid; the helpers take plain integers.
         let result = unsafe {
-            let replaced = bpf_l4_csum_replace(
-                self.skb,
-                at,
-                u64::from(old_word),
-                u64::from(new_word),
-                size_of::<u16>() as u64 | zero_is_none,
-            );
-            if replaced != 0 {
-                return Err(Refused);
+            match covered {
+                Covered::Header => bpf_l3_csum_replace(self.skb, at, 0, difference, 0),
+                Covered::Message => {
+                    bpf_l4_csum_replace(self.skb, at, 0, difference, u64::from(zero_is_none))
+                }
+                Covered::Pseudo => {
+                    let flags = u64::from(zero_is_none | BPF_F_PSEUDO_HDR);
+                    bpf_l4_csum_replace(self.skb, at, 0, difference, flags)
+                }
             }
+        };
+        if result == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    #[inline(always)]
+    fn exchange<T: Plain>(&mut self, offset: u32, value: &T) -> Result<(), Refused> {
+        // SAFETY: the helper reads the size of the value from the value.
+        let result = unsafe {
             bpf_skb_store_bytes(
                 self.skb,
                 offset,
-                (&raw const new).cast::<c_void>(),
-                size_of::<u16>() as u32,
+                (&raw const *value).cast::<c_void>(),
+                size_of::<T>() as u32,
                 0,
             )
         };

@@ -7,8 +7,9 @@ use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember,
     Flow, FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MapName,
     MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
-    Peer, Policy, PortCounters, PrefixKey, Resolved, Route, RouteKey, RouterAddress,
-    RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey, Uplink,
+    Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, Resolved, Route, RouteKey,
+    RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey, Source,
+    Uplink,
 };
 use maps_schema::plain::from_bytes;
 use maps_schema::record::PeerState;
@@ -49,6 +50,10 @@ pub struct MemoryTables {
     pub next_hops: BTreeMap<NextHopKey, NextHop>,
     /// `ROUTES`.
     pub routes: BTreeMap<RouteKey, Route>,
+    /// `PUBLIC`.
+    pub public: BTreeMap<PublicKey, Public>,
+    /// `SOURCES`.
+    pub sources: BTreeMap<RouteKey, Source>,
     /// `POLICIES`.
     pub policies: BTreeMap<PolicyList, Policy>,
     /// `IDENTITIES`.
@@ -83,6 +88,8 @@ pub struct MemoryTables {
     pub counters: RefCell<BTreeMap<PortId, PortCounters>>,
     /// The time.
     pub now_ns: Cell<u64>,
+    /// What the next random number follows from.
+    pub seed: Cell<u32>,
 }
 
 impl MemoryTables {
@@ -141,6 +148,12 @@ impl MemoryTables {
             }
             MapName::Routes => {
                 self.routes.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Public => {
+                self.public.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Sources => {
+                self.sources.insert(from_bytes(key)?, from_bytes(value)?);
             }
             MapName::Fdb => {
                 self.fdb.insert(from_bytes(key)?, from_bytes(value)?);
@@ -260,6 +273,20 @@ impl Tables for MemoryTables {
         })
     }
 
+    fn public(&self, key: &PublicKey) -> Option<Public> {
+        self.public.get(key).copied()
+    }
+
+    fn source(&self, key: &RouteKey) -> Option<Source> {
+        longest(key.ip, |ip, bits| {
+            self.sources.get(&RouteKey {
+                prefix_len: RouteKey::FIXED_BITS + bits,
+                ip,
+                ..*key
+            })
+        })
+    }
+
     fn policy(&self, list: PolicyList) -> Option<Policy> {
         self.policies.get(&list).copied()
     }
@@ -360,6 +387,15 @@ impl Tables for MemoryTables {
         true
     }
 
+    fn claim_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        let mut flows = self.flows(store).borrow_mut();
+        let is_free = !flows.contains_key(key);
+        if is_free {
+            flows.insert(*key, *flow);
+        }
+        is_free
+    }
+
     fn forget_flow(&self, store: Store, key: &FlowKey) {
         self.flows(store).borrow_mut().remove(key);
     }
@@ -370,6 +406,16 @@ impl Tables for MemoryTables {
 
     fn precise_ns(&self) -> u64 {
         self.now_ns.get()
+    }
+
+    fn random(&self) -> u32 {
+        // Foreseen by whoever knows the seed, so that tests are (xorshift, Marsaglia 2003).
+        let mut number = self.seed.get() | 1;
+        number ^= number << 13;
+        number ^= number >> 17;
+        number ^= number << 5;
+        self.seed.set(number);
+        number
     }
 
     fn count(&self, port: PortId, count: Count) {

@@ -160,7 +160,11 @@ impl Frame for Stubborn {
     fn store<T: maps_schema::Plain>(&mut self, _: u32, _: &T) -> Result<(), Refused> {
         Err(Refused)
     }
-    fn replace(&mut self, _: frame::Checksum, _: u32, _: u16, _: u16) -> Result<(), Refused> {
+    fn adjust(&mut self, _: frame::Checksum, _: frame::Covered, _: u32) -> Result<(), Refused> {
+        Err(Refused)
+    }
+
+    fn exchange<T: maps_schema::Plain>(&mut self, _: u32, _: &T) -> Result<(), Refused> {
         Err(Refused)
     }
     fn repeat<S: Step>(count: u32, step: &mut S) {

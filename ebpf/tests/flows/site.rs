@@ -88,6 +88,8 @@ pub(crate) fn send_away(tables: &mut MemoryTables, host: usize, away: &[Station]
     let uplink = Uplink {
         address: exit.local,
         kinds: Uplink::of(kind),
+        mac: Mac::ZERO,
+        reserved: 0,
     };
     tables.uplinks.insert(OUTSIDE, uplink);
     for &vni in tables.networks.keys() {

@@ -132,6 +132,8 @@ pub(crate) fn host(side: Side, kind: u32, is_v6: bool) -> MemoryTables {
     let uplink = Uplink {
         address: exit.local,
         kinds: Uplink::of(kind),
+        mac: Mac::ZERO,
+        reserved: 0,
     };
     tables.uplinks.insert(OUTSIDE, uplink);
     tables

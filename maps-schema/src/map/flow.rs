@@ -9,9 +9,9 @@ use crate::plain::plain;
 #[repr(C)]
 pub struct FlowKey {
     /// The port that it enters by; [`PortId::NONE`] for all other hosts, because what is routed there
-    /// may come by way of any of them.
+    /// may come by way of any of them, and for the outside.
     pub port: PortId,
-    /// The network that it enters.
+    /// The network that it enters; [`Vni::NONE`] from the outside.
     pub vni: Vni,
     /// Who sends it.
     pub source: Ip,
@@ -28,6 +28,18 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
+    /// The addresses and ports that the flow's packets come in with.
+    #[must_use]
+    #[inline(always)]
+    pub const fn endpoints(&self) -> Translation {
+        Translation {
+            source: self.source,
+            destination: self.destination,
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+        }
+    }
+
     /// A key of zeroes.
     pub const NONE: Self = Self {
         port: PortId::NONE,
@@ -83,10 +95,64 @@ pub struct Flow {
     pub source: Mac,
     /// How far the connection has come: [`Flow::OPENED`] and the others.
     pub state: u8,
-    /// [`Flow::REPLY`], [`Flow::FINISHED`], [`Flow::OTHER_FINISHED`].
+    /// [`Flow::REPLY`], [`Flow::FINISHED`], [`Flow::OTHER_FINISHED`], [`Flow::SOURCE`],
+    /// [`Flow::DESTINATION`].
     pub flags: u8,
     /// Always 0.
-    pub reserved: [u8; 2],
+    pub reserved: [u8; 6],
+    /// What its packets leave with.
+    pub translation: Translation,
+}
+
+/// The addresses and ports that packets leave with, where they are translated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Translation {
+    /// Who sends them, with [`Flow::SOURCE`].
+    pub source: Ip,
+    /// Who they are for, with [`Flow::DESTINATION`].
+    pub destination: Ip,
+    /// As the source: what [`FlowKey::source_port`] says.
+    pub source_port: u16,
+    /// As the destination: what [`FlowKey::destination_port`] says.
+    pub destination_port: u16,
+}
+
+impl Translation {
+    /// Nothing is translated.
+    pub const NONE: Self = Self {
+        source: Ip::UNSPECIFIED_V6,
+        destination: Ip::UNSPECIFIED_V6,
+        source_port: 0,
+        destination_port: 0,
+    };
+
+    /// What becomes of addresses and ports, of which the flags say what is translated.
+    #[must_use]
+    #[inline(always)]
+    pub const fn apply(&self, from: &Self, flags: u8) -> Self {
+        let mut outcome = *from;
+        if flags & Flow::SOURCE != 0 {
+            (outcome.source, outcome.source_port) = (self.source, self.source_port);
+        }
+        if flags & Flow::DESTINATION != 0 {
+            (outcome.destination, outcome.destination_port) =
+                (self.destination, self.destination_port);
+        }
+        outcome
+    }
+
+    /// As the packets of the other direction have them.
+    #[must_use]
+    #[inline(always)]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+        }
+    }
 }
 
 impl Flow {
@@ -105,6 +171,10 @@ impl Flow {
     pub const FINISHED: u8 = 2;
     /// Flag: the other side has nothing more to say; twice the flag before.
     pub const OTHER_FINISHED: u8 = 4;
+    /// Flag: the source of its packets is translated.
+    pub const SOURCE: u8 = 8;
+    /// Flag: the destination of its packets is translated; twice the flag before.
+    pub const DESTINATION: u8 = 16;
 
     /// A flow of which nothing is known.
     pub const NONE: Self = Self {
@@ -128,7 +198,8 @@ impl Flow {
         source: Mac::ZERO,
         state: Self::OPENED,
         flags: 0,
-        reserved: [0; 2],
+        reserved: [0; 6],
+        translation: Translation::NONE,
     };
 
     /// What the other direction is at first; `key` is this one's.
@@ -137,28 +208,44 @@ impl Flow {
     pub const fn mirrored(&self, key: &FlowKey) -> Self {
         let finished =
             (self.flags & Self::FINISHED) << 1 | (self.flags & Self::OTHER_FINISHED) >> 1;
+        // What is sent from a translated source is answered to there, and so on.
+        let translated = (self.flags & Self::SOURCE) << 1 | (self.flags & Self::DESTINATION) >> 1;
         Self {
             seen_ns: self.seen_ns,
             began_ns: self.began_ns,
             other_port: key.port,
             other_vni: key.vni,
             state: self.state,
-            flags: (self.flags ^ Self::REPLY) & Self::REPLY | finished,
+            flags: (self.flags ^ Self::REPLY) & Self::REPLY | finished | translated,
+            translation: key.endpoints().reversed(),
             ..Self::NONE
         }
+    }
+
+    /// The addresses and ports that its packets leave with, translated or not; `key` is its own.
+    #[must_use]
+    #[inline(always)]
+    pub const fn outcome(&self, key: &FlowKey) -> Translation {
+        self.translation.apply(&key.endpoints(), self.flags)
     }
 
     /// The key of the other direction of the flow that has this key.
     #[must_use]
     #[inline(always)]
     pub const fn other(&self, key: &FlowKey) -> FlowKey {
+        let Translation {
+            source,
+            destination,
+            source_port,
+            destination_port,
+        } = self.outcome(key);
         FlowKey {
             port: self.other_port,
             vni: self.other_vni,
-            source: key.destination,
-            destination: key.source,
-            source_port: key.destination_port,
-            destination_port: key.source_port,
+            source: destination,
+            destination: source,
+            source_port: destination_port,
+            destination_port: source_port,
             protocol: key.protocol,
             reserved: [0; 3],
         }
@@ -176,6 +263,7 @@ pub struct Epoch {
 
 plain! {
     FlowKey = 4 + 4 + 16 + 16 + 2 + 2 + 1 + 3;
-    Flow = 5 * 8 + 9 * 4 + 4 * 6 + 4;
+    Flow = 5 * 8 + 9 * 4 + 4 * 6 + 2 + 6 + 36;
+    Translation = 2 * 16 + 2 * 2;
     Epoch = 8;
 }

@@ -38,6 +38,8 @@ impl IngressPort {
     /// [`RouterPort::CLAMPS_MSS`](super::RouterPort::CLAMPS_MSS)). No port of another host has it: what
     /// comes from there was told already.
     pub const CLAMPS_MSS: u8 = 16;
+    /// Flag: the port is a router's uplink, and what comes in there comes from the outside.
+    pub const OUTSIDE: u8 = 32;
 
     /// The port of a peer, as a network sees it for which the peer may send; `flags` are those of
     /// [`Member`](super::Member).
@@ -69,7 +71,7 @@ impl IngressPort {
     }
 }
 
-/// Where a port leads: to a workload on this host, or through a tunnel to a peer.
+/// Where a port leads: to a workload on this host, through a tunnel to a peer, or to the outside.
 ///
 /// A peer is a port like any other: all that is behind it is known, or learned, as being at that
 /// port.
@@ -80,7 +82,7 @@ pub struct EgressPort {
     /// if the port leads to a peer.
     pub ifindex: IfIndex,
     /// [`EgressPort::WORKLOAD`], or how frames travel to the peer: [`EgressPort::VXLAN`],
-    /// [`EgressPort::GENEVE`], [`EgressPort::GRE`], [`EgressPort::DIRECT`].
+    /// [`EgressPort::GENEVE`], [`EgressPort::GRE`], [`EgressPort::DIRECT`]; or [`EgressPort::UPLINK`].
     pub kind: u32,
     /// The largest IP packet that goes through the tunnel, in bytes; 0 for a workload.
     pub mtu: u32,
@@ -103,6 +105,8 @@ impl EgressPort {
     pub const GRE: u32 = 3;
     /// A peer, without a tunnel: the underlay routes the workloads' addresses.
     pub const DIRECT: u32 = 4;
+    /// The outside, by the host's own routing: a router's uplink.
+    pub const UPLINK: u32 = 5;
 
     /// The port of a workload behind an interface of this host, which may be sent everything.
     #[must_use]

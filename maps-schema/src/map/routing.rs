@@ -4,13 +4,13 @@ use crate::address::{Ip, Mac, Vni};
 use crate::id::{NextHopList, PolicyList, PortId, RouterId};
 use crate::plain::plain;
 
-/// Where a virtual router plugs into a network.
+/// Where a virtual router plugs into a network, or its uplink, by which it leads to the outside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct RouterPort {
     /// The router.
     pub router: RouterId,
-    /// The network.
+    /// The network; [`Vni::NONE`] for an uplink.
     pub vni: Vni,
     /// The largest IP packet that it sends, in bytes.
     pub mtu: u32,
@@ -101,7 +101,8 @@ impl RouteKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Route {
-    /// [`Route::FORWARD`], [`Route::BLACKHOLE`], [`Route::REJECT`] or [`Route::BROADCAST`].
+    /// [`Route::FORWARD`], [`Route::BLACKHOLE`], [`Route::REJECT`], [`Route::BROADCAST`] or
+    /// [`Route::UPLINK`].
     pub kind: u32,
     /// 0 if there is one next hop, which `port` and `via` are; else the number of buckets, a power
     /// of two, of `next_hops`.
@@ -124,6 +125,9 @@ impl Route {
     /// The destination is the broadcast address of a connected subnet. Packets are dropped and nobody
     /// is told.
     pub const BROADCAST: u32 = 3;
+    /// Packets go outside: `port` is the router's uplink on this host, or the port that leads to the host
+    /// that has it, as every one of `next_hops` is.
+    pub const UPLINK: u32 = 4;
 }
 
 /// How many buckets a route with several next hops has at most.

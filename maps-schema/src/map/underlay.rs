@@ -10,9 +10,13 @@ use crate::plain::plain;
 pub struct Uplink {
     /// This host's underlay address: what comes through a tunnel for any other is none of ours.
     pub address: Ip,
-    /// One bit for each kind of tunnel that leads anywhere: see [`Uplink::of`]. What comes in another
-    /// one is the host's own.
+    /// One bit for each kind of tunnel that leads anywhere, and for the outside if routers have uplinks
+    /// here: see [`Uplink::of`]. What comes in another one is the host's own.
     pub kinds: u32,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// Always 0.
+    pub reserved: u16,
 }
 
 impl Uplink {
@@ -70,7 +74,7 @@ pub struct Direct {
 }
 
 plain! {
-    Uplink = 16 + 4;
+    Uplink = 16 + 4 + 6 + 2;
     Peer = 4 + 4;
     MemberKey = 4 + 4;
     Member = 4;

@@ -1,6 +1,7 @@
 //! `bowline flows`: who talks to whom.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
@@ -8,8 +9,8 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use datapath::flow::lifetime_ns;
 use ipnet::IpNet;
-use maps_schema::PortId;
 use maps_schema::map::{Flow, FlowKey};
+use maps_schema::{Ip, PortId};
 use serde::Serialize;
 
 use super::Global;
@@ -125,6 +126,10 @@ struct Connection {
     source_port: Option<u16>,
     destination: IpAddr,
     destination_port: Option<u16>,
+    /// The sender as the other side knows it, if that is somebody else.
+    translated_source: Option<End>,
+    /// The other side as it knows itself, likewise.
+    translated_destination: Option<End>,
     state: State,
     age_seconds: u64,
     idle_seconds: u64,
@@ -135,6 +140,22 @@ struct Connection {
     /// What it is known by in the kernel, in both directions.
     #[serde(skip)]
     keys: [FlowKey; 2],
+}
+
+/// One side of a connection.
+#[derive(Clone, Copy, Serialize)]
+struct End {
+    address: IpAddr,
+    port: Option<u16>,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.address, port).fmt(f),
+            None => self.address.fmt(f),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -164,6 +185,13 @@ impl Connection {
         let port = |ids: [PortId; 3]| names.port(known(ids));
         // An echo has an identifier, which is the asker's.
         let stated = |port: u16| (port != 0).then_some(port);
+        let translated = |flag: u8, ip: Ip, port: u16| {
+            (flow.flags & flag != 0).then_some(End {
+                address: ip.to_std(),
+                port: stated(port),
+            })
+        };
+        let new = &flow.translation;
         Some(Self {
             protocol: protocol_name(key.protocol),
             network: names.network(key.vni),
@@ -171,6 +199,12 @@ impl Connection {
             source_port: stated(key.source_port),
             destination: key.destination.to_std(),
             destination_port: stated(key.destination_port),
+            translated_source: translated(Flow::SOURCE, new.source, new.source_port),
+            translated_destination: translated(
+                Flow::DESTINATION,
+                new.destination,
+                new.destination_port,
+            ),
             state: State::of(flow),
             age_seconds: now_ns.saturating_sub(flow.began_ns) / NS,
             idle_seconds: idle_ns / NS,
@@ -207,7 +241,13 @@ fn connections(rows: &BTreeMap<FlowKey, Flow>, names: &Names, now_ns: u64) -> Ve
 
 impl Filter {
     fn fits(&self, connection: &Connection) -> bool {
-        let ends = [connection.source, connection.destination];
+        let translated = [
+            connection.translated_source,
+            connection.translated_destination,
+        ];
+        let translated = translated.iter().flatten().map(|end| end.address);
+        let own = [connection.source, connection.destination];
+        let ends: Vec<IpAddr> = own.into_iter().chain(translated).collect();
         let ports = [&connection.enters, &connection.leaves];
         self.port.as_ref().is_none_or(|it| ports.contains(&it))
             && (self.network.as_ref()).is_none_or(|it| *it == connection.network)
@@ -265,6 +305,7 @@ fn print(format: Format, connections: &[Connection]) -> Result<()> {
             "PROTOCOL",
             "SOURCE",
             "DESTINATION",
+            "TRANSLATED",
             "STATE",
             "AGE",
             "IDLE",
@@ -280,14 +321,18 @@ fn print(format: Format, connections: &[Connection]) -> Result<()> {
 }
 
 fn row(it: &Connection) -> Vec<String> {
-    let end = |ip: IpAddr, port: Option<u16>| match port {
-        Some(port) => SocketAddr::new(ip, port).to_string(),
-        None => ip.to_string(),
-    };
+    let end = |address: IpAddr, port: Option<u16>| End { address, port }.to_string();
+    let from = it.translated_source.map(|end| format!("from {end}"));
+    let to = it.translated_destination.map(|end| format!("to {end}"));
+    let mut translated: Vec<String> = from.into_iter().chain(to).collect();
+    if translated.is_empty() {
+        translated.push("-".to_owned());
+    }
     vec![
         it.protocol.clone(),
         end(it.source, it.source_port),
         end(it.destination, it.destination_port),
+        translated.join(" "),
         it.state.word(),
         format!("{}s", it.age_seconds),
         format!("{}s", it.idle_seconds),
@@ -302,9 +347,8 @@ fn row(it: &Connection) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use maps_schema::{Ip, Vni};
-
     use datapath::parse::transport;
+    use maps_schema::Vni;
 
     use super::*;
 
@@ -350,7 +394,7 @@ mod tests {
         assert_eq!(
             seen(&rows(), 100 * SECOND),
             [
-                "tcp 10.0.0.1:4000 10.0.0.2:80 half-closed 90s 10s port 00000001 port 00000002 5 0 3 0"
+                "tcp 10.0.0.1:4000 10.0.0.2:80 - half-closed 90s 10s port 00000001 port 00000002 5 0 3 0"
             ]
         );
     }
@@ -363,9 +407,25 @@ mod tests {
             rows.remove(&key);
             let seen = seen(&rows, 100 * SECOND);
             assert_eq!(seen.len(), 1);
-            assert!(seen[0].starts_with("tcp 10.0.0.1:4000 10.0.0.2:80 half-closed"));
+            assert!(seen[0].starts_with("tcp 10.0.0.1:4000 10.0.0.2:80 - half-closed"));
             assert!(seen[0].ends_with(counted), "{seen:?}");
         }
+    }
+
+    #[test]
+    fn what_is_translated_is_listed_with_what_it_becomes() {
+        let mut rows = rows();
+        let (key, mut flow) = rows.pop_first().unwrap();
+        rows.clear();
+        flow.flags |= Flow::SOURCE;
+        flow.translation.source = Ip::from("192.0.2.1".parse::<IpAddr>().unwrap());
+        flow.translation.source_port = 5000;
+        rows.insert(flow.other(&key), flow.mirrored(&key));
+        rows.insert(key, flow);
+        let seen = seen(&rows, 100 * SECOND);
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        let expected = "tcp 10.0.0.1:4000 10.0.0.2:80 from 192.0.2.1:5000 ";
+        assert!(seen[0].starts_with(expected), "{seen:?}");
     }
 
     #[test]

@@ -207,6 +207,8 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
         MapName::RouterAddresses => "address",
         MapName::NextHops => "next hop",
         MapName::Routes => "route",
+        MapName::Sources => "source",
+        MapName::Public => "public",
         MapName::Neighbors => "neighbor",
         MapName::Fdb => "fdb",
         MapName::Flood => "flood",

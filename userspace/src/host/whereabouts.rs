@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::Result;
+use maps_schema::Mac;
 
 use crate::kernel::underlay::{HostInterface, Interfaces, Underlay};
 use crate::plan::Uplink;
@@ -54,7 +55,10 @@ impl Whereabouts {
                     "this host cannot be `{name}`: the topology has no hosts"
                 ))
                 .help("declare it under `hosts:`, or leave out `--host`")),
-                _ => Ok(Self::default()),
+                _ => Ok(Self {
+                    uplink: outside(topology, interfaces)?,
+                    ..Self::default()
+                }),
             };
         }
         let (name, host) = match name {
@@ -67,12 +71,7 @@ impl Whereabouts {
         }
         Ok(Self {
             host: Some(name.to_owned()),
-            uplink: Some(Uplink {
-                interface: interface.name.clone(),
-                ifindex: interface.ifindex,
-                mtu: interface.mtu,
-                driver: interface.driver.clone(),
-            }),
+            uplink: Some(described(interface, interfaces)),
             warnings: match host.mtu {
                 Some(mtu) => narrow(name, host, mtu, interface).into_iter().collect(),
                 None => crowded(topology, name, host, interface),
@@ -122,6 +121,53 @@ impl Whereabouts {
             }
         }
         Ok(next_hops)
+    }
+}
+
+/// The interface to the outside, if a router has an uplink.
+fn outside(topology: &Topology, interfaces: &Interfaces) -> Result<Option<Uplink>, Problem> {
+    let mut routers = topology.routers.iter();
+    let Some((name, uplink)) =
+        routers.find_map(|(name, router)| Some((name, router.uplink.as_ref()?)))
+    else {
+        return Ok(None);
+    };
+    let found = interfaces.outside;
+    let found = found.and_then(|index| interfaces.all.iter().find(|it| it.ifindex == index));
+    let Some(interface) = found else {
+        let message = format!("router {name} has an uplink, and this host has no default route");
+        return Err(Problem::new(message)
+            .at(&uplink.origin, "the way to the outside is the host's own")
+            .help("give the host one: `ip route add default via ...`"));
+    };
+    if !interface.is_ethernet {
+        let message = format!(
+            "the default route leads through {}, which carries no Ethernet frames",
+            interface.name
+        );
+        return Err(Problem::new(message)
+            .at(&uplink.origin, "the way to the outside is the host's own")
+            .help("declare the host under `hosts:` with the `uplink:` to use"));
+    }
+    Ok(Some(described(interface, interfaces)))
+}
+
+/// An interface as plans know it.
+fn described(interface: &HostInterface, interfaces: &Interfaces) -> Uplink {
+    let addresses = interfaces.addresses.iter();
+    let own = addresses.filter(|(_, ifindex)| **ifindex == interface.ifindex);
+    let is_global = |address: &IpAddr| match address {
+        IpAddr::V4(address) => !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    };
+    Uplink {
+        interface: interface.name.clone(),
+        ifindex: interface.ifindex,
+        mtu: interface.mtu,
+        driver: interface.driver.clone(),
+        mac: interface.mac.unwrap_or(Mac::ZERO),
+        addresses: own.map(|(&address, _)| address).filter(is_global).collect(),
+        local_ports: interfaces.local_ports,
     }
 }
 
@@ -293,6 +339,7 @@ mod tests {
             is_loopback: name == "lo",
             is_ethernet: !matches!(name, "lo" | "wg0"),
             driver: None,
+            mac: None,
         }
     }
 
@@ -307,6 +354,8 @@ mod tests {
                 interface("wg0", 4, 1420),
             ],
             addresses: addresses.iter().map(address).collect(),
+            outside: None,
+            local_ports: (32768, 60999),
         }
     }
 

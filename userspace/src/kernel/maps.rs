@@ -13,9 +13,9 @@ use maps_schema::map::{
     Class, Direct, EMBRYOS, ERROR_BUDGETS, EVENTS, EgressPort, Epoch, FLOWS, FdbEntry, FdbKey,
     FloodKey, FloodMember, Flow, FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
     LEARNED, LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey,
-    Network, NextHop, NextHopKey, PEER_STATES, Peer, Policy, PortCounters, PrefixKey, RESOLVED,
-    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters,
-    RuleKey, ServiceKey, Uplink,
+    Network, NextHop, NextHopKey, PEER_STATES, Peer, Policy, PortCounters, PrefixKey, Public,
+    PublicKey, RESOLVED, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
+    Rule, RuleCounters, RuleKey, ServiceKey, Source, Uplink,
 };
 use maps_schema::plain::bytes_of;
 use maps_schema::reason::REASON_SLOTS;
@@ -88,6 +88,12 @@ macro_rules! with_widths {
             }
             MapName::Routes => {
                 $function::<{ size_of::<RouteKey>() - PREFIX_LEN }, { size_of::<Route>() }>($($argument),*)
+            }
+            MapName::Sources => {
+                $function::<{ size_of::<RouteKey>() - PREFIX_LEN }, { size_of::<Source>() }>($($argument),*)
+            }
+            MapName::Public => {
+                $function::<{ size_of::<PublicKey>() }, { size_of::<Public>() }>($($argument),*)
             }
             MapName::Neighbors => {
                 $function::<{ size_of::<NeighborKey>() }, { size_of::<Neighbor>() }>($($argument),*)

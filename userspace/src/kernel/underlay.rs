@@ -1,13 +1,16 @@
 //! The host as the underlay sees it: its interfaces, their addresses, and the ways from there.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures_util::TryStreamExt;
-use maps_schema::IfIndex;
+use maps_schema::{IfIndex, Mac};
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteVia};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteVia,
+};
 use rtnetlink::{Handle, RouteMessageBuilder};
 use rustix::io::Errno;
 
@@ -30,6 +33,8 @@ pub struct HostInterface {
     pub is_ethernet: bool,
     /// What its driver is called, if it says so.
     pub driver: Option<String>,
+    /// Its MAC address, if it has one.
+    pub mac: Option<Mac>,
 }
 
 /// The interfaces of a host and the addresses that they have.
@@ -39,6 +44,10 @@ pub struct Interfaces {
     pub all: Vec<HostInterface>,
     /// Which interface has an address.
     pub addresses: BTreeMap<IpAddr, IfIndex>,
+    /// The interface that the default route leads through: that of IPv4, or else that of IPv6.
+    pub outside: Option<IfIndex>,
+    /// The first and the last of the ports that programs are given where they ask for none.
+    pub local_ports: (u16, u16),
 }
 
 impl Interfaces {
@@ -107,11 +116,43 @@ impl Underlay {
             mtu: it.mtu,
             is_loopback: it.is_loopback,
             is_ethernet: it.is_ethernet,
+            mac: it.mac,
         });
+        let outside = match self.default_way::<Ipv4Addr>().await? {
+            Some(ifindex) => Some(ifindex),
+            None => self.default_way::<Ipv6Addr>().await?,
+        };
         Ok(Interfaces {
             all: all.collect(),
             addresses: messages.iter().filter_map(address).collect(),
+            outside,
+            local_ports: local_ports()?,
         })
+    }
+
+    /// The interface of the default route that the main table prefers.
+    async fn default_way<A>(&self) -> Result<Option<IfIndex>>
+    where
+        RouteMessageBuilder<A>: Default,
+    {
+        let question = RouteMessageBuilder::<A>::default().build();
+        let routes: Vec<RouteMessage> = self
+            .handle
+            .route()
+            .get(question)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(system_error)
+            .context("list routes")?;
+        let defaults = routes.iter().filter(|route| {
+            route.header.destination_prefix_length == 0
+                && route.header.table == RouteHeader::RT_TABLE_MAIN
+        });
+        let best = defaults.min_by_key(|route| metric(route));
+        Ok(best
+            .and_then(|route| way(route, IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+            .map(|way| way.ifindex))
     }
 
     /// The way to an address, as the routing tables have it now (`RTM_GETROUTE`, what `ip route get`
@@ -147,6 +188,26 @@ const NO_WAY: &[Errno] = &[
     Errno::ACCESS,
     Errno::INVAL,
 ];
+
+/// What is asked of a route where several lead to the same destination; less is better.
+fn metric(route: &RouteMessage) -> u32 {
+    let metric = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Priority(metric) => Some(*metric),
+        _ => None,
+    };
+    route.attributes.iter().find_map(metric).unwrap_or(0)
+}
+
+/// The ports that programs are given, as the network namespace of this thread has it.
+fn local_ports() -> Result<(u16, u16)> {
+    let path = "/proc/sys/net/ipv4/ip_local_port_range";
+    let text = fs::read_to_string(path).with_context(|| format!("read {path}"))?;
+    let mut numbers = text.split_whitespace().map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => Ok((first, last)),
+        _ => bail!("{path} holds no range of ports: {text:?}"),
+    }
+}
 
 fn address(message: &AddressMessage) -> Option<(IpAddr, IfIndex)> {
     let mut own = None;

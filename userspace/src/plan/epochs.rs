@@ -5,14 +5,14 @@
 //! on: the rows of all networks that routers join with this one. So what is changed elsewhere leaves a
 //! network's flows alone, and what is changed back makes the ways right again that were.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maps_schema::map::{
-    Epoch, FdbKey, IdentityKey, IngressPort, MapName, MemberKey, NeighborKey, RouteKey,
+    Epoch, FdbKey, IdentityKey, IngressPort, MapName, MemberKey, NeighborKey, Public, RouteKey,
     RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
-use maps_schema::{PolicyList, RouterId, SCHEMA_VERSION, Vni};
+use maps_schema::{PolicyList, PortId, RouterId, SCHEMA_VERSION, Vni};
 
 use super::Tables;
 use super::rows::add;
@@ -46,8 +46,14 @@ pub(super) fn add_epochs<'a>(
         }
     }
     for (vni, &part) in &parts.networks {
-        let number = parts.number(part);
+        let number = parts.number([part]);
         add(tables, MapName::Epochs, vni, &Epoch { number });
+    }
+    // From the outside packets come into every part that has an uplink.
+    if !parts.uplinks.is_empty() {
+        let all: BTreeSet<u32> = parts.uplinks.values().copied().collect();
+        let number = parts.number(all);
+        add(tables, MapName::Epochs, &Vni::NONE, &Epoch { number });
     }
 }
 
@@ -55,6 +61,7 @@ pub(super) fn add_epochs<'a>(
 struct Parts {
     networks: BTreeMap<Vni, u32>,
     routers: BTreeMap<RouterId, u32>,
+    uplinks: BTreeMap<PortId, u32>,
     /// The hashes, by the number of the part.
     sums: BTreeMap<u32, u64>,
     /// The hash of what concerns all parts.
@@ -69,8 +76,14 @@ impl Parts {
         let ports = tables.get(&MapName::RouterPorts).into_iter().flatten();
         let ports = ports.filter_map(|(_, value)| from_bytes::<RouterPort>(value));
         let routers = ports.filter_map(|port| Some((port.router, *networks.get(&port.vni)?)));
+        let routers: BTreeMap<RouterId, u32> = routers.collect();
+        let uplinks = view.routers.values().filter_map(|router| {
+            let uplink = router.uplink.as_ref()?;
+            Some((uplink.id, *routers.get(&router.id)?))
+        });
         Self {
-            routers: routers.collect(),
+            uplinks: uplinks.collect(),
+            routers,
             networks,
             sums: BTreeMap::new(),
             everywhere: 0,
@@ -86,12 +99,19 @@ impl Parts {
             MapName::Fdb => from_bytes(key).and_then(|key: FdbKey| part(key.vni)),
             MapName::Neighbors => from_bytes(key).and_then(|key: NeighborKey| part(key.vni)),
             MapName::Members => from_bytes(key).and_then(|key: MemberKey| part(key.vni)),
-            MapName::RouterPorts => from_bytes(value).and_then(|port: RouterPort| part(port.vni)),
+            MapName::RouterPorts => {
+                let port: RouterPort = from_bytes(value)?;
+                self.routers.get(&port.router).copied()
+            }
+            MapName::Public => {
+                let public: Public = from_bytes(value)?;
+                self.uplinks.get(&public.uplink).copied()
+            }
             MapName::RouterAddresses => {
                 let key: RouterAddressKey = from_bytes(key)?;
                 self.routers.get(&key.router).copied()
             }
-            MapName::Routes => {
+            MapName::Routes | MapName::Sources => {
                 let key: RouteKey = from_bytes(key)?;
                 self.routers.get(&key.router).copied()
             }
@@ -127,8 +147,9 @@ impl Parts {
         self.everywhere = self.everywhere.wrapping_add(hash);
     }
 
-    fn number(&self, part: u32) -> u64 {
-        let sum = self.sums.get(&part).copied().unwrap_or(0);
+    fn number(&self, parts: impl IntoIterator<Item = u32>) -> u64 {
+        let sums = parts.into_iter().filter_map(|part| self.sums.get(&part));
+        let sum = sums.fold(0_u64, |all, sum| all.wrapping_add(*sum));
         let number = fnv1a_64([
             RELEASE.as_bytes(),
             &SCHEMA_VERSION.to_ne_bytes(),

@@ -8,6 +8,7 @@
 
 mod epochs;
 mod names;
+mod nat;
 mod peers;
 mod policies;
 mod routers;
@@ -117,7 +118,8 @@ impl Plan {
         });
         let links: BTreeMap<_, PlannedLink> = links.collect();
         routers::add_routers(&mut constant, &view, &held);
-        let uplink = peers::add_peers(&mut constant, &view);
+        let is_gateway = nat::add_nat(&mut constant, &view, &held);
+        let uplink = peers::add_uplink(&mut constant, &view, is_gateway);
         let ports = links.values().map(|link| (&link.ingress, link.delivery));
         epochs::add_epochs(&mut constant, &view, ports);
         Self {

@@ -3,12 +3,13 @@
 mod policies;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use maps_schema::map::{
     Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName,
-    Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Route, RouteKey,
-    RouterAddressKey, RouterPort, Uplink,
+    Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Public,
+    PublicKey, Route, RouteKey, RouterAddressKey, RouterPort, Source, Uplink,
 };
 use maps_schema::plain::from_bytes;
 use maps_schema::{GroupId, IfIndex, Ip, Mac, PolicyList, PortId, RouterId, RuleId, Vni};
@@ -17,7 +18,7 @@ use super::policies::Ids;
 use super::routers::{broadcasts, route_key};
 use crate::counted::counted;
 use crate::source::Origin;
-use crate::topology::Topology;
+use crate::topology::{Service, Topology};
 
 /// What the ids in the maps stand for.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -91,6 +92,10 @@ impl Names {
                 .insert(network.vni, named(name.clone(), &network.origin));
         }
         for (name, router) in &topology.routers {
+            if let Some(uplink) = &router.uplink {
+                let port = named(format!("{name}/uplink"), &uplink.origin);
+                names.ports.insert(uplink.id, port);
+            }
             names
                 .routers
                 .insert(router.id, named(name.clone(), &router.origin));
@@ -123,9 +128,12 @@ impl Names {
         }
     }
 
-    /// A network's name, or its VNI if it is not in the topology (any more).
+    /// A network's name, or its VNI if it is not in the topology (any more). No network is the outside.
     #[must_use]
     pub fn network(&self, vni: Vni) -> String {
+        if vni == Vni::NONE {
+            return "outside".to_owned();
+        }
         self.networks
             .get(&vni)
             .map_or_else(|| format!("vni {vni}"), |named| named.name.clone())
@@ -151,6 +159,11 @@ impl Names {
                 )
             }
             Route::FORWARD => format!("{to} {}", self.hop(route.port, route.via)),
+            Route::UPLINK if route.buckets != 0 => format!(
+                "{to} outside, by {} buckets of list {:08x}",
+                route.buckets, route.next_hops.0
+            ),
+            Route::UPLINK => format!("{to} outside {}", self.hop(route.port, route.via)),
             Route::REJECT => format!("{to} is rejected"),
             Route::BROADCAST => format!("{to} is the broadcast address of a subnet"),
             _ => format!("{to} is a blackhole"),
@@ -228,6 +241,28 @@ impl Names {
                     self.router(key.router),
                     self.route(&key, &from_bytes(value)?)
                 )
+            }
+            MapName::Sources => {
+                let key: RouteKey = from_bytes(key)?;
+                let router = self.router(key.router);
+                let source: Source = from_bytes(value)?;
+                format!("{router}: {} {}", destination(&key), given(&source))
+            }
+            MapName::Public => {
+                let key: PublicKey = from_bytes(key)?;
+                let public: Public = from_bytes(value)?;
+                let uplink = self.port(public.uplink);
+                let service = |ip: Ip, port: u16| match (port, ip.to_std()) {
+                    (0, ip) => ip.to_string(),
+                    (port, ip) => SocketAddr::new(ip, port).to_string(),
+                };
+                let (outside, inside) =
+                    (service(key.ip, key.port), service(public.ip, public.port));
+                let protocol = match key.protocol {
+                    0 => String::new(),
+                    number => format!("{} ", Service::protocol(number)),
+                };
+                format!("{protocol}{outside} is {inside} behind {uplink}")
             }
             MapName::Neighbors => {
                 let key: NeighborKey = from_bytes(key)?;
@@ -380,4 +415,24 @@ fn flags(flags: u8) -> String {
     ];
     let is_set = |(flag, _): &&(u8, &str)| flags & flag != 0;
     words.iter().filter(is_set).map(|(_, word)| *word).collect()
+}
+
+/// Which address a workload is given outside, in words.
+fn given(source: &Source) -> String {
+    let Source {
+        first,
+        addresses,
+        first_port,
+        last_port,
+    } = source;
+    let more = match addresses {
+        0 => return "has no address outside".to_owned(),
+        1 => String::new(),
+        several => format!(" and {} more", several - 1),
+    };
+    let ports = match first_port {
+        0 => String::new(),
+        first => format!(", ports {first} to {last_port}"),
+    };
+    format!("is {first} outside{more}{ports}")
 }

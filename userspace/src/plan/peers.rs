@@ -20,9 +20,37 @@ struct Endpoint {
     underlay: u32,
 }
 
-/// Adds the rows of the uplink and of every peer, and says which interface the uplink is. A host gets
-/// them whether it has workloads or not: it answers those who ask whether it is alive.
-pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedUplink> {
+/// Adds the row of the interface to the underlay, if anybody is behind it, and says which one it is.
+pub(super) fn add_uplink(
+    tables: &mut Tables,
+    view: &View<'_>,
+    is_gateway: bool,
+) -> Option<PlannedUplink> {
+    let outside = if is_gateway {
+        Uplink::of(EgressPort::UPLINK)
+    } else {
+        0
+    };
+    let kinds = add_peers(tables, view).unwrap_or(0) | outside;
+    let uplink = view.situation.uplink.as_ref().filter(|_| kinds != 0)?;
+    let own = view.own.map(|(_, own)| own);
+    let row = Uplink {
+        address: own.map_or(Ip::UNSPECIFIED_V6, |own| Ip::from(own.address)),
+        kinds,
+        mac: uplink.mac,
+        reserved: 0,
+    };
+    add(tables, MapName::Uplinks, &uplink.ifindex, &row);
+    Some(PlannedUplink {
+        interface: uplink.interface.clone(),
+        ifindex: uplink.ifindex,
+        xdp: own.and_then(|own| xdp(own.xdp, uplink)),
+    })
+}
+
+/// Adds the rows of every peer, and says in which tunnels they are. A host gets them whether it has
+/// workloads or not: it answers those who ask whether it is alive.
+fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<u32> {
     let (own_name, own) = view.own?;
     let own_mtu = view.own_mtu().unwrap_or(0);
     let endpoints = endpoints(view, own_name, own_mtu);
@@ -61,16 +89,7 @@ pub(super) fn add_peers(tables: &mut Tables, view: &View<'_>) -> Option<PlannedU
     if is_direct {
         add_direct(tables, view, own_name);
     }
-    let row = Uplink {
-        address: local,
-        kinds: kinds(&endpoints),
-    };
-    add(tables, MapName::Uplinks, &uplink.ifindex, &row);
-    Some(PlannedUplink {
-        interface: uplink.interface.clone(),
-        ifindex: uplink.ifindex,
-        xdp: xdp(own.xdp, uplink),
-    })
+    Some(kinds(&endpoints))
 }
 
 /// The driver that makes virtual pairs: for an XDP program it copies every frame, and the other end

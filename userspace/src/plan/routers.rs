@@ -9,9 +9,10 @@ use maps_schema::map::{
     RouteKey, RouterAddress, RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::bytes_of;
-use maps_schema::{Ip, NextHopList, PolicyList, PortId};
+use maps_schema::{Ip, NextHopList, PolicyList, PortId, RouterId};
 
 use super::Tables;
+use super::nat::gateways;
 use super::policies::Held;
 use super::rows::add;
 use super::view::View;
@@ -40,13 +41,18 @@ pub(super) fn add_routers(tables: &mut Tables, view: &View<'_>, held: &Held<'_>)
 
 /// The key of a router's route to a destination.
 pub(crate) fn route_key(router: &Router, to: IpNet) -> RouteKey {
+    prefix_key(router.id, to)
+}
+
+/// The key of what a router knows of a prefix.
+pub(super) fn prefix_key(router: RouterId, to: IpNet) -> RouteKey {
     let mapped = if to.addr().is_ipv4() {
         RouteKey::MAPPED_BITS
     } else {
         0
     };
     RouteKey::new(
-        router.id,
+        router,
         Ip::from(to.network()),
         mapped + u32::from(to.prefix_len()),
     )
@@ -146,25 +152,55 @@ fn route_row(
     let hops = match target {
         RouteTarget::Blackhole => return discarding(Route::BLACKHOLE),
         RouteTarget::Reject => return discarding(Route::REJECT),
-        // The datapath knows no way to the outside yet.
-        RouteTarget::Uplink => return discarding(Route::BLACKHOLE),
+        RouteTarget::Uplink => {
+            return route_over(tables, lists, Route::UPLINK, &exits(view, router));
+        }
         RouteTarget::Forward(hops) => alive(view, router, hops),
     };
     let hops = hops.into_iter().filter_map(|hop| next_hop(router, hop));
     let hops: Vec<NextHop> = hops.collect();
-    match hops.as_slice() {
+    route_over(tables, lists, Route::FORWARD, &hops)
+}
+
+fn route_over(tables: &mut Tables, lists: &mut Lists, kind: u32, hops: &[NextHop]) -> Route {
+    match hops {
         [] => discarding(Route::BLACKHOLE),
         [NextHop { port, via }] => Route {
             port: *port,
             via: *via,
-            ..discarding(Route::FORWARD)
+            ..discarding(kind)
         },
         several => Route {
             buckets: BUCKETS_MAX,
             next_hops: lists.add(tables, several),
-            ..discarding(Route::FORWARD)
+            ..discarding(kind)
         },
     }
+}
+
+/// Where a router's packets for the outside go: to its uplink on this host, or to the hosts that have one
+/// and are not dead, or to all of these if nothing would be left.
+fn exits(view: &View<'_>, router: &Router) -> Vec<NextHop> {
+    let to = |port| NextHop {
+        port,
+        via: Ip::UNSPECIFIED_V6,
+    };
+    let gateways = gateways(view, router);
+    if gateways.contains(&view.own_name()) {
+        // Without an interface to the outside there is no way there.
+        let uplink = router
+            .uplink
+            .iter()
+            .filter(|_| view.situation.uplink.is_some());
+        return uplink.map(|uplink| to(uplink.id)).collect();
+    }
+    let is_dead = |name: &&str| view.situation.dead.contains(*name);
+    let (dead, alive): (Vec<&str>, Vec<&str>) = gateways.into_iter().flatten().partition(is_dead);
+    let hosts = if alive.is_empty() { dead } else { alive };
+    let hosts = hosts
+        .into_iter()
+        .filter_map(|name| view.topology.hosts.get(name));
+    hosts.map(|host| to(host.id)).collect()
 }
 
 /// A route that leads nowhere.

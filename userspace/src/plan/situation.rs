@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use maps_schema::IfIndex;
+use maps_schema::{IfIndex, Mac};
 
 use crate::topology::Topology;
 
@@ -12,7 +12,8 @@ use crate::topology::Topology;
 pub struct Situation {
     /// The host's name in the topology; `None` if it has none there (a topology without hosts).
     pub host: Option<String>,
-    /// Its interface to the underlay.
+    /// Its interface to the underlay, or, in a topology without hosts, the one that its default route
+    /// leads through, if a router has an uplink.
     pub uplink: Option<Uplink>,
     /// Workloads of this host that are not running. Their ports are left out: nobody is told that
     /// their addresses can be reached.
@@ -57,4 +58,11 @@ pub struct Uplink {
     pub mtu: u32,
     /// What its driver is called, if it says so.
     pub driver: Option<String>,
+    /// Its MAC address.
+    pub mac: Mac,
+    /// The addresses that it has, but for those that are good on its link only.
+    pub addresses: Vec<IpAddr>,
+    /// The first and the last of the ports that the host's own programs are given where they ask for
+    /// none (`net.ipv4.ip_local_port_range`).
+    pub local_ports: (u16, u16),
 }

@@ -98,6 +98,11 @@ impl<'a> View<'a> {
         view
     }
 
+    /// What the host is called, if the topology names it.
+    pub(super) fn own_name(&self) -> Option<&'a str> {
+        self.own.map(|(name, _)| name)
+    }
+
     /// What the own underlay carries: as it is declared, or as the uplink is.
     pub(super) fn own_mtu(&self) -> Option<u32> {
         self.situation.own_mtu(self.topology)
@@ -125,7 +130,8 @@ impl<'a> View<'a> {
         } else {
             let own = topology.ports.iter();
             let own = own.filter(|(name, _)| self.place(name) == Some(Place::Here));
-            own.map(|(_, port)| port.network.as_str()).collect()
+            let own = own.map(|(_, port)| port.network.as_str());
+            own.chain(self.outlets()).collect()
         };
         let wanted: BTreeSet<u32> = wanted
             .iter()
@@ -150,6 +156,18 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The networks of routers whose uplinks are on this host among others that are named: what other hosts
+    /// have for the outside comes here.
+    fn outlets(&self) -> impl Iterator<Item = &'a str> {
+        let own = self.own_name();
+        let routers = self.topology.routers.values();
+        let gateways = routers.filter(move |router| {
+            let uplink = router.uplink.as_ref();
+            uplink.is_some_and(|uplink| uplink.hosts.is_some() && uplink.is_on(own))
+        });
+        gateways.flat_map(|router| router.ports.values().map(|port| port.network.as_str()))
+    }
+
     /// The other hosts that send frames for the networks that this one needs: each has stations in a
     /// network, or in one that routers connect it with. With it goes whether there may be stations on
     /// the host, in that very network, that nobody declared.
@@ -163,6 +181,24 @@ impl<'a> View<'a> {
                 if port.learning {
                     senders.insert((id, name), true);
                 }
+            }
+        }
+        // What comes from the outside is routed where it comes in.
+        for router in self.routers.values() {
+            let hosts = router
+                .uplink
+                .iter()
+                .flat_map(|uplink| &uplink.hosts)
+                .flatten();
+            let hosts = hosts.filter(|name| Some(name.as_str()) != self.own_name());
+            let part = router.ports.values().next();
+            let part = part.and_then(|port| self.parts.get(port.network.as_str()));
+            if let Some(&part) = part {
+                let hosts = hosts.filter_map(|name| self.topology.hosts.get(name));
+                hosts_of
+                    .entry(part)
+                    .or_default()
+                    .extend(hosts.map(|host| host.id));
             }
         }
         for &name in self.networks.keys() {

@@ -65,7 +65,8 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
     let stations = Stations::resolve(all, &merged, &networks, problems);
     let mut routers = router::resolve(&merged, sites, &stations, problems, &mut warnings);
     gateway::resolve(&merged, &routers, &mut ports, problems);
-    nat::resolve(&merged, &stations, &mut routers, problems, &mut warnings);
+    let both = (&mut routers, &mut ids);
+    nat::resolve(&merged, &stations, both, problems, &mut warnings);
     let kinds = tunnels.kinds(merged.hosts.len());
     let kinds = kinds.chain(vteps.resolved.values().map(|vtep| vtep.tunnel));
     let kinds = kinds.collect();

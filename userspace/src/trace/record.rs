@@ -10,8 +10,8 @@ use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
     FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MatchKey,
     Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Policy,
-    PrefixKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule,
-    RuleKey, ServiceKey, Uplink,
+    PrefixKey, Public, PublicKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey,
+    RouterPort, Rule, RuleKey, ServiceKey, Source, Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
@@ -29,6 +29,9 @@ pub(super) enum Lookup {
     RouterAddress(RouterAddressKey, Option<RouterAddress>),
     Route(RouteKey, Option<Route>),
     NextHop(NextHopKey, Option<NextHop>),
+    Public(PublicKey, Option<Public>),
+    /// The key of what answers a connection whose source is translated.
+    Claim(FlowKey),
     Resolved(NeighborKey, Option<Resolved>),
     Learned(FdbKey, Option<LearnedEntry>),
     Learn(FdbKey, LearnedEntry),
@@ -218,6 +221,16 @@ impl Tables for Recorder<'_> {
         found
     }
 
+    fn public(&self, key: &PublicKey) -> Option<Public> {
+        let found = self.tables.public(key);
+        self.note(Lookup::Public(*key, found));
+        found
+    }
+
+    fn source(&self, key: &RouteKey) -> Option<Source> {
+        self.tables.source(key)
+    }
+
     fn policy(&self, list: PolicyList) -> Option<Policy> {
         self.tables.policy(list)
     }
@@ -300,6 +313,14 @@ impl Tables for Recorder<'_> {
         self.tables.keep_flow(store, key, flow)
     }
 
+    fn claim_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        let is_claimed = self.tables.claim_flow(store, key, flow);
+        if is_claimed {
+            self.note(Lookup::Claim(*key));
+        }
+        is_claimed
+    }
+
     fn forget_flow(&self, store: Store, key: &FlowKey) {
         self.tables.forget_flow(store, key);
     }
@@ -310,6 +331,10 @@ impl Tables for Recorder<'_> {
 
     fn precise_ns(&self) -> u64 {
         self.tables.precise_ns()
+    }
+
+    fn random(&self) -> u32 {
+        self.tables.random()
     }
 
     fn count(&self, port: PortId, count: Count) {

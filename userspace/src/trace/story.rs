@@ -1,5 +1,6 @@
 //! What the datapath looked up, in words.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use datapath::policy::{self, Ruling};
@@ -115,6 +116,20 @@ impl Story<'_> {
                 None => self.step(format!("nobody is known to have {}", key.mac)),
             },
             Lookup::Network(vni, found) => self.network(vni, found),
+            Lookup::Public(key, found) => match found {
+                Some(public) if public.ip != key.ip => {
+                    let text = format!("{} stands for {}", key.ip, public.ip);
+                    self.at_port(public.uplink, text)
+                }
+                _ => return None,
+            },
+            Lookup::Claim(key) => self.step(format!(
+                "its source becomes {}",
+                match key.destination_port {
+                    0 => key.destination.to_string(),
+                    port => SocketAddr::new(key.destination.to_std(), port).to_string(),
+                }
+            )),
             Lookup::Learned(key, found) => self.learned(key.mac, found),
             Lookup::Learn(key, entry) => {
                 let port = self.plan.names.port(entry.port);

@@ -47,6 +47,8 @@ impl Realm {
         let uplink = Uplink {
             address: local,
             kinds: Uplink::of(kind),
+            mac: Mac::ZERO,
+            reserved: 0,
         };
         realm.add(MapName::Uplinks, &wired.ifindex, &uplink);
         let port = PEER;

@@ -9,6 +9,7 @@ mod hosts;
 mod learning;
 mod lifecycle;
 mod mounts;
+mod nat;
 mod policy;
 mod reference;
 mod refusal;

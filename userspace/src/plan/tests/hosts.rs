@@ -41,6 +41,9 @@ fn situation(host: &str) -> Situation {
             ifindex: IfIndex(2),
             mtu: 1500,
             driver: Some("e1000".to_owned()),
+            mac: maps_schema::Mac::new([2, 0, 0, 0, 0, 7]),
+            addresses: Vec::new(),
+            local_ports: (32768, 60999),
         }),
         ..Situation::default()
     }

@@ -9,6 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use maps_schema::PortId;
 
 pub(super) use publish::resolve as resolve_publications;
 pub(super) use resolve::resolve;
@@ -19,6 +20,8 @@ use crate::source::Origin;
 /// A router's way to the outside: through the own routing of hosts.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uplink {
+    /// Derived from the router's name; unique among all ports and never [`PortId::NONE`].
+    pub id: PortId,
     /// The hosts whose uplinks are gateways, which are in [`Topology::hosts`](super::Topology::hosts);
     /// one at least. `None` for all of them, or for this machine if no hosts are named.
     pub hosts: Option<BTreeSet<String>>,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use maps_schema::PortId;
 
 use super::{Nat, Pool, Translation, Uplink};
 use crate::document::{self, Located};
@@ -11,26 +12,39 @@ use crate::problem::Problem;
 use crate::similar::closest;
 use crate::source::Origin;
 use crate::topology::family::Family;
+use crate::topology::identity::PortIds;
 use crate::topology::merge::{Merged, across};
+use crate::topology::router::RouterPortName;
 use crate::topology::station::Stations;
 use crate::topology::{Router, range};
+
+/// What the port to the outside is called.
+const UPLINK: &str = "uplink";
 
 /// Checks the uplinks and translations of all routers, and completes the routers.
 pub(in crate::topology) fn resolve(
     merged: &Merged<'_>,
     stations: &Stations<'_>,
-    routers: &mut BTreeMap<String, Router>,
+    (routers, ids): (&mut BTreeMap<String, Router>, &mut PortIds),
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
 ) {
+    let with_uplink = merged.routers.iter();
+    let with_uplink = with_uplink.filter(|(_, (given, _))| given.uplink.is_some());
+    let ids = ids.assign(with_uplink.map(|(&router, _)| RouterPortName {
+        router,
+        port: UPLINK,
+    }));
     for (&name, &(given, _)) in &merged.routers {
         let Some(router) = routers.get_mut(name) else {
             continue;
         };
-        router.uplink = given
-            .uplink
-            .as_ref()
-            .map(|given| uplink(merged, name, given, problems));
+        let id = ids.get(&RouterPortName {
+            router: name,
+            port: UPLINK,
+        });
+        router.uplink = (given.uplink.as_ref().zip(id))
+            .map(|(given, &id)| uplink(merged, (name, id), given, problems));
         if let Some(first) = given.nat.first()
             && given.uplink.is_none()
             && !given.incomplete
@@ -67,7 +81,7 @@ pub(in crate::topology) fn resolve(
 
 fn uplink(
     merged: &Merged<'_>,
-    router: &str,
+    (router, id): (&str, PortId),
     given: &document::Uplink,
     problems: &mut Vec<Problem>,
 ) -> Uplink {
@@ -90,6 +104,7 @@ fn uplink(
         );
     }
     Uplink {
+        id,
         hosts: given
             .hosts
             .as_ref()

@@ -26,6 +26,9 @@ fn at_alpha(rest: &str, text: &str) -> Trace {
             ifindex: IfIndex(77),
             mtu: 1500,
             driver: Some("e1000".to_owned()),
+            mac: maps_schema::Mac::new([2, 0, 0, 0, 0, 7]),
+            addresses: Vec::new(),
+            local_ports: (32768, 60999),
         }),
         ..Situation::default()
     };
