@@ -18,6 +18,13 @@ const RUN_ROOT: &str = "/run/bowline";
 pub const STATE_DIR_VARIABLE: &str = "BOWLINE_STATE_DIR";
 /// Where every instance pins its maps, programs and links.
 pub const BPFFS_ROOT: &str = "/sys/fs/bpf/bowline";
+/// What the names of the two ends of a link begin with that Docker asked for, instead of `bl`.
+const ENDPOINT_HOST: &str = "bd";
+const ENDPOINT_INSIDE: &str = "bc";
+/// How many digits of an endpoint's id are in such a name, which may have 15 bytes.
+const ENDPOINT_DIGITS: usize = 9;
+/// Where Docker looks for drivers (moby, `pkg/plugins/discovery.go`).
+const PLUGIN_DIR: &str = "/run/docker/plugins";
 /// The first word of the alias of every interface that is ours.
 const ALIAS_OWNER: &str = "bowline";
 
@@ -98,6 +105,35 @@ impl Instance {
         self.run_root.join(&self.name)
     }
 
+    /// Where Docker finds the driver: it takes the name of the socket for the driver's. Docker looks in
+    /// one folder only.
+    #[must_use]
+    pub fn plugin_socket(&self) -> PathBuf {
+        let name = if self.name == Self::DEFAULT {
+            "bowline.sock".to_owned()
+        } else {
+            format!("bowline-{}.sock", self.name)
+        };
+        // Instances with their state elsewhere are tests', of which Docker should hear only if told so.
+        if self.state_root == Path::new(STATE_ROOT) {
+            Path::new(PLUGIN_DIR).join(name)
+        } else {
+            self.run_root.join(name)
+        }
+    }
+
+    /// Where the agent tells the command line what it knows of Docker's side.
+    #[must_use]
+    pub fn driver_socket(&self) -> PathBuf {
+        self.run_dir().join("agent.sock")
+    }
+
+    /// What is recorded of Docker's side.
+    #[must_use]
+    pub fn driver_store(&self) -> PathBuf {
+        self.state_dir().join("docker.redb")
+    }
+
     /// The file that is locked while the instance is being changed.
     #[must_use]
     pub fn lock_path(&self) -> PathBuf {
@@ -143,6 +179,46 @@ impl Instance {
             .is_some_and(|id| {
                 id.len() == 8 && id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
             })
+    }
+
+    /// The name of the host's end of a link that Docker asked for, by the endpoint's id.
+    #[must_use]
+    pub fn endpoint_end(&self, endpoint: &str) -> String {
+        self.endpoint_name(ENDPOINT_HOST, endpoint)
+    }
+
+    /// What the container's end of such a link is called as long as it is on the host.
+    #[must_use]
+    pub fn endpoint_inside(&self, endpoint: &str) -> String {
+        self.endpoint_name(ENDPOINT_INSIDE, endpoint)
+    }
+
+    /// Whether [`Instance::endpoint_end`] could have made this name.
+    #[must_use]
+    pub fn is_endpoint_end(&self, interface: &str) -> bool {
+        self.is_endpoint_name(ENDPOINT_HOST, interface)
+    }
+
+    /// Whether [`Instance::endpoint_inside`] could have made this name.
+    #[must_use]
+    pub fn is_endpoint_inside(&self, interface: &str) -> bool {
+        self.is_endpoint_name(ENDPOINT_INSIDE, interface)
+    }
+
+    /// Docker's ids are random: the beginning is enough to tell the endpoints of a host apart. It is
+    /// known before the topology has given the port its id.
+    fn endpoint_name(&self, kind: &str, endpoint: &str) -> String {
+        let prefix = self.interface_prefix().replacen("bl", kind, 1);
+        let id = endpoint.get(..ENDPOINT_DIGITS).unwrap_or(endpoint);
+        format!("{prefix}{id}")
+    }
+
+    fn is_endpoint_name(&self, kind: &str, interface: &str) -> bool {
+        let prefix = self.interface_prefix().replacen("bl", kind, 1);
+        let id = interface.strip_prefix(&prefix);
+        id.is_some_and(|id| {
+            id.len() == ENDPOINT_DIGITS && id.bytes().all(|b| b.is_ascii_hexdigit())
+        })
     }
 
     /// The alias of the host's end of a port's link: who owns it and which port it is.

@@ -21,6 +21,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::driver;
 use crate::instance::Instance;
 
 /// One loaded source.
@@ -141,15 +142,39 @@ impl Ledger {
             text => text.with_context(|| format!("read {}", path.display()))?,
         };
         // A note that is missing or torn costs a file name in a message, not the source.
-        let note: Note = fs::read(self.note_path(name))
+        let mut note: Note = fs::read(self.note_path(name))
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok())
             .unwrap_or_default();
+        if name == driver::source::NAME {
+            note.path = path.display().to_string();
+        }
         Ok(Some(Source {
             path: note.path,
             loaded: UNIX_EPOCH + Duration::from_secs(note.loaded),
             text,
         }))
+    }
+
+    /// Records what Docker has of bowline, as the source of its name; with `None`, that it has nothing. It
+    /// needs no lock, because the agent is the only one who writes this source, and there is one agent.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses; the former record is then still there.
+    pub fn put_driver_source(&self, text: Option<&str>) -> Result<()> {
+        let path = self.text_path(driver::source::NAME);
+        let Some(text) = text else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("remove {}", path.display()))
+                }
+                _ => Ok(()),
+            };
+        };
+        let dir = self.sources_dir();
+        make_dirs(&dir).with_context(|| format!("make {}", dir.display()))?;
+        write_whole(&path, text.as_bytes())
     }
 
     /// The name that this host was given among those of the topology, if it was given one.
@@ -326,13 +351,15 @@ impl Locked {
         Ok(())
     }
 
-    /// Removes the instance's state folder if no source is left, and gives the lock back.
+    /// Removes the instance's state folder if no source is left and nothing is recorded of Docker's side,
+    /// and gives the lock back.
     ///
     /// # Errors
     ///
     /// The disk refuses.
     pub fn remove_if_empty(self) -> Result<()> {
-        if !self.ledger.sources()?.is_empty() {
+        let store = self.ledger.instance.driver_store();
+        if !self.ledger.sources()?.is_empty() || store.exists() {
             return Ok(());
         }
         let dir = self.ledger.instance.state_dir();

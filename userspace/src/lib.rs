@@ -10,6 +10,7 @@ mod counted;
 pub mod diff;
 pub mod docker;
 pub mod document;
+pub mod driver;
 pub mod fnv;
 pub mod holdings;
 pub mod host;

@@ -34,6 +34,21 @@ impl Link {
     }
 }
 
+/// A veth pair whose workload's end is left on the host, for Docker to move it into a container.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Handover {
+    /// Name of the end that stays.
+    pub name: String,
+    /// Name of the end that Docker moves, as long as it is on the host.
+    pub inside: String,
+    /// Alias of the end that stays.
+    pub alias: String,
+    /// The MAC address of the other end.
+    pub mac: Mac,
+    /// Both ends' MTU: the largest IP packet in bytes.
+    pub mtu: u32,
+}
+
 /// The workload's end of a veth pair.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inside {

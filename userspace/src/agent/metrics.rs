@@ -3,91 +3,77 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hyper::{Method, StatusCode};
 use maps_schema::record::PortCounters;
 use maps_schema::{DropReason, PortId};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::Scene;
+use super::http::{Question, Reply, converse};
 use super::liveness::State;
 use crate::instance::Instance;
 use crate::kernel::datapath::Datapath;
 use crate::plan::Names;
 use crate::verdicts::Verdicts;
 
-/// How long somebody may take to ask and to be told.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest question, in bytes.
-const QUESTION_MAX: usize = 8192;
+/// How long to wait after a failure.
+const PAUSE: Duration = Duration::from_secs(2);
 
-/// Answers for as long as it is polled, one after the other.
+/// Answers for as long as it is polled.
 pub(super) async fn serve(
     listener: &TcpListener,
     instance: &Instance,
     scene: &watch::Receiver<Arc<Scene>>,
     verdicts: &watch::Receiver<Arc<Verdicts>>,
 ) {
-    loop {
-        let Ok((mut stream, _from)) = listener.accept().await else {
-            // There are no more file descriptors, for example.
-            sleep(PATIENCE).await;
-            continue;
-        };
+    let answer = async |question: Question| {
         let scene = Arc::clone(&scene.borrow());
         let verdicts = Arc::clone(&verdicts.borrow());
-        let answer = || -> anyhow::Result<String> {
+        reply(&question, || {
             let datapath = Datapath::open(instance)?;
             let Some(datapath) = datapath else {
                 return Ok(text(&verdicts, &BTreeMap::new(), [0; 2], &scene.names));
             };
             let (counters, flows) = (datapath.counters()?, datapath.count_flows()?);
             Ok(text(&verdicts, &counters, flows, &scene.names))
-        };
-        // Who hangs up or is too slow has only itself to blame.
-        let _gone = timeout(PATIENCE, converse(&mut stream, answer)).await;
+        })
+    };
+    let mut conversations = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _from)) => conversations.push(converse(stream, &answer)),
+                // There are no more file descriptors, for example.
+                Err(_) => sleep(PAUSE).await,
+            },
+            Some(()) = conversations.next() => {}
+        }
     }
 }
 
-/// Reads one question (RFC 9112) and answers it.
-async fn converse(
-    stream: &mut TcpStream,
-    answer: impl FnOnce() -> anyhow::Result<String>,
-) -> io::Result<()> {
-    let mut question = Vec::new();
-    while !question.windows(4).any(|end| end == b"\r\n\r\n") {
-        if question.len() > QUESTION_MAX || stream.read_buf(&mut question).await? == 0 {
-            return Ok(());
-        }
-    }
-    let (status, body) = if !question.starts_with(b"GET ") {
-        ("405 Method Not Allowed", String::new())
-    } else if !is_for_metrics(&question) {
-        ("404 Not Found", "see /metrics\n".to_owned())
+fn reply(question: &Question, answer: impl FnOnce() -> anyhow::Result<String>) -> Reply {
+    let (status, body) = if question.method != Method::GET {
+        (StatusCode::METHOD_NOT_ALLOWED, String::new())
+    } else if question.path != "metrics" {
+        (StatusCode::NOT_FOUND, "see /metrics\n".to_owned())
     } else {
         match answer() {
-            Ok(text) => ("200 OK", text),
-            Err(error) => ("500 Internal Server Error", format!("{error:#}\n")),
+            Ok(text) => (StatusCode::OK, text),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")),
         }
     };
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body.as_bytes()).await?;
-    stream.shutdown().await
-}
-
-fn is_for_metrics(question: &[u8]) -> bool {
-    let target = question.split(|&byte| byte == b' ').nth(1);
-    target.is_some_and(|target| target.split(|&byte| byte == b'?').next() == Some(b"/metrics"))
+    Reply {
+        status,
+        content_type: "text/plain; version=0.0.4; charset=utf-8",
+        body,
+    }
 }
 
 /// Everything that can be measured, as text. `flows` says how many rows there are of established

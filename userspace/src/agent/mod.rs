@@ -2,23 +2,28 @@
 //! is loaded true while the world around it changes. No packet needs it, and it may be killed at any
 //! moment: on return it goes on from what it has written down.
 //!
-//! Three things go on at the same time, on one thread. `prober` sends echoes and writes down what came
+//! Four things go on at the same time, on one thread. `prober` sends echoes and writes down what came
 //! of them; `planner` plans again what is loaded, when that, the record or the host's own situation
-//! makes a difference; `metrics` are told to whoever asks. They know of one another by what each of
+//! makes a difference; `plugin` carries out what Docker asks for; `metrics` are told to whoever asks.
+//! They know of one another by what each of
 //! them published last.
 
 pub mod echo;
+mod http;
 pub mod liveness;
 pub mod metrics;
 mod notify;
 pub mod path_mtu;
 mod planner;
+pub mod plugin;
 mod prober;
+pub mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +35,7 @@ use tokio::sync::watch;
 
 use liveness::State;
 use planner::Planner;
+use plugin::{Plugin, Progress, Socket};
 use prober::Prober;
 
 use crate::instance::Instance;
@@ -39,7 +45,7 @@ use crate::topology::Tunnel;
 use crate::verdicts::{Claim, Verdicts};
 
 /// What the user decides.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// How long it is from one echo to the next.
     pub interval: Duration,
@@ -48,6 +54,8 @@ pub struct Settings {
     pub missed: u32,
     /// Where metrics can be read.
     pub metrics: Option<SocketAddr>,
+    /// The socket that Docker finds the network driver by; without one there is no driver.
+    pub docker: Option<PathBuf>,
 }
 
 /// Another host, as the agent asks it.
@@ -69,6 +77,10 @@ struct Target {
 struct Scene {
     targets: BTreeMap<String, Target>,
     names: Names,
+    /// What this host is called in the topology.
+    host: Option<String>,
+    /// The largest IP packet that fits the underlay through every tunnel, in bytes.
+    carried: Option<u32>,
 }
 
 /// What happens that somebody may want to read in a log.
@@ -99,6 +111,13 @@ pub enum Event {
         /// How many rows.
         rows: usize,
     },
+    /// Docker was refused something.
+    Refused {
+        /// The method that it called.
+        method: String,
+        /// Why.
+        why: String,
+    },
     /// Something went wrong, and will be tried again.
     Failed(String),
 }
@@ -112,7 +131,7 @@ impl Event {
             Self::PathMtu {
                 found, promised, ..
             } => found < promised,
-            Self::Failed(_) => true,
+            Self::Failed(_) | Self::Refused { .. } => true,
             Self::Started(_) | Self::Changed { .. } => false,
         }
     }
@@ -134,6 +153,7 @@ impl fmt::Display for Event {
             Self::Changed { links, rows } => {
                 write!(f, "planned again, links changed: {links}, rows: {rows}")
             }
+            Self::Refused { method, why } => write!(f, "refused {method}: {why}"),
             Self::Failed(why) => f.write_str(why),
         }
     }
@@ -176,7 +196,19 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let (scenes, scene) = watch::channel(Arc::new(Scene::default()));
     let (found, verdicts) = watch::channel(Arc::new(former));
     let prober = Prober::new(instance, settings, scene.clone(), found, say);
-    let planner = Planner::new(instance, settings, scenes, verdicts.clone(), say)?;
+    let (wanted, wishes) = watch::channel(0);
+    let (carried_out, done) = watch::channel(0);
+    let wishes = planner::Wishes {
+        wanted: wishes,
+        done: carried_out,
+    };
+    let planner = Planner::new(instance, settings, scenes, verdicts.clone(), wishes, say)?;
+    // Whoever connects meanwhile waits.
+    let docker = settings.docker.as_deref();
+    let docker = docker.map(Socket::of_docker).transpose()?;
+    let own = Socket::at(&instance.driver_socket())?;
+    let progress = Progress { wanted, done };
+    let plugin = Plugin::new(instance, scene.clone(), progress, say).await?;
     let serve = async {
         match metrics {
             Some(listener) => metrics::serve(&listener, instance, &scene, &verdicts).await,
@@ -186,9 +218,12 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     tokio::select! {
         () = prober.run() => {}
         () = serve => {}
+        () = plugin.serve(&own, docker.as_ref()) => {}
         result = planner.run(&mut stop) => result?,
     }
     notify::stopping();
+    drop((own, docker));
+    plugin.finish()?;
     // Whoever reads it need not wait to find out that nobody asks any more.
     let last = Verdicts {
         written_ns: 0,

@@ -32,12 +32,19 @@ pub(super) struct Planner<'a> {
     verdicts: watch::Receiver<Arc<Verdicts>>,
     say: &'a dyn Fn(&Event),
     changes: Changes,
+    wishes: Wishes,
     /// How often to look at the record.
     look: Duration,
     stamp: Option<Stamp>,
     /// What the last plan was made of; nothing if nothing is loaded.
     planned: Option<Planned>,
     trouble: Option<String>,
+}
+
+/// What Docker's driver has changed, by number, and up to which change it is in force.
+pub(super) struct Wishes {
+    pub(super) wanted: watch::Receiver<u64>,
+    pub(super) done: watch::Sender<u64>,
 }
 
 struct Planned {
@@ -51,6 +58,7 @@ impl<'a> Planner<'a> {
         settings: &Settings,
         scenes: watch::Sender<Arc<Scene>>,
         verdicts: watch::Receiver<Arc<Verdicts>>,
+        wishes: Wishes,
         say: &'a dyn Fn(&Event),
     ) -> Result<Self> {
         Ok(Self {
@@ -60,6 +68,7 @@ impl<'a> Planner<'a> {
             verdicts,
             say,
             changes: Changes::listen()?,
+            wishes,
             look: settings.interval.min(Duration::from_secs(1)),
             stamp: None,
             planned: None,
@@ -101,6 +110,8 @@ impl<'a> Planner<'a> {
                         due = Some(Instant::now());
                     }
                 }
+                // The mark stays: whoever plans takes it.
+                true = has_changed(&mut self.wishes.wanted) => due = Some(Instant::now()),
                 result = self.changes.next() => {
                     result?;
                     moved = moved.or(Some(Instant::now() + SETTLE));
@@ -140,15 +151,26 @@ impl<'a> Planner<'a> {
     /// to be.
     async fn plan(&mut self) -> Option<Duration> {
         let stamp = self.ledger.stamp();
-        match self.try_plan().await {
+        let mut asking = Asking::of(&mut self.wishes.wanted);
+        match self.try_plan(&mut asking).await {
             Ok(true) => {
-                self.stamp = Some(stamp);
+                // A change that nobody asked the engine about is looked at again soon.
+                if asking.may_ask {
+                    self.stamp = Some(stamp);
+                }
                 self.trouble = None;
+                self.wishes.done.send_replace(asking.number);
                 None
             }
-            Ok(false) => Some(BUSY),
+            Ok(false) => {
+                self.wishes.wanted.mark_changed();
+                Some(BUSY)
+            }
             // What is half done looks wrong.
-            Err(_) if self.is_busy() => Some(BUSY),
+            Err(_) if self.is_busy() => {
+                self.wishes.wanted.mark_changed();
+                Some(BUSY)
+            }
             Err(error) => {
                 self.stamp = Some(stamp);
                 let trouble = format!("{error:#}");
@@ -174,21 +196,47 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Looks at what is there. The engine, once it waits for us, has no answer for us any more: then it is
+    /// not waited for.
+    async fn look(&mut self, asking: &mut Asking) -> Result<Outlook> {
+        if asking.may_ask {
+            let interrupted = tokio::select! {
+                biased;
+                is_new = has_changed(&mut self.wishes.wanted) => is_new,
+                outlook = self.host.look(None) => return outlook,
+            };
+            if interrupted {
+                *asking = Asking::of(&mut self.wishes.wanted);
+            }
+        }
+        self.host.look_aside().await
+    }
+
     /// Whether another process did not come first.
-    async fn try_plan(&mut self) -> Result<bool> {
+    async fn try_plan(&mut self, asking: &mut Asking) -> Result<bool> {
         if self.ledger.sources()?.is_empty() {
+            // The last network of Docker's is gone; who unloads the last file clears up by itself.
+            if self.planned.is_some() {
+                let lock = match self.ledger.lock(Duration::ZERO) {
+                    Err(LockError::Busy { .. }) => return Ok(false),
+                    lock => lock?,
+                };
+                let outlook = self.look(asking).await?;
+                self.host.load(&lock, &outlook).await?;
+                lock.remove_if_empty()?;
+            }
             self.planned = None;
             self.scenes.send_replace(Arc::default());
             return Ok(true);
         }
-        let mut outlook = self.host.look(None).await?;
+        let mut outlook = self.look(asking).await?;
         // Who loads by hand meanwhile is not held up for nothing.
         if !outlook.diff.is_empty() {
             let lock = match self.ledger.lock(Duration::ZERO) {
                 Err(LockError::Busy { .. }) => return Ok(false),
                 lock => lock?,
             };
-            outlook = self.host.look(None).await?;
+            outlook = self.look(asking).await?;
             let summary = self.host.load(&lock, &outlook).await?;
             lock.remove_if_empty()?;
             if !summary.is_empty() {
@@ -208,6 +256,8 @@ impl<'a> Planner<'a> {
         self.scenes.send_replace(Arc::new(Scene {
             targets,
             names: plan.names,
+            host: plan.host,
+            carried: Some(plan.carried),
         }));
         self.planned = Some(Planned {
             topology,
@@ -215,6 +265,32 @@ impl<'a> Planner<'a> {
         });
         Ok(true)
     }
+}
+
+/// Whether the Docker engine may be asked: not while it waits for what its driver has changed.
+struct Asking {
+    /// The change that is to be in force.
+    number: u64,
+    may_ask: bool,
+}
+
+impl Asking {
+    fn of(wanted: &mut watch::Receiver<u64>) -> Self {
+        let is_new = wanted.has_changed().unwrap_or(false);
+        Self {
+            number: *wanted.borrow_and_update(),
+            may_ask: !is_new,
+        }
+    }
+}
+
+/// Waits until there is a change that nobody has taken yet.
+async fn has_changed(wanted: &mut watch::Receiver<u64>) -> bool {
+    let is_new = wanted.changed().await.is_ok();
+    if is_new {
+        wanted.mark_changed();
+    }
+    is_new
 }
 
 /// The hosts to ask.

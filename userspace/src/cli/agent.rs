@@ -1,6 +1,7 @@
 //! `bowline agent`: keeps what is loaded true while the world around it changes.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ pub(super) struct Agent {
     /// Tell metrics to whoever asks for http://ADDRESS:PORT/metrics, in Prometheus's text format
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics: Option<SocketAddr>,
+    /// The socket by which Docker finds its network driver; the driver has the name of the socket.
+    /// `off` for none. /run/docker/plugins/bowline.sock unless given, or bowline-INSTANCE.sock
+    #[arg(long, value_name = "SOCKET")]
+    docker: Option<PathBuf>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -52,6 +57,11 @@ impl Agent {
             interval: self.interval,
             missed: self.missed,
             metrics: self.metrics,
+            docker: match self.docker {
+                Some(path) if path.as_os_str() == "off" => None,
+                Some(path) => Some(path),
+                None => Some(instance.plugin_socket()),
+            },
         };
         agent::run(&instance, &settings, &log).await?;
         Ok(ExitCode::SUCCESS)

@@ -5,9 +5,11 @@ mod agent;
 mod completions;
 mod drops;
 mod flows;
+mod ipam;
 mod load;
 mod output;
 mod plan;
+mod ports;
 mod schema;
 mod show;
 mod stats;
@@ -89,6 +91,8 @@ enum Verb {
     Drops(drops::Drops),
     Flows(flows::Flows),
     Agent(agent::Agent),
+    Ipam(ipam::Ipam),
+    Ports(ports::Ports),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -124,6 +128,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Drops(verb) => block_on(verb.run(&global)),
         Verb::Flows(verb) => block_on(verb.run(&global)),
         Verb::Agent(verb) => block_on(verb.run(&global)),
+        Verb::Ipam(verb) => verb.run(&global),
+        Verb::Ports(verb) => verb.run(&global),
         Verb::Schema(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Global;
 use super::load::print;
+use crate::driver;
 use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::similar::Similar;
@@ -52,6 +53,12 @@ impl Unload {
                     lock.remove_if_empty()?;
                     let similar = Similar::new(name, sources.into_keys());
                     bail!("no source `{name}` is loaded: {similar}");
+                }
+                if name == driver::source::NAME {
+                    bail!(
+                        "the source {name} is what Docker has of bowline: `docker network rm` takes a \
+                         network out of it"
+                    );
                 }
                 host.unload(lock, name).await?
             }

@@ -32,6 +32,7 @@ pub use model::{
     TunnelPair, Uplink, Verb, Vtep, VtepNetwork, Workload,
 };
 pub use read::Located;
+pub(crate) use scalar::parse_mac;
 pub use scalar::{Address, Destination, Gateway, Hop, Mtu, Peer};
 pub use schema::schema;
 

@@ -278,6 +278,7 @@ pub(super) const NETWORK_KEYS: &[&str] = &[
     "unknown_unicast",
     "ageing",
     "policy",
+    "routers",
 ];
 
 /// A virtual L2 segment. Short forms: its one subnet, or a list of its subnets.
@@ -319,6 +320,14 @@ pub struct Network {
     /// The policy that holds for all its ports, behind those of their groups.
     #[schemars(with = "Option<String>")]
     pub policy: Option<Located<String>>,
+    /// Routers of any loaded file that it is plugged into, by name, with their addresses here. It is
+    /// the same as a port of that name under the router, for who cannot change the router's file.
+    #[schemars(
+        default,
+        extend("propertyNames" = {"pattern": OBJECT_NAME}),
+        transform = schema::or_empty
+    )]
+    pub routers: BTreeMap<String, RouterPort>,
 }
 
 pub(super) const ROUTER_KEYS: &[&str] = &["ports", "uplink", "routes", "nat", "policy"];
@@ -416,10 +425,11 @@ pub struct RouterRoute {
     pub metric: Option<Located<u64>>,
 }
 
-pub(super) const WORKLOAD_KEYS: &[&str] = &["host", "container", "netns", "pid", "ports"];
+pub(super) const WORKLOAD_KEYS: &[&str] =
+    &["host", "container", "netns", "pid", "endpoint", "ports"];
 
 /// What is plugged in: a container, a network namespace or a process. At most one of `container`,
-/// `netns` and `pid` is given; without any, it is the container of the workload's own name.
+/// `netns`, `pid` and `endpoint` is given; without any, it is the container of the workload's own name.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields, transform = schema::at_most_one_place)]
 pub struct Workload {
@@ -442,6 +452,10 @@ pub struct Workload {
     /// The id of a process; its network namespace is meant.
     #[schemars(with = "Option<u32>", range(min = 1))]
     pub pid: Option<Located<u64>>,
+    /// The id of an endpoint of Docker's: Docker itself brings the interface into its container, and
+    /// gives it the addresses. It is for what `bowline agent` writes.
+    #[schemars(with = "Option<String>")]
+    pub endpoint: Option<Located<String>>,
     /// Where it is plugged in.
     pub ports: Vec<Port>,
 }

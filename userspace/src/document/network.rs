@@ -1,7 +1,10 @@
 //! Reading the section `networks`.
 
+use std::collections::BTreeMap;
+
 use super::model::{Document, NETWORK_KEYS, Network};
 use super::read::{Located, Named, Reader};
+use super::router;
 use super::scalar::{self, is_object_name};
 use super::yaml::{Node, Value};
 use crate::problem::Problem;
@@ -55,6 +58,7 @@ fn network(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Network {
         unknown_unicast: None,
         ageing: None,
         policy: None,
+        routers: BTreeMap::new(),
     };
     match &entry.node.value {
         Value::Scalar(..) | Value::List(_) => {
@@ -92,6 +96,10 @@ fn long_form(reader: &mut Reader, node: &Node, what: &str, network: &mut Network
     });
     network.ageing = fields.optional(reader, "ageing", scalar::duration);
     network.policy = fields.optional(reader, "policy", Reader::text);
+    fields.optional(reader, "routers", |reader, node, what| {
+        network.routers = router::ports(reader, node, what)?;
+        Some(())
+    });
 }
 
 /// What becomes of the maximum segment size.

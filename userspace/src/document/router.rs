@@ -1,5 +1,7 @@
 //! Reading the section `routers`.
 
+use std::collections::BTreeMap;
+
 use super::model::{
     Document, ROUTER_KEYS, ROUTER_PORT_KEYS, ROUTER_ROUTE_KEYS, Router, RouterPort, RouterRoute,
 };
@@ -35,7 +37,7 @@ fn router(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Router {
     let mut router = Router {
         origin: entry.origin.clone(),
         incomplete: false,
-        ports: std::collections::BTreeMap::new(),
+        ports: BTreeMap::new(),
         uplink: None,
         routes: Vec::new(),
         nat: Vec::new(),
@@ -44,7 +46,8 @@ fn router(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Router {
     if let Some(fields) = reader.fields(entry.node, what, ROUTER_KEYS) {
         let help = "list its networks, for example `ports: { front: 10.1.0.1 }`";
         fields.required(reader, "ports", help, |reader, node, what| {
-            ports(reader, node, what, &mut router)
+            router.ports = ports(reader, node, what)?;
+            Some(())
         });
         let uplink = fields.optional(reader, "uplink", nat::uplink);
         // A mistake in what follows hides no port: it is not counted.
@@ -60,15 +63,21 @@ fn router(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Router {
     router
 }
 
-fn ports(reader: &mut Reader, node: &Node, what: &str, router: &mut Router) -> Option<()> {
+/// Reads ports by the names of what they lead to.
+pub(super) fn ports(
+    reader: &mut Reader,
+    node: &Node,
+    what: &str,
+) -> Option<BTreeMap<String, RouterPort>> {
+    let mut ports = BTreeMap::new();
     for entry in reader.named(node, what, "ports")? {
         if !is_object_name(entry.name) {
             illegal_name(reader, &entry, "port");
         }
         let port = port(reader, &entry, &format!("{what}.{}", entry.name));
-        router.ports.insert(entry.name.to_owned(), port);
+        ports.insert(entry.name.to_owned(), port);
     }
-    Some(())
+    Some(ports)
 }
 
 fn port(reader: &mut Reader, entry: &Named<'_>, what: &str) -> RouterPort {

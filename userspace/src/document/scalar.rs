@@ -278,7 +278,8 @@ pub(super) fn mac(reader: &mut Reader, node: &Node, what: &str) -> Option<Locate
     }
 }
 
-fn parse_mac(text: &str) -> Option<Mac> {
+/// A MAC address as people write it: six pairs of hexadecimal digits, with colons or hyphens between.
+pub(crate) fn parse_mac(text: &str) -> Option<Mac> {
     let mut bytes = [0; 6];
     let separator = if text.contains('-') { '-' } else { ':' };
     let mut parts = text.split(separator);

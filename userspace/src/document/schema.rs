@@ -210,7 +210,10 @@ pub(super) fn at_most_one_place(schema: &mut Schema) {
     let pairs = [
         both("container", "netns"),
         both("container", "pid"),
+        both("container", "endpoint"),
         both("netns", "pid"),
+        both("netns", "endpoint"),
+        both("pid", "endpoint"),
     ];
     schema.insert("not".to_owned(), json!({ "anyOf": pairs }));
 }

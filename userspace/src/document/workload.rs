@@ -44,6 +44,7 @@ fn workload(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Option<Worklo
         container: fields.optional(reader, "container", Reader::text),
         netns: fields.optional(reader, "netns", Reader::text),
         pid: fields.optional(reader, "pid", Reader::number),
+        endpoint: fields.optional(reader, "endpoint", Reader::text),
         ports: ports.unwrap_or_default(),
         incomplete: reader.problems.len() > before,
     })

@@ -25,6 +25,7 @@ use whereabouts::{Name, Whereabouts};
 
 use crate::diff::Diff;
 use crate::document::{self, Draft};
+use crate::driver;
 use crate::holdings::{HeldUplink, HeldXdp, Holdings, XdpState};
 use crate::instance::Instance;
 use crate::kernel::bpffs;
@@ -147,6 +148,20 @@ impl Host {
     /// [`Problems`] in the files, or it is not clear which of their hosts this one is; a workload of
     /// `request` that is not there; or the kernel does not say what it holds.
     pub async fn look(&self, request: Option<&Request>) -> Result<Outlook> {
+        self.look_at(request, true).await
+    }
+
+    /// Compares what is recorded with what the kernel holds, without asking the Docker engine for
+    /// anything: containers of files keep what they have.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Host::look`].
+    pub async fn look_aside(&self) -> Result<Outlook> {
+        self.look_at(None, false).await
+    }
+
+    async fn look_at(&self, request: Option<&Request>, may_ask: bool) -> Result<Outlook> {
         let draft = request.map(|request| document::draft(&request.path, &request.text));
         let requested = request
             .zip(draft.as_ref())
@@ -155,11 +170,16 @@ impl Host {
                 request: request.clone(),
             });
         let name = requested.as_ref().map(|requested| requested.name.as_str());
+        if let Some(draft) = &draft
+            && name == Some(driver::source::NAME)
+        {
+            return Err(Problems(vec![reserved(draft)]).into());
+        }
         let mut drafts = self.recorded(name)?;
         drafts.extend(draft);
         let vacant = drafts.is_empty();
         let topology = topology::compile_drafts(drafts).map_err(Problems)?;
-        let mut outlook = self.compare(topology, name).await?;
+        let mut outlook = self.compare(topology, name, may_ask).await?;
         outlook.requested = requested;
         outlook.vacant = vacant;
         if vacant {
@@ -180,11 +200,17 @@ impl Host {
 
     /// Compares a topology with what the kernel holds. The workloads of the source `required` must be
     /// there.
-    async fn compare(&self, topology: Topology, required: Option<&str>) -> Result<Outlook> {
+    async fn compare(
+        &self,
+        topology: Topology,
+        required: Option<&str>,
+        may_ask: bool,
+    ) -> Result<Outlook> {
         let object = Object::embedded()?;
         let interfaces = self.underlay.interfaces().await?;
         let (here, next_hops) = self.whereabouts(&topology, &interfaces).await?;
-        let places = Places::resolve(&topology, here.host.as_deref(), &Netns::current()?).await;
+        let places =
+            Places::resolve(&topology, here.host.as_deref(), &Netns::current()?, may_ask).await;
         if let Some(source) = required {
             places.require(&topology, source)?;
         }
@@ -202,7 +228,12 @@ impl Host {
         }
         let plan = Plan::new(&topology, &self.instance, &situation);
         let netns = places.by_host_end(&self.instance, &plan, &held);
-        let holdings = self.observe(&netns, &interfaces).await?;
+        let mut holdings = self.observe(&netns, &interfaces).await?;
+        // What Docker asked for is made and taken away when Docker says so, and not when a file is loaded
+        // meanwhile that knows nothing of it yet or any more.
+        holdings.links.retain(|name, _| {
+            plan.links.contains_key(name) || !self.instance.is_endpoint_end(name)
+        });
         let diff = Diff::new(&plan, &object.fingerprint(plan.drop_events), &holdings);
         let mut warnings = topology.warnings.clone();
         warnings.extend(here.warnings);
@@ -331,7 +362,7 @@ impl Host {
             })?;
         let others = lock.ledger().sources()?.keys().any(|source| source != name);
         if others {
-            let outlook = self.compare(topology, None).await?;
+            let outlook = self.compare(topology, None, true).await?;
             // The source stays recorded until all of it is gone, so that this can be repeated.
             let summary = self.apply(&outlook).await?.finish()?;
             lock.remove(name)?;
@@ -340,15 +371,28 @@ impl Host {
         self.unload_all(lock).await
     }
 
-    /// Takes all sources out of the record, whether they hold together or not, and everything of the
-    /// instance out of the kernel.
+    /// Takes all sources but Docker's out of the record, whether they hold together or not, and what they
+    /// asked for out of the kernel: everything of the instance, if Docker has nothing of it.
     ///
     /// # Errors
     ///
     /// Something could not be removed; the sources stay recorded, so that this can be repeated.
     pub async fn unload_all(&self, lock: Locked) -> Result<Summary> {
-        let summary = self.remove_everything().await?;
-        for name in lock.ledger().sources()?.keys() {
+        let sources = lock.ledger().sources()?;
+        let summary = match sources.get(driver::source::NAME) {
+            // What Docker has, it has until it gives it back.
+            Some(docker) => {
+                let draft = document::draft(from_here(&docker.path), &docker.text);
+                let topology = topology::compile_drafts([draft]).map_err(|problems| {
+                    anyhow::Error::new(Problems(problems))
+                        .context("Docker's networks need what is loaded: `docker network rm` first")
+                })?;
+                let outlook = self.compare(topology, None, true).await?;
+                self.apply(&outlook).await?.finish()?
+            }
+            None => self.remove_everything().await?,
+        };
+        for name in sources.keys().filter(|name| *name != driver::source::NAME) {
             lock.remove(name)?;
         }
         lock.remove_if_empty()?;
@@ -374,7 +418,12 @@ impl Host {
     fn possible_uplinks(&self, interfaces: &Interfaces) -> BTreeMap<IfIndex, String> {
         let others = interfaces.all.iter();
         others
-            .filter(|it| !self.instance.is_host_end(&it.name))
+            .filter(|it| {
+                let own = &self.instance;
+                !(own.is_host_end(&it.name)
+                    || own.is_endpoint_end(&it.name)
+                    || own.is_endpoint_inside(&it.name))
+            })
             .map(|it| (it.ifindex, it.name.clone()))
             .collect()
     }
@@ -419,6 +468,17 @@ fn occupied(plan: &Plan, holdings: &Holdings) -> Option<Problem> {
     let help =
         "what cannot be from a peer is dropped a little later; `xdp: off` says that this is meant";
     Some(Problem::new(message).help(help))
+}
+
+/// The name of a file is the one by which Docker's own networks are known.
+fn reserved(draft: &Draft) -> Problem {
+    let name = &draft.document.name;
+    Problem::new(format!(
+        "the source {} is what Docker has of bowline",
+        name.value
+    ))
+    .at(&name.origin, "no file can have this name")
+    .help("give the file another name")
 }
 
 /// What was put into the record for a load, and what was there before.

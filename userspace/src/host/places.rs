@@ -24,8 +24,14 @@ pub struct Places {
 
 impl Places {
     /// Looks for every workload of this host, whose name in the topology is `name` and whose namespace
-    /// is `host`; Docker is asked only if there are containers among them.
-    pub async fn resolve(topology: &Topology, name: Option<&str>, host: &Netns) -> Self {
+    /// is `host`. Docker is asked only if there are containers among them, and `may_ask` at all: while it
+    /// waits for an answer of ours, it has none for us. Of containers nothing is known then.
+    pub async fn resolve(
+        topology: &Topology,
+        name: Option<&str>,
+        host: &Netns,
+        may_ask: bool,
+    ) -> Self {
         let here: Vec<(&String, &Workload)> = topology
             .workloads
             .iter()
@@ -39,7 +45,7 @@ impl Places {
         let wants_docker = here
             .iter()
             .any(|(_, workload)| matches!(workload.place, Place::Container(_)));
-        let docker = if wants_docker {
+        let docker = if wants_docker && may_ask {
             Some(Docker::connect())
         } else {
             None
@@ -52,8 +58,10 @@ impl Places {
                 Place::Container(container) => match &docker {
                     Some(Ok(docker)) => by_container(docker, container).await,
                     Some(Err(error)) => Err(anyhow!("{error}")),
-                    None => continue,
+                    None => Err(anyhow!("the Docker engine was not asked")),
                 },
+                // Nobody has to know: Docker brings the interface there.
+                Place::Endpoint(_) => continue,
             };
             if netns.as_ref().is_err_and(|error| !says_absent(error)) {
                 places.unknown.insert(name.clone());
@@ -102,7 +110,8 @@ impl Places {
 
     /// The workloads to be left out of the plan, given the links that are `held`. A workload whose
     /// links are all there while nobody can say where it is itself (Docker is being restarted, and
-    /// its containers run on) is not left out: it keeps what it has.
+    /// its containers run on) is not left out: it keeps what it has. One that Docker plugs in is left
+    /// out until its link is there.
     #[must_use]
     pub fn absent(
         &self,
@@ -118,9 +127,14 @@ impl Places {
             let mut ports = topology.ports.keys();
             ports.all(|port| port.workload != workload || held.contains(port))
         };
-        self.missing
-            .keys()
-            .filter(|&name| !(self.unknown.contains(name) && is_plugged_in(name)))
+        let missing = self.missing.keys();
+        let missing = missing.filter(|&name| !(self.unknown.contains(name) && is_plugged_in(name)));
+        let endpoints = topology.workloads.iter();
+        let endpoints = endpoints.filter(|(name, workload)| {
+            matches!(workload.place, Place::Endpoint(_)) && !is_plugged_in(name)
+        });
+        missing
+            .chain(endpoints.map(|(name, _)| name))
             .cloned()
             .collect()
     }

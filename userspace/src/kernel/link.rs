@@ -271,10 +271,14 @@ impl Links {
         if !self.owns(&end) {
             bail!("{name} is not a link of instance {}", self.instance.name());
         }
-        match self.host.link().del(end.index).execute().await {
-            Err(error) if !interface::is_errno(&error, Errno::NODEV) => {
-                Err(system_error(error)).with_context(|| format!("delete the link {name}"))
-            }
+        self.remove(end.index)
+            .await
+            .with_context(|| format!("delete the link {name}"))
+    }
+
+    pub(super) async fn remove(&self, index: u32) -> Result<()> {
+        match self.host.link().del(index).execute().await {
+            Err(error) if !interface::is_errno(&error, Errno::NODEV) => Err(system_error(error)),
             _ => Ok(()),
         }
     }
@@ -288,7 +292,15 @@ impl Links {
             }
     }
 
-    async fn end(&self, name: &str) -> Result<Interface> {
+    pub(super) fn handle(&self) -> &Handle {
+        &self.host
+    }
+
+    pub(super) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    pub(super) async fn end(&self, name: &str) -> Result<Interface> {
         interface::interface(&self.host, name)
             .await?
             .ok_or_else(|| anyhow!("the host has no interface {name}"))

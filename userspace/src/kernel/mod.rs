@@ -6,6 +6,7 @@
 //! Everything here works in the network namespace of the thread that calls it, which is the *host*
 //! for bowline; workloads' namespaces are entered on threads of their own ([`netns::Netns::run`]).
 
+pub mod activation;
 mod attach;
 mod bpf;
 pub mod bpffs;
@@ -16,6 +17,7 @@ mod clsact;
 pub mod datapath;
 mod driver;
 pub mod echo;
+pub mod endpoint;
 pub mod events;
 mod inside;
 mod interface;

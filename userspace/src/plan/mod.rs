@@ -33,7 +33,7 @@ use view::{Place, Station, View};
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
 use crate::program::XdpMode;
-use crate::topology::{Mss, Network, Port, PortName, Spoofing, Topology};
+use crate::topology::{self, Mss, Network, Port, PortName, Spoofing, Topology};
 
 /// The rows of every planned map, by map and key, as the kernel has them.
 pub type Tables = BTreeMap<MapName, BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -111,6 +111,7 @@ impl Plan {
                     name,
                     port,
                     port.mtu.within(network.mtu, view.carried),
+                    endpoint_of(topology, name),
                 ),
             };
             Some((planned.link.name.clone(), planned))
@@ -183,9 +184,26 @@ const fn clamping(network: &Network) -> u8 {
     }
 }
 
-fn link(instance: &Instance, name: &PortName, port: &Port, mtu: u32) -> Link {
+/// The endpoint of Docker's that a port belongs to, if it is one.
+fn endpoint_of<'a>(topology: &'a Topology, name: &PortName) -> Option<&'a str> {
+    match &topology.workloads.get(&name.workload)?.place {
+        topology::Place::Endpoint(id) => Some(id),
+        _ => None,
+    }
+}
+
+fn link(
+    instance: &Instance,
+    name: &PortName,
+    port: &Port,
+    mtu: u32,
+    endpoint: Option<&str>,
+) -> Link {
     Link {
-        name: instance.host_end(port.id),
+        name: endpoint.map_or_else(
+            || instance.host_end(port.id),
+            |id| instance.endpoint_end(id),
+        ),
         alias: instance.alias(name),
         mtu,
         up: true,

@@ -6,7 +6,9 @@ use super::identity::PortIds;
 use super::merge::{merge, rank};
 use super::station::Stations;
 use super::tunnel::Tunnels;
-use super::{Topology, carried, gateway, hosts, nat, network, place, policy, port, router, vtep};
+use super::{
+    Topology, carried, gateway, hosts, nat, network, place, plug, policy, port, router, vtep,
+};
 use crate::document::{Document, Draft};
 use crate::problem::Problem;
 
@@ -41,6 +43,7 @@ pub fn compile_drafts(drafts: impl IntoIterator<Item = Draft>) -> Result<Topolog
 
 /// Checks every rule. The result is only consistent if no problem was added.
 fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
+    let documents = &*plug::plugged(documents, problems);
     let merged = merge(documents, problems);
     for document in documents {
         let object = "the file's defaults";

@@ -16,6 +16,7 @@ mod mtu;
 mod nat;
 mod network;
 mod place;
+mod plug;
 mod policy;
 mod port;
 #[cfg(test)]
@@ -169,6 +170,8 @@ pub struct Network {
     pub mss: Mss,
     /// What becomes of a frame to a MAC address that nobody is known to have.
     pub unknown_unicast: UnknownUnicast,
+    /// Whether its ports get no default route by themselves.
+    pub internal: bool,
     /// Age after which a learned MAC address is forgotten.
     pub ageing: Duration,
     /// The policy that holds for all its ports, which is in [`Topology::policies`].
@@ -232,6 +235,9 @@ pub enum Place {
     Netns(String),
     /// The network namespace of the process with this id.
     Pid(u32),
+    /// Wherever Docker brings the endpoint of this id: the interface is neither made nor changed for the
+    /// plan, and counts as soon as it is there.
+    Endpoint(String),
 }
 
 impl fmt::Display for Place {
@@ -240,6 +246,7 @@ impl fmt::Display for Place {
             Self::Container(name) => write!(f, "container {name}"),
             Self::Netns(name) => write!(f, "netns {name}"),
             Self::Pid(pid) => write!(f, "pid {pid}"),
+            Self::Endpoint(id) => write!(f, "endpoint {id}"),
         }
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn resolve(
                 .unknown_unicast
                 .as_ref()
                 .map_or(UnknownUnicast::Drop, |given| given.value),
+            internal: network.internal.as_ref().is_some_and(|given| given.value),
             ageing: ageing(name, network, problems),
             subnets,
             policy: network.policy.as_ref().map(|given| given.value.clone()),

@@ -103,6 +103,10 @@ fn place(
     if let Some(pid) = &workload.pid {
         given.push(("pid", pid_place(name, pid, problems), &pid.origin));
     }
+    if let Some(endpoint) = &workload.endpoint {
+        let place = endpoint_place(name, endpoint, problems);
+        given.push(("endpoint", place, &endpoint.origin));
+    }
     given.sort_by_key(|(_, _, origin)| origin.offset);
     if let [(first, _, here), (second, _, there), ..] = given.as_slice() {
         problems.push(
@@ -163,6 +167,29 @@ fn netns_place(
         ))
         .at(&given.origin, "this name")
         .help("write the name that `ip netns list` shows, not a path"),
+    );
+    None
+}
+
+/// Names of interfaces are made of it.
+fn endpoint_place(
+    workload: &str,
+    given: &document::Located<String>,
+    problems: &mut Vec<Problem>,
+) -> Option<Place> {
+    let is_id = (16..=64).contains(&given.len()) && given.bytes().all(|b| b.is_ascii_hexdigit());
+    if is_id {
+        return Some(Place::Endpoint(given.value.clone()));
+    }
+    problems.push(
+        Problem::new(format!(
+            "workload {workload}: {:?} cannot be the id of an endpoint",
+            given.value
+        ))
+        .at(&given.origin, "not 16 to 64 hexadecimal digits")
+        .help(
+            "`bowline agent` writes what Docker plugs in; for a container write `container: NAME`",
+        ),
     );
     None
 }

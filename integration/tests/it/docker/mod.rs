@@ -5,6 +5,7 @@
 //! engine can run, they are skipped.
 
 mod connection;
+mod driver;
 mod life;
 mod refusal;
 mod stage;

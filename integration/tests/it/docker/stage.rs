@@ -53,6 +53,35 @@ impl Stage {
         })
     }
 
+    /// The name of the instance.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The engine's machine.
+    pub(super) fn engine(&self) -> &'static Engine {
+        self.engine
+    }
+
+    /// The containers that are to be removed in the end.
+    pub(super) fn containers(&self) -> Vec<String> {
+        self.containers.borrow().clone()
+    }
+
+    /// Remembers a container that is to be removed in the end.
+    pub(super) fn remember(&self, container: &str) {
+        self.containers.borrow_mut().push(container.to_owned());
+    }
+
+    /// A docker command that must fail; what it said.
+    pub(super) fn docker_fails(&self, arguments: &[&str]) -> String {
+        let mut words = vec!["docker"];
+        words.extend(arguments);
+        let output = self.engine.command(&words).output().unwrap();
+        assert!(!output.status.success(), "{words:?} succeeded");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Starts a container that sleeps, without a network.
     pub(super) fn start(&self, name: &str) {
         self.start_with(name, "none");

@@ -253,6 +253,10 @@ fn port_state(name: &PortName, port: &Port, outlook: &Outlook) -> PortState {
         Some(reason) if planned.is_some() => ("unknown", Some(format!("{reason:#}"))),
         Some(reason) => ("unplugged", Some(format!("{reason:#}"))),
         None if is_there => ("up", None),
+        None if planned.is_none() => (
+            "unplugged",
+            Some("its container is not running, or Docker has not said so yet".to_owned()),
+        ),
         None => (
             "stale",
             Some("the kernel holds it differently: run `bowline load`".to_owned()),

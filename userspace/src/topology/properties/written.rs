@@ -50,6 +50,9 @@ pub(super) fn written(document: &Document) -> Value {
         put(&mut value, "netns", workload.netns.as_ref(), |name| {
             json!(name)
         });
+        put(&mut value, "endpoint", workload.endpoint.as_ref(), |id| {
+            json!(id)
+        });
         put(&mut value, "pid", workload.pid.as_ref(), |pid| json!(pid));
         (name.clone(), value)
     });

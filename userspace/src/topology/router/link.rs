@@ -118,6 +118,7 @@ fn add(links: BTreeMap<String, (Wire, Origin)>, networks: &mut BTreeMap<String, 
             mtu: *mtu,
             // The networks at both ends say it.
             mss: Mss::Keep,
+            internal: false,
             unknown_unicast: UnknownUnicast::Drop,
             ageing: DEFAULT_AGEING,
             policy: None,

@@ -1,0 +1,100 @@
+//! Restarts and deaths.
+
+use integration::lab::eventually;
+
+use super::Driver;
+
+#[test]
+fn a_container_that_is_restarted_is_back() {
+    let Some(mut driver) = Driver::set("driver_restart") else {
+        return;
+    };
+    let front = driver.create("front", &["--subnet", "10.85.0.0/24"]);
+    driver.run("drv-tea", &front, &["--ip", "10.85.0.9"]);
+    driver.run("drv-pot", &front, &[]);
+    driver.stage.ping("drv-pot", "10.85.0.9");
+    driver.stage.docker(&["restart", "drv-tea"]);
+    // It has another interface with the same MAC address, so nobody has to forget anything.
+    driver.stage.ping("drv-pot", "10.85.0.9");
+    driver.stage.ping("drv-pot", "drv-tea");
+}
+
+#[test]
+fn traffic_goes_on_without_the_agent() {
+    let Some(mut driver) = Driver::set("driver_kill") else {
+        return;
+    };
+    let front = driver.create("front", &["--subnet", "10.86.0.0/24"]);
+    driver.run("drv-sun", &front, &["--ip", "10.86.0.9"]);
+    driver.run("drv-moon", &front, &["--ip", "10.86.0.10"]);
+    driver.stage.ping("drv-sun", "10.86.0.10");
+    driver.stop_agent("-KILL");
+    driver.stage.ping("drv-sun", "10.86.0.10");
+    // Nobody is there to hear of it: Docker keeps an endpoint that is none.
+    driver.stage.docker(&["stop", "drv-moon"]);
+    driver.start_agent();
+    driver.stage.ping("drv-sun", "10.86.0.1");
+    let words = ["network", "disconnect", "-f", &front, "drv-moon"];
+    driver.stage.docker(&words);
+    driver.stage.docker(&[
+        "network",
+        "connect",
+        "--ip",
+        "10.86.0.10",
+        &front,
+        "drv-moon",
+    ]);
+    driver.stage.docker(&["start", "drv-moon"]);
+    driver.stage.ping("drv-sun", "10.86.0.10");
+}
+
+#[test]
+fn an_agent_that_is_killed_all_the_time_loses_nothing() {
+    let Some(mut driver) = Driver::set("driver_kills") else {
+        return;
+    };
+    let front = driver.create("front", &["--subnet", "10.87.0.0/24"]);
+    for round in 0..4 {
+        let names: Vec<String> = (0..4).map(|i| format!("drv-k{round}-{i}")).collect();
+        let mut runs: Vec<_> = names
+            .iter()
+            .map(|name| {
+                driver.stage.remember(name);
+                let words = [
+                    "docker",
+                    "run",
+                    "--detach",
+                    "--stop-signal",
+                    "KILL",
+                    "--name",
+                    name,
+                    "--network",
+                    &front,
+                    "busybox:lab",
+                    "sleep",
+                    "86400",
+                ];
+                driver.stage.engine().command(&words).spawn().unwrap()
+            })
+            .collect();
+        driver.stop_agent("-KILL");
+        driver.start_agent();
+        for run in &mut runs {
+            assert!(run.wait().unwrap().success());
+        }
+        let mut addresses: Vec<String> = names
+            .iter()
+            .map(|name| driver.address(name, &front))
+            .collect();
+        for address in &addresses {
+            eventually("a container answers", || driver.reaches(&names[0], address));
+        }
+        addresses.sort();
+        addresses.dedup();
+        assert_eq!(addresses.len(), names.len());
+        let mut words = vec!["rm", "--force"];
+        words.extend(names.iter().map(String::as_str));
+        driver.stage.docker(&words);
+    }
+    assert_eq!(driver.links(), Vec::<String>::new());
+}

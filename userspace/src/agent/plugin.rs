@@ -1,0 +1,544 @@
+//! Docker's network and IPAM driver: Docker's requests are carried out on what is recorded, and what
+//! follows is put into force.
+//!
+//! Everything that is answered is on the disk first. Then the links of endpoints are made, down, and the
+//! planner is told, who knows of Docker's side by its source as of any file. Only when it has attached
+//! the datapath do the links go up. Docker waits for that when a container joins, but not long: whoever
+//! holds up the planner, Docker's containers start nevertheless, and their links go up later.
+//!
+//! Docker is not asked for anything while it waits for an answer: it would wait for us, and we for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::future;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use hyper::StatusCode;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Mutex, watch};
+use tokio::time::{sleep, timeout};
+
+use super::http::{Question, Reply, converse};
+use super::store::{LocalStore, Store};
+use super::{Event, Scene};
+use crate::document::{Draft, draft};
+use crate::driver::protocol::{Answer, Call, Unreadable};
+use crate::driver::records::{Records, object_name};
+use crate::driver::source;
+use crate::driver::world::World;
+use crate::driver::{self, Refusal, Setting};
+use crate::instance::Instance;
+use crate::kernel::activation;
+use crate::kernel::endpoint::Whereabouts;
+use crate::kernel::link::Links;
+use crate::ledger::{Ledger, LockError, Locked, Source};
+use crate::link::Handover;
+use crate::problem::Problem;
+use crate::topology::{PortName, Topology, compile_drafts};
+
+/// How long Docker waits for the planner: Docker itself would wait for ever, its users would not.
+const PATIENCE: Duration = Duration::from_millis(1200);
+/// How long to wait for another process that changes the instance, before anything of Docker's is
+/// recorded for the first time.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait after a failure.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long an interface may stay on the host before Docker has moved it into a container, in seconds.
+const GRACE_SECONDS: u64 = 60;
+/// How often it is looked whether containers have died of which nobody said so.
+const LOOK_AFTER: Duration = Duration::from_secs(30);
+/// What Docker's requests and our answers are (moby, `pkg/plugins/transport`).
+const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
+/// What the command line asks for what is recorded.
+pub const RECORDS: &str = "Bowline.Records";
+/// What the interface of an endpoint is called in the topology, where nobody can know how Docker names
+/// it.
+const INTERFACE: &str = "eth0";
+
+/// A socket that Docker or the command line finds us by.
+#[derive(Debug)]
+pub(super) struct Socket {
+    listener: UnixListener,
+    /// What is to be removed in the end; a socket of systemd's stays.
+    path: Option<PathBuf>,
+}
+
+impl Socket {
+    /// Listens for Docker: at the socket that systemd has made, or at one of our own.
+    pub(super) fn of_docker(path: &Path) -> Result<Self> {
+        if let Some(socket) = activation::socket() {
+            let listener = std::os::unix::net::UnixListener::from(socket);
+            listener.set_nonblocking(true)?;
+            return Ok(Self {
+                listener: UnixListener::from_std(listener).context("take systemd's socket")?,
+                path: None,
+            });
+        }
+        Self::at(path)
+            .context("this is where Docker finds the driver; --docker chooses another one")
+    }
+
+    /// Listens at a socket of our own.
+    pub(super) fn at(path: &Path) -> Result<Self> {
+        let listen = || -> io::Result<UnixListener> {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            // An agent that was killed has left it: there is one agent of an instance.
+            match fs::symlink_metadata(path) {
+                Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
+                _ => {}
+            }
+            UnixListener::bind(path)
+        };
+        let listener = listen().with_context(|| format!("listen at {}", path.display()))?;
+        Ok(Self {
+            listener,
+            path: Some(path.to_owned()),
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // The next agent would remove it.
+            let _left = fs::remove_file(path);
+        }
+    }
+}
+
+/// How the driver and the planner know of one another: what the driver has changed, by number, and up to
+/// which change the planner has put into force.
+#[derive(Debug)]
+pub(super) struct Progress {
+    pub(super) wanted: watch::Sender<u64>,
+    pub(super) done: watch::Receiver<u64>,
+}
+
+pub(super) struct Plugin<'a> {
+    instance: Instance,
+    ledger: Ledger,
+    links: Links,
+    scene: watch::Receiver<Arc<Scene>>,
+    progress: Progress,
+    say: &'a dyn Fn(&Event),
+    state: Mutex<State>,
+}
+
+/// What one request after the other changes.
+#[derive(Debug, Default)]
+struct State {
+    records: Records,
+    /// It is made when there is something to record.
+    store: Option<LocalStore>,
+    /// Endpoints whose links are not up yet, by the number of the change that they wait for.
+    rising: BTreeMap<String, u64>,
+    files: Files,
+}
+
+/// The loaded files as they were read last, and what they declare.
+#[derive(Debug, Default)]
+struct Files {
+    sources: BTreeMap<String, Source>,
+    own: Option<String>,
+    world: World,
+}
+
+impl<'a> Plugin<'a> {
+    /// The driver with what is recorded. What it asked for and is not recorded any more is removed.
+    pub(super) async fn new(
+        instance: &Instance,
+        scene: watch::Receiver<Arc<Scene>>,
+        progress: Progress,
+        say: &'a dyn Fn(&Event),
+    ) -> Result<Self> {
+        let plugin = Self {
+            instance: instance.clone(),
+            ledger: Ledger::new(instance),
+            links: Links::new(instance)?,
+            scene,
+            progress,
+            say,
+            state: Mutex::default(),
+        };
+        let mut state = plugin.state.lock().await;
+        let path = instance.driver_store();
+        if path.exists() {
+            let store = LocalStore::open(&path)?;
+            state.records = store.read()?;
+            state.store = Some(store);
+        }
+        plugin
+            .ledger
+            .put_driver_source(source::text(&state.records).as_deref())?;
+        state.rising = state
+            .records
+            .endpoints
+            .keys()
+            .map(|id| (id.clone(), 0))
+            .collect();
+        plugin.bury(&mut state).await?;
+        drop(state);
+        Ok(plugin)
+    }
+
+    /// Answers for as long as it is polled: who asks at the one socket and who asks at the other.
+    pub(super) async fn serve(&self, own: &Socket, docker: Option<&Socket>) {
+        let answer = async |question: Question| self.reply(&question).await;
+        let mut done = self.progress.done.clone();
+        let raise = async {
+            while done.changed().await.is_ok() {
+                self.raise().await;
+            }
+            future::pending().await
+        };
+        let converse_with_all = async {
+            let mut conversations = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    stream = accept(docker) => conversations.push(converse(stream, &answer)),
+                    stream = accept(Some(own)) => conversations.push(converse(stream, &answer)),
+                    Some(()) = conversations.next() => {}
+                }
+            }
+        };
+        let look_after = async {
+            loop {
+                sleep(LOOK_AFTER).await;
+                let mut state = self.state.lock().await;
+                if let Err(error) = self.bury(&mut state).await {
+                    (self.say)(&Event::Failed(format!("{error:#}")));
+                }
+            }
+        };
+        // Each of them may wait for the other: all are polled all the time.
+        tokio::select! {
+            () = look_after => {}
+            () = raise => {}
+            () = converse_with_all => {}
+        }
+    }
+
+    /// Removes what is empty.
+    pub(super) fn finish(self) -> Result<()> {
+        let state = self.state.into_inner();
+        if !state.records.is_empty() {
+            return Ok(());
+        }
+        if let Some(store) = state.store {
+            let lock = self.ledger.lock(LOCK_PATIENCE)?;
+            store.remove()?;
+            lock.remove_if_empty()?;
+        }
+        Ok(())
+    }
+
+    async fn reply(&self, question: &Question) -> Reply {
+        let (status, body) = match self.answer(question).await {
+            Ok(body) => (StatusCode::OK, body),
+            Err(error) => {
+                let status = match error.downcast_ref() {
+                    Some(Unreadable::NoSuchMethod(_)) => StatusCode::NOT_FOUND,
+                    Some(Unreadable::Malformed { .. }) => StatusCode::BAD_REQUEST,
+                    // Docker reads the reason under this status only.
+                    None => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                let text = format!("{error:#}").replace('\n', "; ");
+                (self.say)(&Event::Refused {
+                    method: question.path.clone(),
+                    why: text.clone(),
+                });
+                (status, serde_json::json!({ "Err": text }).to_string())
+            }
+        };
+        Reply {
+            status,
+            content_type: CONTENT_TYPE,
+            body,
+        }
+    }
+
+    async fn answer(&self, question: &Question) -> Result<String> {
+        if question.path == RECORDS {
+            let state = self.state.lock().await;
+            return Ok(serde_json::to_string(&state.records)?);
+        }
+        let call = Call::read(&question.path, &question.body)?;
+        let answer = self.carry_out(&call).await?;
+        Ok(serde_json::to_string(&answer)?)
+    }
+
+    async fn carry_out(&self, call: &Call) -> Result<Answer> {
+        let (answer, change) = {
+            let mut state = self.state.lock().await;
+            let answer = match self.change(&mut state, call).await {
+                // Whoever is in the way may be dead.
+                Err(_) if must_fit(call) && self.bury(&mut state).await? => {
+                    self.change(&mut state, call).await?
+                }
+                answer => answer?,
+            };
+            (answer, *self.progress.wanted.borrow())
+        };
+        // From here on the container could send.
+        if matches!(call, Call::Join(_) | Call::Program(_)) {
+            let mut done = self.progress.done.clone();
+            // What it waits for must not be borrowed any longer than that: the planner writes it.
+            let is_late = timeout(PATIENCE, done.wait_for(|done| *done >= change))
+                .await
+                .is_err();
+            if is_late {
+                (self.say)(&Event::Failed(
+                    "Docker's container starts before its network is ready: something else is being \
+                     changed"
+                        .to_owned(),
+                ));
+            }
+            self.raise().await;
+        }
+        Ok(answer)
+    }
+
+    /// Carries a request out, so that it survives whatever comes.
+    async fn change(&self, state: &mut State, call: &Call) -> Result<Answer> {
+        let own = self.scene.borrow().host.clone();
+        let read = state.files.read(&self.ledger, own);
+        if must_fit(call) {
+            read?;
+        }
+        let setting = Setting {
+            world: &state.files.world,
+            instance: &self.instance,
+            now: now(),
+        };
+        let (after, answer) = driver::handle(&state.records, call, setting)?;
+        let endpoint = match call {
+            Call::CreateEndpoint(request) => Some(&request.endpoint),
+            Call::Join(request) => Some(&request.endpoint),
+            _ => None,
+        };
+        if after == state.records && endpoint.is_none() {
+            return Ok(answer);
+        }
+        let text = source::text(&after);
+        let link = if must_fit(call) {
+            let topology = state.files.with(text.as_deref())?;
+            endpoint.and_then(|id| self.link(&topology, id))
+        } else {
+            None
+        };
+        let before = state.records.clone();
+        self.record(state, after).await?;
+        if let Some(link) = link
+            && let Err(error) = self.links.hand_over(&link).await
+        {
+            // Docker does not say that an endpoint is gone that it was refused.
+            self.record(state, before).await?;
+            self.links.take_back(&link.name).await?;
+            return Err(error);
+        }
+        for id in before.endpoints.keys() {
+            if !state.records.endpoints.contains_key(id) {
+                self.links
+                    .take_back(&self.instance.endpoint_end(id))
+                    .await?;
+                state.rising.remove(id);
+            }
+        }
+        if source::text(&before) != text {
+            self.progress.wanted.send_modify(|number| *number += 1);
+        }
+        if let Some(id) = endpoint {
+            let change = *self.progress.wanted.borrow();
+            state.rising.insert(id.clone(), change);
+        }
+        Ok(answer)
+    }
+
+    /// Forgets the endpoints of containers that are dead, and tells whether there were any. We hear of their
+    /// death from Docker, unless nobody was there to hear it: then either the link went with the container,
+    /// or Docker has put it back on the host.
+    async fn bury(&self, state: &mut State) -> Result<bool> {
+        let links = self.links.handed_over().await?;
+        let records = &state.records;
+        let dead = records.endpoints.iter().filter(|(id, endpoint)| {
+            match links.get(&self.instance.endpoint_end(id)) {
+                None => true,
+                Some(Whereabouts::Away) => false,
+                // It may be on its way into the container.
+                Some(Whereabouts::OnHost) => endpoint.since + GRACE_SECONDS <= now(),
+            }
+        });
+        let dead: Vec<String> = dead.map(|(id, _)| id.clone()).collect();
+        let mut after = state.records.clone();
+        for id in &dead {
+            after.forget_endpoint(id, now());
+            state.rising.remove(id);
+        }
+        self.record(state, after).await?;
+        let ends = state.records.endpoints.keys();
+        let ends: BTreeSet<String> = ends.map(|id| self.instance.endpoint_end(id)).collect();
+        for end in links.keys().filter(|end| !ends.contains(*end)) {
+            self.links.take_back(end).await?;
+        }
+        if dead.is_empty() {
+            return Ok(false);
+        }
+        self.progress.wanted.send_modify(|number| *number += 1);
+        Ok(true)
+    }
+
+    /// Makes it durable.
+    async fn record(&self, state: &mut State, after: Records) -> Result<()> {
+        if after == state.records {
+            return Ok(());
+        }
+        let store = match &state.store {
+            Some(store) => store,
+            None => {
+                // The state folder must not be taken away for being empty in between.
+                let lock = self.lock().await?;
+                let store = LocalStore::open(&self.instance.driver_store())?;
+                drop(lock);
+                state.store.insert(store)
+            }
+        };
+        store.write(&state.records, &after)?;
+        let text = source::text(&after);
+        if text != source::text(&state.records) {
+            self.ledger.put_driver_source(text.as_deref())?;
+        }
+        state.records = after;
+        Ok(())
+    }
+
+    async fn lock(&self) -> Result<Locked> {
+        let again = async {
+            loop {
+                match self.ledger.lock(Duration::ZERO) {
+                    Err(LockError::Busy { .. }) => {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    lock => return Ok(lock?),
+                }
+            }
+        };
+        match timeout(LOCK_PATIENCE, again).await {
+            Ok(lock) => lock,
+            Err(_) => bail!("another bowline is changing the instance: try again"),
+        }
+    }
+
+    /// The link of an endpoint, as the plan will have it.
+    fn link(&self, topology: &Topology, id: &str) -> Option<Handover> {
+        let name = PortName {
+            workload: object_name(id),
+            interface: INTERFACE.to_owned(),
+        };
+        let port = topology.ports.get(&name)?;
+        let network = topology.networks.get(&port.network)?;
+        // Until the first plan is made nobody knows what the underlay carries; Ethernet does this.
+        let carried = self.scene.borrow().carried;
+        let carried = carried.unwrap_or_else(|| 1500 - topology.overhead().min(1500));
+        Some(Handover {
+            name: self.instance.endpoint_end(id),
+            inside: self.instance.endpoint_inside(id),
+            alias: self.instance.alias(&name),
+            mac: port.mac,
+            mtu: port.mtu.within(network.mtu, carried),
+        })
+    }
+
+    /// Lets the links up that the datapath is attached to.
+    async fn raise(&self) {
+        let mut state = self.state.lock().await;
+        let done = *self.progress.done.borrow();
+        let ready = state.rising.iter().filter(|(_, change)| **change <= done);
+        let ready: Vec<String> = ready.map(|(id, _)| id.clone()).collect();
+        for id in ready {
+            state.rising.remove(&id);
+            let end = self.instance.endpoint_end(&id);
+            // A container whose namespace is gone has taken its link with it.
+            let _gone = self.links.raise(&end).await;
+        }
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
+
+/// The next one who asks at a socket, if there is one.
+async fn accept(socket: Option<&Socket>) -> UnixStream {
+    let Some(socket) = socket else {
+        return future::pending().await;
+    };
+    loop {
+        match socket.listener.accept().await {
+            Ok((stream, _from)) => return stream,
+            // There are no more file descriptors, for example.
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// Whether a request must fit what files declare, and is refused if nobody knows what they do.
+const fn must_fit(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::RequestPool(_)
+            | Call::RequestAddress(_)
+            | Call::CreateNetwork(_)
+            | Call::CreateEndpoint(_)
+            | Call::Join(_)
+            | Call::Program(_)
+    )
+}
+
+impl Files {
+    /// Reads the files, if they have changed.
+    fn read(&mut self, ledger: &Ledger, own: Option<String>) -> Result<()> {
+        let mut sources = ledger.sources()?;
+        sources.remove(source::NAME);
+        if sources == self.sources && own == self.own {
+            return Ok(());
+        }
+        let topology = compile_drafts(drafts(&sources)).map_err(|problems| refusal(&problems))?;
+        self.world = World::of(&topology, own.as_deref());
+        self.sources = sources;
+        self.own = own;
+        Ok(())
+    }
+
+    /// What they are together with Docker's side.
+    fn with(&self, text: Option<&str>) -> Result<Topology, Refusal> {
+        let own = text.map(|text| draft(source::NAME, text));
+        compile_drafts(drafts(&self.sources).chain(own)).map_err(|problems| refusal(&problems))
+    }
+}
+
+fn drafts(sources: &BTreeMap<String, Source>) -> impl Iterator<Item = Draft> {
+    let sources = sources.values();
+    sources.map(|source| draft(&source.path, &source.text))
+}
+
+/// The first problem in one line.
+fn refusal(problems: &[Problem]) -> Refusal {
+    let Some(first) = problems.first() else {
+        return Refusal("what is loaded does not hold".to_owned());
+    };
+    Refusal(match &first.help {
+        Some(help) => format!("{}: {help}", first.message),
+        None => first.message.clone(),
+    })
+}
