@@ -242,7 +242,11 @@ fn by_tc() {
     for (wire, (verdict, bytes)) in frames.iter().zip(results) {
         let (expected, after) = judged(&realm.tables, wired.ifindex, wire);
         assert_eq!(verdict, expected, "{wire:02x?}");
-        if let Some(after) = after {
+        if let Some(mut after) = after {
+            // A test run does not return the tag that the kernel has put aside.
+            if matches!(after.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8])) {
+                after.drain(12..16);
+            }
             assert_eq!(bytes, after, "{wire:02x?}");
         }
         *seen.entry(verdict).or_insert(0_u32) += 1;

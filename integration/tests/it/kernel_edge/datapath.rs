@@ -227,6 +227,8 @@ fn rows_are_written_read_and_removed() {
         (MapName::RouterAddresses, 20, 4),
         (MapName::NextHops, 8, 20),
         (MapName::Routes, 28, 32),
+        (MapName::Sources, 28, 24),
+        (MapName::Public, 20, 24),
         (MapName::Neighbors, 20, 12),
         (MapName::Fdb, 12, 8),
         (MapName::Flood, 8, 8),
@@ -235,7 +237,7 @@ fn rows_are_written_read_and_removed() {
         (MapName::Direct, 16, 20),
         (MapName::Members, 8, 4),
         (MapName::Peers, 16, 8),
-        (MapName::Uplinks, 4, 20),
+        (MapName::Uplinks, 4, 28),
         (MapName::Epochs, 4, 8),
     ];
     let tries = [
@@ -243,6 +245,7 @@ fn rows_are_written_read_and_removed() {
         MapName::Prefixes,
         MapName::IdentityPrefixes,
         MapName::Routes,
+        MapName::Sources,
     ];
     assert_eq!(widths.len(), MapName::ALL.len());
     for &(map, key_len, value_len) in widths {
