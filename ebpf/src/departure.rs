@@ -11,7 +11,7 @@ use crate::frame::{Frame, Note, Refused};
 use crate::icmp::{self, Message};
 use crate::nat;
 use crate::parse::ethernet::{self, HEADER_LEN};
-use crate::parse::{Kind, Packet, transport};
+use crate::parse::{Kind, Packet, ipv6, transport};
 use crate::pipeline::{Action, Progress, Scratch};
 use crate::router::Routed;
 use crate::tables::{Count, Tables};
@@ -352,29 +352,56 @@ pub fn resume<F: Frame, T: Tables>(frame: &F, tables: &T) -> Result<Action, Drop
 
 /// The size of the largest packet that the frame is, or will be cut into, from the IP header on; of a
 /// frame that is no IP packet, what is behind the Ethernet header.
-#[inline(always)]
+#[inline(never)]
 pub fn size<F: Frame>(frame: &F, packet: &Packet) -> u32 {
+    let segment_len = frame.segment_len();
     if matches!(packet.kind, Kind::Arp | Kind::Opaque) {
         // A tag that is put aside goes along; others are among the bytes.
         let tag_len = match frame.outer_tag() {
             Some(_tag) => ethernet::TAG_LEN,
             None => 0,
         };
-        return (frame.len() + tag_len).saturating_sub(HEADER_LEN as u32);
+        if segment_len == 0 {
+            return (frame.len() + tag_len).saturating_sub(HEADER_LEN as u32);
+        }
+        let (protocol, start) = behind_tag(frame);
+        return tag_len + segment_size(frame, protocol, start, segment_len);
     }
-    let segment_len = frame.segment_len();
-    let headers = packet.payload.start - HEADER_LEN as u32;
     if segment_len == 0 {
         // Not the frame's length: what pads a short frame is no part of the packet.
-        return headers + packet.payload.len;
+        return packet.payload.start - HEADER_LEN as u32 + packet.payload.len;
     }
-    let transport = match packet.protocol {
+    segment_size(frame, packet.protocol, packet.payload.start, segment_len)
+}
+
+/// The size of a packet with `segment_len` bytes of payload behind a transport header that begins at
+/// `start`, from the IP header on.
+#[inline(always)]
+fn segment_size<F: Frame>(frame: &F, protocol: u8, start: u32, segment_len: u32) -> u32 {
+    let transport = match protocol {
         // The data offset counts words in the upper half of its byte (RFC 9293 section 3.1).
-        transport::TCP => match frame.load::<[u8; 1]>(packet.payload.start + 12) {
+        transport::TCP => match frame.load::<[u8; 1]>(start + 12) {
             Ok([offset]) => u32::from(offset >> 4) * 4,
             Err(_short) => 20,
         },
         _ => 8,
     };
-    headers + transport + segment_len
+    start - HEADER_LEN as u32 + transport + segment_len
+}
+
+/// The protocol of the IP packet behind a tag, and where its header begins, of a frame that segmentation
+/// offload left whole: such a frame is an IP packet that a kernel has made, without extension headers.
+#[inline(always)]
+fn behind_tag<F: Frame>(frame: &F) -> (u8, u32) {
+    // By the helper: it is not worth a place among what the verifier follows.
+    let octet = |at| frame.load::<[u8; 1]>(at).map_or(0, |[octet]| octet);
+    let is_v6 = octet(14) >> 4 == 6;
+    if is_v6 {
+        (octet(20), (HEADER_LEN + ipv6::HEADER_LEN) as u32)
+    } else {
+        (
+            octet(23),
+            HEADER_LEN as u32 + u32::from(octet(14) & 0xf) * 4,
+        )
+    }
 }

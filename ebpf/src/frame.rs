@@ -170,16 +170,17 @@ pub trait Frame: Bytes {
     /// [`Refused`] if the kernel has no memory for it, or the frame was in a tunnel before.
     fn push(&mut self, outer: Outer) -> Result<(), Refused>;
 
-    /// Makes room for `len` bytes before a frame of whatever kind; what the room holds is not defined,
+    /// Makes room for an outer header before a frame of whatever kind; what the room holds is not defined,
     /// but for the MAC addresses: they are zero. A VLAN tag becomes one of the frame's bytes. Where the
     /// kernel thinks the headers are is not right any more, so that the frame can only be resubmitted.
     ///
     /// # Errors
-    /// [`Refused`] if the kernel has no memory for it, or segmentation offload left the frame whole.
-    fn push_opaque(&mut self, len: u32) -> Result<(), Refused>;
+    /// [`Refused`] if the kernel has no memory for it, or segmentation offload left the frame whole and it
+    /// is no IP packet behind one tag.
+    fn push_opaque(&mut self, outer: Outer) -> Result<(), Refused>;
 
     /// Takes the first `len` bytes off an IP packet in a tunnel: what is behind them is an Ethernet
-    /// frame.
+    /// frame, whose outermost VLAN tag is put aside.
     ///
     /// # Errors
     /// [`Refused`] if the kernel cannot do it.

@@ -13,7 +13,7 @@ pub use tables::MemoryTables;
 use crate::checksum;
 use crate::departure;
 use crate::frame::{Bytes, Checksum, Covered, Frame, Note, Outer, Refused, Short, Step};
-use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, SERVICE_TAG};
+use crate::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, IPV4, IPV6, SERVICE_TAG};
 use crate::parse::{self, Packet};
 use crate::pipeline::{self, Action, Progress, Scratch};
 use crate::tables::Tables;
@@ -250,13 +250,15 @@ impl Frame for MemoryFrame {
         self.store(0, &macs)
     }
 
-    fn push_opaque(&mut self, len: u32) -> Result<(), Refused> {
-        if self.segment_len != 0 {
+    fn push_opaque(&mut self, outer: Outer) -> Result<(), Refused> {
+        let ethertype = self.fixed::<12, u16>().unwrap_or(0);
+        let is_ip = matches!(u16::from_be(ethertype), IPV4 | IPV6);
+        if self.segment_len != 0 && !(is_ip && self.outer_tag.is_some()) {
             return Err(Refused);
         }
         self.bytes = self.to_wire();
         self.outer_tag = None;
-        self.prepend(len);
+        self.prepend(outer.len);
         self.store(0, &[0_u8; 12])
     }
 
@@ -264,8 +266,8 @@ impl Frame for MemoryFrame {
         if self.bytes.len() < len as usize {
             return Err(Refused);
         }
-        self.outer_tag = None;
-        self.bytes.drain(..len as usize);
+        let inner = Self::from_wire(&self.bytes.split_off(len as usize));
+        (self.bytes, self.outer_tag) = (inner.bytes, inner.outer_tag);
         Ok(())
     }
 

@@ -11,8 +11,21 @@
 //! - unplug: db                          # the workload is gone, its addresses are still known
 //! ```
 //!
+//! In a topology with hosts, the case plays on the one that is called `here`. What a workload of another
+//! one sends comes from the underlay in its host's tunnel, and what is for it leaves that way. `through`
+//! says what is unusual about the packet of the underlay (see `case/underlay.rs`):
+//!
+//! ```yaml
+//! - from: far
+//!   through: { from: 192.0.2.99 }       # or peer, to, tunnel, vni, class, options, change, cut
+//!   send: { ipv4: { to: db }, udp: [1, 2] }
+//!   expect: { drop: unknown_peer }
+//! ```
+//!
 //! What may be expected is `deliver: PORT`, `flood: [PORT, ...]`, `drop: REASON` or
-//! `reply: { ... }`, with the answer described like a frame that is sent. Of routers one expects
+//! `reply: { ... }`, with the answer described like a frame that is sent; in place of a port there may be
+//! the name of a host or a VTEP. What comes from the underlay may also be expected to `pass: host`, or to
+//! `mark: { to: db, class: 3 }`, which is delivered with another traffic class. Of routers one expects
 //!
 //! ```yaml
 //! consume: core/back                                  # the router's port that was told something
@@ -34,6 +47,7 @@
 pub mod host;
 mod outcome;
 mod routed;
+mod underlay;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,14 +57,23 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bowline::document;
 use bowline::instance::Instance;
-use bowline::plan::{Plan, Situation};
+use bowline::plan::{Plan, Situation, Uplink};
 use bowline::topology::{self, PortName, Topology};
-use maps_schema::{DropReason, IfIndex};
+use maps_schema::{DropReason, IfIndex, Mac};
 use serde::Deserialize;
 
 use crate::cast::Cast;
 use crate::frame::Description;
-pub use outcome::{Counters, Fate, Outcome};
+pub use outcome::{Counters, Fate, Outcome, Receiver};
+use underlay::Through;
+pub use underlay::{Peer, receiver_of, without_macs};
+
+/// What a case's own host is called in a topology with hosts.
+pub const HERE: &str = "here";
+/// What its interface to the underlay is called.
+pub const UPLINK: &str = "up0";
+/// What its underlay carries, in bytes.
+const UNDERLAY_MTU: u32 = 1500;
 
 /// A case file, read.
 #[derive(Debug)]
@@ -79,16 +102,50 @@ pub enum Step {
 pub struct Send {
     /// Who sends it.
     pub from: PortName,
-    /// Its bytes.
-    pub wire: Vec<u8>,
+    /// Its bytes, as the workload sends them.
+    pub frame: Vec<u8>,
+    /// What brings it, if the workload is on another host.
+    pub arrival: Option<Arrival>,
+    /// The network that it is in at the end of its way.
+    pub vni: u32,
     /// What must become of it.
     pub expect: Fate,
+}
+
+/// A packet on the underlay.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Who sends it.
+    pub peer: String,
+    /// Its bytes.
+    pub wire: Vec<u8>,
+}
+
+impl Send {
+    /// The bytes that come in.
+    #[must_use]
+    pub fn wire(&self) -> &[u8] {
+        match &self.arrival {
+            Some(arrival) => &arrival.wire,
+            None => &self.frame,
+        }
+    }
+
+    /// Where it comes from, as the case's host sees it.
+    #[must_use]
+    pub fn origin(&self) -> Receiver {
+        match &self.arrival {
+            Some(arrival) => Receiver::Peer(arrival.peer.clone()),
+            None => Receiver::Port(self.from.clone()),
+        }
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawStep {
     from: Option<String>,
+    through: Option<Through>,
     send: Option<Description>,
     expect: Option<RawExpectation>,
     wait: Option<f64>,
@@ -99,6 +156,8 @@ struct RawStep {
 #[serde(rename_all = "snake_case")]
 enum RawExpectation {
     Deliver(String),
+    Mark(Mark),
+    Pass(Host),
     Flood(Vec<String>),
     Consume(String),
     Drop(String),
@@ -107,6 +166,20 @@ enum RawExpectation {
     Error(routed::Error),
     Reset(routed::Reset),
     Ask(routed::Ask),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Host {
+    Host,
+}
+
+/// The frame is delivered with what the outer header said about congestion.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mark {
+    to: String,
+    class: u8,
 }
 
 impl Case {
@@ -163,14 +236,38 @@ impl Case {
         })
     }
 
-    /// The plan of the topology, for an instance of the case's own.
+    /// Whether the case's host has an interface to the underlay.
+    #[must_use]
+    pub fn has_uplink(&self) -> bool {
+        !self.topology.hosts.is_empty()
+    }
+
+    /// The plan of the topology, for an instance of the case's own, with the interface to the underlay
+    /// if it has one.
     ///
     /// # Panics
     /// The case's name cannot name an instance.
     #[must_use]
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self, uplink: IfIndex) -> Plan {
         let instance = Instance::new(Some("case")).expect("a short name");
-        Plan::new(&self.topology, &instance, &Situation::default())
+        let situation = if self.has_uplink() {
+            Situation {
+                host: Some(HERE.to_owned()),
+                uplink: Some(Uplink {
+                    interface: UPLINK.to_owned(),
+                    ifindex: uplink,
+                    mtu: UNDERLAY_MTU,
+                    driver: None,
+                    mac: Mac::ZERO,
+                    addresses: Vec::new(),
+                    local_ports: (32768, 60999),
+                }),
+                ..Situation::default()
+            }
+        } else {
+            Situation::default()
+        };
+        Plan::new(&self.topology, &instance, &situation)
     }
 
     /// Which name each port's interface has on the host, in a plan.
@@ -220,6 +317,7 @@ fn step(topology: &Topology, raw: RawStep) -> Result<Step> {
     match raw {
         RawStep {
             from: Some(from),
+            through,
             send: Some(send),
             expect: Some(expect),
             wait: None,
@@ -227,15 +325,18 @@ fn step(topology: &Topology, raw: RawStep) -> Result<Step> {
         } => {
             let from = port(topology, &from, None)?;
             let cast = Cast::of(topology, &from);
-            let wire = send.bytes(&cast)?;
+            let frame = send.bytes(&cast)?;
             Ok(Step::Send(Box::new(Send {
-                expect: fate(topology, &from, &cast, &wire, expect)?,
-                wire,
+                arrival: arrival(topology, &from, through, &frame)?,
+                vni: vni(topology, &from, &expect)?,
+                expect: fate(topology, &from, &cast, &frame, expect)?,
+                frame,
                 from,
             })))
         }
         RawStep {
             from: None,
+            through: None,
             send: None,
             expect: None,
             wait: Some(seconds),
@@ -243,6 +344,7 @@ fn step(topology: &Topology, raw: RawStep) -> Result<Step> {
         } => Ok(Step::Wait(Duration::try_from_secs_f64(seconds)?)),
         RawStep {
             from: None,
+            through: None,
             send: None,
             expect: None,
             wait: None,
@@ -250,6 +352,44 @@ fn step(topology: &Topology, raw: RawStep) -> Result<Step> {
         } => Ok(Step::Unplug(port(topology, &name, None)?)),
         _ => bail!("a step is `from`, `send` and `expect` together, or `wait`, or `unplug`"),
     }
+}
+
+/// The packet that brings a frame from another host.
+fn arrival(
+    topology: &Topology,
+    from: &PortName,
+    through: Option<Through>,
+    frame: &[u8],
+) -> Result<Option<Arrival>> {
+    let host = underlay::host_of(topology, from).map(str::to_owned);
+    let through = through.unwrap_or_default();
+    let Some(name) = through.peer.clone().or(host) else {
+        return Ok(None);
+    };
+    let peer = Peer::named(topology, &name).with_context(|| format!("no peer is called {name}"))?;
+    let vni = topology.networks[&topology.ports[from].network]
+        .vni
+        .number();
+    let wire = through.packet(topology, &peer, vni, frame)?;
+    Ok(Some(Arrival { peer: name, wire }))
+}
+
+/// The network that a frame ends in: that of a router's port which sends it, or its sender's.
+fn vni(topology: &Topology, from: &PortName, expect: &RawExpectation) -> Result<u32> {
+    let by = match expect {
+        RawExpectation::Forward(forward) => Some(&forward.by),
+        RawExpectation::Ask(ask) => Some(&ask.by),
+        _ => None,
+    };
+    let network = match by {
+        None => &topology.ports[from].network,
+        Some(by) => {
+            let (router, port) = by.split_once('/').context("a router's port")?;
+            let router = topology.routers.get(router).context("a router")?;
+            &router.ports.get(port).context("a router's port")?.network
+        }
+    };
+    Ok(topology.networks[network].vni.number())
 }
 
 fn fate(
@@ -260,10 +400,14 @@ fn fate(
     expect: RawExpectation,
 ) -> Result<Fate> {
     Ok(match expect {
-        RawExpectation::Deliver(to) => Fate::Deliver(port(topology, &to, Some(from))?),
+        RawExpectation::Deliver(to) => Fate::Deliver(receiver(topology, &to, Some(from))?),
+        RawExpectation::Mark(Mark { to, class }) => {
+            Fate::Forward(receiver(topology, &to, None)?, routed::marked(wire, class)?)
+        }
+        RawExpectation::Pass(Host::Host) => Fate::Pass,
         RawExpectation::Flood(to) => Fate::Flood(
             to.iter()
-                .map(|to| port(topology, to, Some(from)))
+                .map(|to| receiver(topology, to, Some(from)))
                 .collect::<Result<_>>()?,
         ),
         RawExpectation::Consume(by) => {
@@ -279,12 +423,12 @@ fn fate(
         RawExpectation::Forward(forward) => {
             let to = port(topology, &forward.to, None)?;
             let mac = topology.ports[&to].mac;
-            Fate::Forward(to, forward.bytes(cast, wire, mac)?)
+            Fate::Forward(reached(topology, to), forward.bytes(cast, wire, mac)?)
         }
         RawExpectation::Error(error) => Fate::Error(reason(&error.drop)?, error.bytes(cast, wire)?),
         RawExpectation::Reset(reset) => Fate::Error(reason(&reset.drop)?, reset.bytes(cast, wire)?),
         RawExpectation::Ask(ask) => {
-            let of = ask.of.iter().map(|of| port(topology, of, None));
+            let of = ask.of.iter().map(|of| receiver(topology, of, None));
             Fate::Ask(of.collect::<Result<_>>()?, ask.bytes(cast)?)
         }
     })
@@ -294,6 +438,22 @@ fn reason(name: &str) -> Result<DropReason> {
     let mut reasons = DropReason::ALL.iter().copied();
     let reason = reasons.find(|reason| reason.name() == name);
     reason.with_context(|| format!("no reason is called `{name}`"))
+}
+
+/// Who gets what is sent to a word: a peer, or a port as [`port`] finds it.
+fn receiver(topology: &Topology, word: &str, near: Option<&PortName>) -> Result<Receiver> {
+    if Peer::named(topology, word).is_some() {
+        return Ok(Receiver::Peer(word.to_owned()));
+    }
+    Ok(reached(topology, port(topology, word, near)?))
+}
+
+/// Who gets what is sent to a port: the port, or the host that it is on.
+fn reached(topology: &Topology, port: PortName) -> Receiver {
+    match underlay::host_of(topology, &port) {
+        Some(host) => Receiver::Peer(host.to_owned()),
+        None => Receiver::Port(port),
+    }
 }
 
 /// The port that a word names: `WORKLOAD/INTERFACE`, or a workload with one port in the network of

@@ -85,6 +85,9 @@ struct Ipv4 {
     to: String,
     from: Option<String>,
     ttl: Option<u8>,
+    /// Type of service.
+    #[serde(default)]
+    class: u8,
     protocol: Option<u8>,
     /// How many bytes of options.
     #[serde(default)]
@@ -104,6 +107,9 @@ struct Ipv6 {
     to: String,
     from: Option<String>,
     hop_limit: Option<u8>,
+    /// Traffic class.
+    #[serde(default)]
+    class: u8,
     next_header: Option<u8>,
     #[serde(default)]
     extensions: Vec<Extension>,
@@ -299,7 +305,7 @@ impl Description {
         });
         let fragment = fragment | u16::from(ip.dont_fragment) << 14;
         let total = u16::try_from(header_len + payload.len())?;
-        let mut packet = vec![0x40 | u8::try_from(header_len / 4)?, 0];
+        let mut packet = vec![0x40 | u8::try_from(header_len / 4)?, ip.class];
         packet.extend(ip.length.unwrap_or(total).to_be_bytes());
         packet.extend([0, 1]);
         packet.extend(fragment.to_be_bytes());
@@ -325,7 +331,7 @@ impl Description {
             next = kind;
         }
         let length = ip.length.unwrap_or(u16::try_from(rest.len())?);
-        let mut packet = vec![0x60, 0, 0, 0];
+        let mut packet = vec![0x60 | ip.class >> 4, ip.class << 4, 0, 0];
         packet.extend(length.to_be_bytes());
         packet.extend([next, ip.hop_limit.unwrap_or(255)]);
         packet.extend(from.octets());

@@ -79,7 +79,8 @@ reasons! {
     /// A tag that carries only a priority is wrapped around another one: receivers differ on what
     /// such a frame is, so the checks cannot tell.
     NestedPriorityTag = 19, "nested_priority_tag";
-    /// The kernel refused to change or to send the frame.
+    /// The kernel refused to change or to send the frame: it has no memory, or segmentation offload left
+    /// the frame whole and it is in a tunnel or in two VLANs already.
     KernelRefused = 18, "kernel_refused";
     /// The packet is for a router but not IP, or for a group: routers forward neither.
     NotRoutable = 20, "not_routable";

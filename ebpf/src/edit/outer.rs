@@ -80,9 +80,10 @@ pub fn write<F: Frame>(
         let [_, ref mut second, ..] = tunnel;
         *second |= udp_checksum(exit, payload_len, sum);
     }
+    let outer = frame::Outer { len, is_v6, is_udp };
     match packet.kind {
-        Kind::Ipv4 | Kind::Ipv6 => frame.push(frame::Outer { len, is_v6, is_udp })?,
-        Kind::Arp | Kind::Opaque => frame.push_opaque(len)?,
+        Kind::Ipv4 | Kind::Ipv6 => frame.push(outer)?,
+        Kind::Arp | Kind::Opaque => frame.push_opaque(outer)?,
     }
     // One call of the kernel for all of it: each takes as long as a lookup.
     let [t0, t1, t2, t3] = tunnel;

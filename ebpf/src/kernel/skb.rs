@@ -274,8 +274,8 @@ impl Frame for Skb {
     }
 
     #[inline(always)]
-    fn push_opaque(&mut self, len: u32) -> Result<(), Refused> {
-        tunnel::push_opaque(self, len)
+    fn push_opaque(&mut self, outer: Outer) -> Result<(), Refused> {
+        tunnel::push_opaque(self, outer)
     }
 
     #[inline(always)]

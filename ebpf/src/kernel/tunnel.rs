@@ -9,9 +9,10 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::helpers::generated::{
     bpf_redirect, bpf_redirect_neigh, bpf_skb_adjust_room, bpf_skb_change_head, bpf_skb_vlan_pop,
+    bpf_skb_vlan_push,
 };
 use datapath::frame::Outer;
-use datapath::parse::ethernet::{HEADER_LEN, IPV6, TAG_LEN};
+use datapath::parse::ethernet::{CUSTOMER_TAG, HEADER_LEN, IPV6, SERVICE_TAG, TAG_LEN};
 use datapath::{Bytes, Frame, Refused};
 use maps_schema::Ip;
 
@@ -21,12 +22,24 @@ use super::skb::Skb;
 const INET: u32 = 2;
 const INET6: u32 = 10;
 
+/// The shortest frame that the kernel takes out of a tunnel, in bytes: an Ethernet header and the longer of
+/// the IP headers.
+const SHORTEST: u32 = HEADER_LEN as u32 + 40;
+
 /// [`Frame::push`]: the kernel makes the room behind the Ethernet header, which is moved to where the
 /// inner one must be.
 #[inline(always)]
 pub(super) fn push(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
     drop_priority(skb)?;
     let header = skb.fixed::<0, [u16; 7]>().map_err(|_short| Refused)?;
+    encapsulate(skb, outer, outer.len, HEADER_LEN as u32)?;
+    skb.store(outer.len, &header)
+}
+
+/// Makes `room` behind the Ethernet header of an IP packet, in which an outer header and an inner Ethernet
+/// header of `inner_len` bytes will be.
+#[inline(always)]
+fn encapsulate(skb: &Skb, outer: Outer, room: u32, inner_len: u32) -> Result<(), Refused> {
     let l3 = if outer.is_v6 {
         BPF_F_ADJ_ROOM_ENCAP_L3_IPV6
     } else {
@@ -37,21 +50,20 @@ pub(super) fn push(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
     } else {
         BPF_F_ADJ_ROOM_ENCAP_L4_GRE
     };
-    let l2 =
-        u64::from(HEADER_LEN as u32 & BPF_ADJ_ROOM_ENCAP_L2_MASK) << BPF_ADJ_ROOM_ENCAP_L2_SHIFT;
+    let l2 = u64::from(inner_len & BPF_ADJ_ROOM_ENCAP_L2_MASK) << BPF_ADJ_ROOM_ENCAP_L2_SHIFT;
     // Workloads know the MTU behind the tunnel, so segments keep their size; without this flag those
     // of TCP would become smaller, and UDP would be refused.
     let flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L2_ETH | l3 | l4;
-    adjust_room(skb, outer.len as i32, u64::from(flags) | l2)?;
-    skb.store(outer.len, &header)
+    adjust_room(skb, room as i32, u64::from(flags) | l2)
 }
 
 /// [`Frame::push_opaque`].
 #[inline(always)]
-pub(super) fn push_opaque(skb: &mut Skb, len: u32) -> Result<(), Refused> {
+pub(super) fn push_opaque(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
     if skb.segment_len() != 0 {
-        return Err(Refused);
+        return push_segments(skb, outer);
     }
+    let len = outer.len;
     if skb.outer_tag().is_none() {
         return change_head(skb, len);
     }
@@ -72,6 +84,25 @@ pub(super) fn push_opaque(skb: &mut Skb, len: u32) -> Result<(), Refused> {
     skb.store(len + 12, &[first, second])
 }
 
+/// Without its tag the kernel takes the frame for the IP packet that it is, and finds the tag in an inner
+/// Ethernet header that is so much longer, when it cuts the packet (`__skb_udp_tunnel_segment` in
+/// net/ipv4/udp_offload.c, `skb_network_protocol` in net/core/gso.c).
+#[inline(never)]
+fn push_segments(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
+    if skb.outer_tag().is_none() {
+        return Err(Refused);
+    }
+    let [a, b, c, d, e, f, ethertype] = skb.fixed::<0, [u16; 7]>().map_err(|_short| Refused)?;
+    let [kind, tci] = pop_tag(skb)?;
+    // The next one has taken its place.
+    if skb.outer_tag().is_some() {
+        return Err(Refused);
+    }
+    encapsulate(skb, outer, outer.len + TAG_LEN, HEADER_LEN as u32 + TAG_LEN)?;
+    skb.store(outer.len, &[a, b, c, d, e, f, kind, tci, ethertype])?;
+    skb.store(0, &[0_u32; 3])
+}
+
 /// Takes the outermost VLAN tag away: its EtherType and its control information, as on the wire.
 #[inline(always)]
 fn pop_tag(skb: &Skb) -> Result<[u16; 2], Refused> {
@@ -79,6 +110,14 @@ fn pop_tag(skb: &Skb) -> Result<[u16; 2], Refused> {
     // SAFETY: the context is valid.
     let result = unsafe { bpf_skb_vlan_pop(skb.context()) };
     if result == 0 { Ok(tag) } else { Err(Refused) }
+}
+
+/// Puts a VLAN tag beside the frame, given as [`pop_tag`] returns it.
+#[inline(always)]
+fn push_tag(skb: &Skb, kind: u16, tci: u16) -> Result<(), Refused> {
+    // SAFETY: the context is valid; the other arguments are plain integers.
+    let result = unsafe { bpf_skb_vlan_push(skb.context(), kind, u16::from_be(tci)) };
+    if result == 0 { Ok(()) } else { Err(Refused) }
 }
 
 #[inline(always)]
@@ -90,11 +129,27 @@ fn change_head(skb: &Skb, len: u32) -> Result<(), Refused> {
 
 /// [`Frame::pop`]: the kernel takes away what is behind the Ethernet header, into whose place the inner
 /// one is written.
-#[inline(always)]
+///
+/// It leaves no less than an IP header, whatever is inside, and before Linux 6.3 one of the outer family
+/// (`bpf_skb_adjust_room` in net/core/filter.c), which is more than ARP has over IPv6: a shorter frame is
+/// padded meanwhile.
+#[inline(never)]
 pub(super) fn pop(skb: &mut Skb, len: u32) -> Result<(), Refused> {
     drop_priority(skb)?;
     let header = skb.load::<[u16; 7]>(len).map_err(|_short| Refused)?;
-    let [.., ethertype] = header;
+    let [a, b, c, d, e, f, kind] = header;
+    let is_tag = matches!(u16::from_be(kind), CUSTOMER_TAG | SERVICE_TAG);
+    if is_tag && let Ok([tci, ethertype]) = skb.load::<[u16; 2]>(len + HEADER_LEN as u32) {
+        take_out(skb, len + TAG_LEN, &[a, b, c, d, e, f, ethertype])?;
+        return push_tag(skb, kind, tci);
+    }
+    take_out(skb, len, &header)
+}
+
+/// Takes the outer headers off, all of `len` bytes, and writes the header of the inner frame.
+#[inline(always)]
+fn take_out(skb: &mut Skb, len: u32, header: &[u16; 7]) -> Result<(), Refused> {
+    let &[.., ethertype] = header;
     // What is neither is not looked for beyond the shortest header.
     let inner = if u16::from_be(ethertype) == IPV6 {
         BPF_F_ADJ_ROOM_DECAP_L3_IPV6
@@ -103,10 +158,19 @@ pub(super) fn pop(skb: &mut Skb, len: u32) -> Result<(), Refused> {
     };
     let flags = u64::from(BPF_F_ADJ_ROOM_FIXED_GSO);
     // Before Linux 6.3 the kernel cannot be told what is inside.
-    if adjust_room(skb, -(len as i32), flags | u64::from(inner)).is_err() {
-        adjust_room(skb, -(len as i32), flags)?;
+    if adjust_room(skb, -(len as i32), flags | u64::from(inner)).is_ok()
+        || adjust_room(skb, -(len as i32), flags).is_ok()
+    {
+        return skb.store(0, header);
     }
-    skb.store(0, &header)
+    let whole_len = skb.len();
+    if whole_len >= len + SHORTEST {
+        return Err(Refused);
+    }
+    skb.resize(len + SHORTEST)?;
+    adjust_room(skb, -(len as i32), flags)?;
+    skb.store(0, header)?;
+    skb.resize(whole_len - len)
 }
 
 /// A tag without a VLAN says how urgent the frame is, on its own link: it does not go along into a

@@ -29,6 +29,13 @@ pub const TUNNEL_LEN: u32 = 8;
 const FRAGMENT: u16 = 0x3fff;
 /// The offset of a fragment.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// The next header is one with options for the destination (RFC 8200 section 4.6).
+const DESTINATION_OPTIONS: u8 = 60;
+/// It has 8 bytes, of which these are the second to the fourth: how many more tunnels the packet may enter
+/// (RFC 2473 section 4.1.1). Linux puts that before GRE, unless it is told not to.
+const ENCAPSULATION_LIMIT: [u8; 3] = [0, 4, 1];
+/// Its length, in bytes.
+const LIMIT_LEN: usize = 8;
 /// Geneve carries a control message, or options that a receiver must understand (RFC 8926 section 3.4).
 const GENEVE_SPECIAL: u8 = 0xc0;
 
@@ -128,12 +135,21 @@ fn parse_ipv6<F: Bytes>(frame: &F, address: Ip, outer: &mut Outer) -> Result<(),
     }
     outer.source = source;
     outer.traffic_class = first << 4 | second >> 4;
-    let Ok(words) = frame.fixed::<L4, [u32; 4]>() else {
+    let Ok(mut words) = frame.fixed::<L4, [u32; 4]>() else {
         return Ok(());
     };
     let end = end(frame, L4 as u32, u32::from_be(w1) >> 16);
+    let (mut protocol, mut start) = (next_header, L4 as u32);
+    let [inner, rest @ ..] = words[0].to_ne_bytes();
+    if next_header == DESTINATION_OPTIONS && rest == ENCAPSULATION_LIMIT {
+        (protocol, start) = (inner, start + LIMIT_LEN as u32);
+        match frame.fixed::<{ L4 + LIMIT_LEN }, [u32; 4]>() {
+            Ok(behind) => words = behind,
+            Err(_short) => return Ok(()),
+        }
+    }
     // Fragments have a header of their own, behind which nobody looks.
-    parse_tunnel(next_header, words, L4 as u32, end, outer)?;
+    parse_tunnel(protocol, words, start, end, outer)?;
     if outer.kind == EgressPort::WORKLOAD {
         return Ok(());
     }

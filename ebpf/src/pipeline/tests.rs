@@ -185,7 +185,7 @@ impl Frame for Stubborn {
     fn push(&mut self, _: frame::Outer) -> Result<(), Refused> {
         Err(Refused)
     }
-    fn push_opaque(&mut self, _: u32) -> Result<(), Refused> {
+    fn push_opaque(&mut self, _: frame::Outer) -> Result<(), Refused> {
         Err(Refused)
     }
     fn pop(&mut self, _: u32) -> Result<(), Refused> {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bowline::plan::Plan;
 use bowline::topology::PortName;
-use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
+use datapath::Action;
+use datapath::memory::{MemoryFrame, MemoryTables, port_ingress, uplink_ingress};
 use maps_schema::IfIndex;
 
-use super::{Case, Outcome, Send, Step};
+use super::{Case, Outcome, Receiver, Send, Step, receiver_of, without_macs};
 
 /// A case's topology in memory.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Host<'a> {
     interfaces: BTreeMap<PortName, IfIndex>,
 }
 
+/// The index of the interface to the underlay.
+const UPLINK: IfIndex = IfIndex(1000);
 /// When every case begins; the kernel's clock does not begin at zero either.
 const START_NS: u64 = 1_000_000_000_000;
 
@@ -24,7 +27,7 @@ impl<'a> Host<'a> {
     /// The tables of the case's plan.
     #[must_use]
     pub fn new(case: &'a Case) -> Self {
-        let plan = case.plan();
+        let plan = case.plan(UPLINK);
         let interfaces = Case::imagined_interfaces(&plan);
         Self {
             case,
@@ -55,23 +58,33 @@ impl<'a> Host<'a> {
 
     fn send(&self, send: &Send) -> Outcome {
         let before = self.tables.counters.borrow().clone();
-        let mut frame = MemoryFrame::from_wire(&send.wire);
-        let action = port_ingress(&mut frame, &self.tables, self.interfaces[&send.from]);
-        let mut arrived: BTreeMap<PortName, Vec<Vec<u8>>> = BTreeMap::new();
-        let mut arrive = |interface: IfIndex, wire: Vec<u8>| {
+        let mut frame = MemoryFrame::from_wire(send.wire());
+        let action = match send.arrival {
+            Some(_) => uplink_ingress(&mut frame, &self.tables, UPLINK),
+            None => port_ingress(&mut frame, &self.tables, self.interfaces[&send.from]),
+        };
+        let mut arrived: BTreeMap<Receiver, Vec<Vec<u8>>> = BTreeMap::new();
+        let mut arrive = |interface: IfIndex, mut wire: Vec<u8>| {
+            if interface == UPLINK {
+                let peer = receiver_of(&self.case.topology, &wire).expect("a packet to a peer");
+                without_macs(&mut wire);
+                arrived.entry(Receiver::Peer(peer)).or_default().push(wire);
+                return;
+            }
             let port = self.interfaces.iter().find(|(_, has)| **has == interface);
             let (port, _) = port.expect("frames leave by interfaces that exist");
-            arrived.entry(port.clone()).or_default().push(wire);
+            let port = Receiver::Port(port.clone());
+            arrived.entry(port).or_default().push(wire);
         };
         for (interface, wire) in frame.copies.drain(..) {
             arrive(interface, wire);
         }
-        if let datapath::Action::Deliver(interface) = action {
-            arrive(interface, frame.to_wire());
+        if let Action::Deliver(to) | Action::Underlay { uplink: to, .. } = action {
+            arrive(to, frame.to_wire());
         }
         let learned = self.tables.learned.borrow();
         Outcome {
-            wire: frame.to_wire(),
+            wire: send.comparable(frame.to_wire()),
             counted: Outcome::moved(&before, &self.tables.counters.borrow()),
             learned: learned
                 .iter()

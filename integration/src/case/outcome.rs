@@ -6,27 +6,53 @@ use bowline::topology::{PortName, Topology};
 use maps_schema::map::{NeighborKey, PortCounters, Resolved};
 use maps_schema::{DropReason, Ip, PortId};
 
-use super::Send;
+use super::underlay::{Outer, without_macs};
+use super::{Peer, Send};
+
+/// Who gets a frame.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Receiver {
+    /// The workload behind a port of the case's host.
+    Port(PortName),
+    /// The host or the ordinary VTEP of this name, by the underlay.
+    Peer(String),
+}
+
+impl Receiver {
+    /// The port that leads there.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn id(&self, topology: &Topology) -> PortId {
+        match self {
+            Self::Port(name) => topology.ports[name].id,
+            Self::Peer(name) => Peer::named(topology, name).expect("a peer").id,
+        }
+    }
+}
 
 /// What must become of a frame, or became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Fate {
-    /// It goes to this port, unchanged.
-    Deliver(PortName),
-    /// A copy goes to each of these ports, unchanged.
-    Flood(BTreeSet<PortName>),
+    /// It goes there, unchanged.
+    Deliver(Receiver),
+    /// A copy goes to each of these, unchanged.
+    Flood(BTreeSet<Receiver>),
+    /// It is left to the host, unchanged and not counted.
+    Pass,
     /// It ends at a router, unchanged: what it said is noted.
     Consume,
     /// It goes nowhere, unchanged.
     Drop(DropReason),
     /// It goes back as these bytes.
     Reply(Vec<u8>),
-    /// Routers send it to this port, as these bytes.
-    Forward(PortName, Vec<u8>),
+    /// It goes to this port, as these bytes.
+    Forward(Receiver, Vec<u8>),
     /// It goes nowhere, and these bytes go back instead.
     Error(DropReason, Vec<u8>),
-    /// It goes nowhere, and these ports get these bytes instead.
-    Ask(BTreeSet<PortName>, Vec<u8>),
+    /// It goes nowhere, and these get these bytes instead.
+    Ask(BTreeSet<Receiver>, Vec<u8>),
 }
 
 impl Fate {
@@ -34,7 +60,7 @@ impl Fate {
     #[must_use]
     pub fn wire(&self) -> Option<&[u8]> {
         match self {
-            Self::Deliver(_) | Self::Flood(_) | Self::Consume | Self::Drop(_) => None,
+            Self::Deliver(_) | Self::Flood(_) | Self::Pass | Self::Consume | Self::Drop(_) => None,
             Self::Reply(wire)
             | Self::Forward(_, wire)
             | Self::Error(_, wire)
@@ -50,25 +76,20 @@ impl Fate {
             Self::Ask(..) => Some(DropReason::NeighborPending),
             Self::Deliver(_)
             | Self::Flood(_)
+            | Self::Pass
             | Self::Consume
             | Self::Reply(_)
             | Self::Forward(..) => None,
         }
     }
 
-    /// Whether the frame itself leaves, as itself or as another one: a question goes out in copies.
-    #[must_use]
-    pub const fn leaves(&self) -> bool {
-        !matches!(self, Self::Consume | Self::Drop(_) | Self::Ask(..))
-    }
-
-    /// Which ports get something if the port `from` has sent it.
-    pub fn receivers<'a>(&'a self, from: &'a PortName) -> impl Iterator<Item = &'a PortName> {
+    /// Who gets something if `from` has sent it.
+    pub fn receivers<'a>(&'a self, from: &'a Receiver) -> impl Iterator<Item = &'a Receiver> {
         let (one, several) = match self {
             Self::Deliver(to) | Self::Forward(to, _) => (Some(to), None),
             Self::Reply(_) | Self::Error(..) => (Some(from), None),
             Self::Flood(to) | Self::Ask(to, _) => (None, Some(to)),
-            Self::Consume | Self::Drop(_) => (None, None),
+            Self::Pass | Self::Consume | Self::Drop(_) => (None, None),
         };
         one.into_iter().chain(several.into_iter().flatten())
     }
@@ -88,8 +109,8 @@ pub struct Outcome {
     pub learned: BTreeMap<(u32, String), PortId>,
     /// Which neighbors were asked for: who answered, where, and how many questions are open.
     pub resolved: BTreeMap<(u32, Ip), (String, PortId, u32)>,
-    /// Which ports got a copy, with its bytes, where the runner sees that.
-    pub arrived: Option<BTreeMap<PortName, Vec<Vec<u8>>>>,
+    /// Who got a copy, with its bytes, where the runner sees that.
+    pub arrived: Option<BTreeMap<Receiver, Vec<Vec<u8>>>>,
 }
 
 impl Outcome {
@@ -98,15 +119,30 @@ impl Outcome {
     /// # Panics
     /// Something is not as expected.
     pub fn check(&self, topology: &Topology, send: &Send, what: &str) {
-        let wire = send.expect.wire().unwrap_or(&send.wire);
-        assert_eq!(Bytes(&self.wire), Bytes(wire), "{what}: the bytes");
-        let len = tagless_len(&send.wire);
-        let expected = expected_counters(topology, send, len);
+        let frame = send.expect.wire().unwrap_or(&send.frame);
+        let wire = match send.peer() {
+            Some(peer) => send.wrapped(topology, peer, frame, &self.wire),
+            None if send.is_untouched() => send.wire().to_vec(),
+            None => frame.to_vec(),
+        };
+        assert_eq!(Bytes(&self.wire), Bytes(&wire), "{what}: the bytes");
+        let expected = expected_counters(topology, send);
         assert_eq!(self.counted, expected, "{what}: what was counted");
         if let Some(arrived) = &self.arrived {
-            let receivers = send.expect.receivers(&send.from);
-            let one = |to: &PortName| (to.clone(), vec![wire.to_vec()]);
-            let expected: BTreeMap<PortName, Vec<Vec<u8>>> = receivers.map(one).collect();
+            let origin = send.origin();
+            let one = |to: &Receiver| {
+                let wire = match to {
+                    Receiver::Port(_) => frame.to_vec(),
+                    Receiver::Peer(peer) => {
+                        let sent = arrived.get(to).and_then(|wires| wires.first());
+                        let sent = sent.unwrap_or_else(|| panic!("{what}: nothing for {peer}"));
+                        send.wrapped(topology, peer, frame, sent)
+                    }
+                };
+                (to.clone(), vec![wire])
+            };
+            let expected: BTreeMap<Receiver, Vec<Vec<u8>>> =
+                send.expect.receivers(&origin).map(one).collect();
             assert_eq!(*arrived, expected, "{what}: what arrived");
         }
     }
@@ -152,12 +188,92 @@ fn tagless_len(wire: &[u8]) -> u64 {
     (wire.len() - if tagged { 4 } else { 0 }) as u64
 }
 
-fn expected_counters(topology: &Topology, send: &Send, len: u64) -> Counters {
+impl Send {
+    /// The peer that the frame itself leaves for.
+    fn peer(&self) -> Option<&str> {
+        let to = match &self.expect {
+            Fate::Deliver(to) | Fate::Forward(to, _) => to,
+            Fate::Reply(_) => return self.arrival.as_ref().map(|arrival| arrival.peer.as_str()),
+            _ => return None,
+        };
+        match to {
+            Receiver::Peer(peer) => Some(peer),
+            Receiver::Port(_) => None,
+        }
+    }
+
+    /// Whether the frame itself leaves, as itself or as another one, and not in copies.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        let is_ip = |frame: &[u8]| matches!(frame[12..14], [8, 0] | [0x86, 0xdd]);
+        match &self.expect {
+            Fate::Pass | Fate::Consume | Fate::Drop(_) | Fate::Ask(..) => false,
+            Fate::Flood(to) => to.iter().any(|to| matches!(to, Receiver::Port(_))),
+            // The kernel finds no way for another protocol.
+            fate => self.peer().is_none() || is_ip(fate.wire().unwrap_or(&self.frame)),
+        }
+    }
+
+    /// The bytes of a frame at the end, but for Ethernet addresses of the underlay.
+    #[must_use]
+    pub fn comparable(&self, mut wire: Vec<u8>) -> Vec<u8> {
+        if self.peer().is_some() {
+            without_macs(&mut wire);
+        }
+        wire
+    }
+
+    /// A frame on its way to a peer, of which `sent` is what was sent.
+    fn wrapped(&self, topology: &Topology, peer: &str, frame: &[u8], sent: &[u8]) -> Vec<u8> {
+        let peer = Peer::named(topology, peer).expect("a peer");
+        Outer::to(topology, &peer, self.vni, frame).expected(frame, sent)
+    }
+
+    /// Whether a packet from the underlay was left as it is: it was none of ours, or was refused for its
+    /// outer headers.
+    fn is_untouched(&self) -> bool {
+        let for_vni = [DropReason::UnknownVni, DropReason::MalformedEcho];
+        let reason = self.expect.reason();
+        self.expect == Fate::Pass
+            || self.is_nobodys()
+            || reason.is_some_and(|reason| for_vni.contains(&reason))
+    }
+
+    /// Whether a packet from the underlay was refused before it was known who had sent it.
+    fn is_nobodys(&self) -> bool {
+        let unknown = [
+            DropReason::UnknownPeer,
+            DropReason::WrongTunnel,
+            DropReason::MalformedOuter,
+            DropReason::OuterFragment,
+            DropReason::CriticalOption,
+        ];
+        let reason = self.expect.reason();
+        self.arrival.is_some() && reason.is_some_and(|reason| unknown.contains(&reason))
+    }
+}
+
+fn expected_counters(topology: &Topology, send: &Send) -> Counters {
     let mut counters = Counters::new();
-    let id = |name: &PortName| topology.ports[name].id;
-    let from = counters.entry(id(&send.from)).or_insert(PortCounters::ZERO);
-    from.ingress_packets += 1;
-    from.ingress_bytes += len;
+    if send.expect == Fate::Pass {
+        return counters;
+    }
+    let len = tagless_len(&send.frame);
+    let origin = send.origin();
+    let id = if send.is_nobodys() {
+        PortId::NONE
+    } else {
+        origin.id(topology)
+    };
+    let from = counters.entry(id).or_insert(PortCounters::ZERO);
+    if !send.is_nobodys() {
+        from.ingress_packets += 1;
+        // What is still in a tunnel has its tag among its bytes.
+        from.ingress_bytes += match send.arrival {
+            Some(_) => send.frame.len() as u64,
+            None => len,
+        };
+    }
     if let Some(reason) = send.expect.reason() {
         from.drops[reason as usize] += 1;
     }
@@ -166,8 +282,10 @@ fn expected_counters(topology: &Topology, send: &Send, len: u64) -> Counters {
         Fate::Error(_, wire) | Fate::Ask(_, wire) => tagless_len(wire),
         _ => len,
     };
-    for to in send.expect.receivers(&send.from) {
-        let to = counters.entry(id(to)).or_insert(PortCounters::ZERO);
+    for to in send.expect.receivers(&origin) {
+        let to = counters
+            .entry(to.id(topology))
+            .or_insert(PortCounters::ZERO);
         to.egress_packets += 1;
         to.egress_bytes += out;
     }

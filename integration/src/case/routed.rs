@@ -22,7 +22,7 @@ pub(super) struct Forward {
     /// The port that it goes to.
     pub(super) to: String,
     /// The last router's port.
-    by: String,
+    pub(super) by: String,
     /// How many routers it has passed.
     #[serde(default = "one")]
     hops: u8,
@@ -87,6 +87,25 @@ fn clamp(packet: &mut [u8], at: usize, size: u16) -> Result<()> {
     let sum = checksum::of(&[&pseudo, &*segment].concat());
     segment[16..18].copy_from_slice(&sum.to_be_bytes());
     Ok(())
+}
+
+/// The frame with another type of service or traffic class.
+pub(super) fn marked(wire: &[u8], class: u8) -> Result<Vec<u8>> {
+    let mut wire = wire.to_vec();
+    let start = ethernet_len(&wire);
+    let packet = &mut wire[start..];
+    if packet[0] >> 4 == 6 {
+        packet[0] = 0x60 | class >> 4;
+        packet[1] = packet[1] & 0xf | class << 4;
+        return Ok(wire);
+    }
+    packet[1] = class;
+    let len = usize::from(packet[0] & 0xf) * 4;
+    let header = packet.get_mut(..len).context("a whole header")?;
+    header[10..12].fill(0);
+    let sum = checksum::of(header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    Ok(wire)
 }
 
 /// An ICMP or ICMPv6 error goes back (RFC 792, RFC 4443).
@@ -225,7 +244,7 @@ fn tcp_start(packet: &[u8]) -> usize {
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
     /// The router's port that asks.
-    by: String,
+    pub(super) by: String,
     /// The address that is asked for.
     #[serde(rename = "for")]
     target: IpAddr,

@@ -99,6 +99,35 @@ impl PacketSocket {
         );
     }
 
+    /// Sends a TCP frame that is to be cut into segments, later and by whoever must: none has more than
+    /// `segment_len` bytes of payload. Its TCP header begins at `transport`, and has the sum of the
+    /// pseudo-header in place of its checksum.
+    ///
+    /// # Panics
+    /// The kernel refuses.
+    pub fn send_whole(&self, frame: &[u8], transport: u16, segment_len: u16) {
+        /// `VIRTIO_NET_HDR_F_NEEDS_CSUM` of `linux/virtio_net.h`.
+        const NEEDS_CHECKSUM: u8 = 1;
+        /// `VIRTIO_NET_HDR_GSO_TCPV4`.
+        const TCP_V4: u8 = 1;
+        /// `PACKET_VNET_HDR` of `linux/if_packet.h`.
+        const VNET_HEADER: i32 = 15;
+        let header = [
+            &[NEEDS_CHECKSUM, TCP_V4][..],
+            &(transport + 20).to_ne_bytes(),
+            &segment_len.to_ne_bytes(),
+            &transport.to_ne_bytes(),
+            &16_u16.to_ne_bytes(),
+        ];
+        let is_set = |value| {
+            let set = self.set(libc::SOL_PACKET, VNET_HEADER, value);
+            set.unwrap_or_else(|error| panic!("a header before frames: {error}"));
+        };
+        is_set(1);
+        self.send(&[&header.concat(), frame].concat());
+        is_set(0);
+    }
+
     /// The next frame that has arrived, if one has. A VLAN tag that the kernel put aside is back in
     /// its place.
     ///

@@ -16,7 +16,8 @@ use crate::trace::{self, Protocol, Query};
 /// Show every decision that a packet meets, with the line of the file behind it
 ///
 /// The datapath itself runs, over what is recorded as loaded; with `--live`, over what is in the
-/// kernel. No packet is sent. The exit code is 10 if the packet does not arrive.
+/// kernel. Where a packet goes to other hosts, it is followed there: they are taken to be as the same
+/// files say. No packet is sent. The exit code is 10 if the packet does not arrive.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  sudo bowline trace web db\n  \
     sudo bowline trace web/eth0 10.77.0.20 tcp 5432 --live\n  sudo bowline trace web core icmp    # a router")]
@@ -61,7 +62,7 @@ impl Trace {
             protocol,
             port,
         };
-        let trace = trace::trace(&outlook.topology, &outlook.plan, tables, &query)?;
+        let trace = trace::trace(&outlook.topology, &instance, &outlook.plan, tables, &query)?;
         match global.output {
             Format::Table => output::print_line(trace.to_string().trim_end())?,
             format => output::print_value(format, &trace)?,

@@ -5,7 +5,11 @@ use std::net::IpAddr;
 
 use maps_schema::{IfIndex, Mac};
 
+use super::view::ETHERNET;
 use crate::topology::Topology;
+
+/// The range of ports that Linux begins with (`ip-sysctl`, `ip_local_port_range`).
+const LOCAL_PORTS: (u16, u16) = (32768, 60999);
 
 /// What a plan must know of the host that it is for.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -29,6 +33,27 @@ pub struct Situation {
 }
 
 impl Situation {
+    /// What another host can be taken for as long as only its file is known: all of its workloads run.
+    /// Its interface to the underlay has its name from the file, or is called `uplink`.
+    #[must_use]
+    pub fn from_afar(topology: &Topology, host: &str) -> Self {
+        let declared = topology.hosts.get(host);
+        let interface = declared.and_then(|host| host.uplink.clone());
+        Self {
+            host: Some(host.to_owned()),
+            uplink: Some(Uplink {
+                interface: interface.unwrap_or_else(|| "uplink".to_owned()),
+                ifindex: IfIndex(1),
+                mtu: declared.and_then(|host| host.mtu).unwrap_or(ETHERNET),
+                driver: None,
+                mac: Mac::ZERO,
+                addresses: Vec::new(),
+                local_ports: LOCAL_PORTS,
+            }),
+            ..Self::default()
+        }
+    }
+
     /// What the own underlay carries, in bytes: as it is declared, or as the uplink is.
     #[must_use]
     pub fn own_mtu(&self, topology: &Topology) -> Option<u32> {

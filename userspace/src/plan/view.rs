@@ -10,7 +10,7 @@ use super::Situation;
 use crate::topology::{Host, Network, Port, PortName, Router, Topology, Vtep};
 
 /// What Ethernet carries (RFC 894), where nobody knows what the underlay does.
-const ETHERNET: u32 = 1500;
+pub(super) const ETHERNET: u32 = 1500;
 
 /// The topology as one host sees it.
 pub(super) struct View<'a> {

@@ -101,6 +101,8 @@ pub(super) fn hops(passage: &Passage) -> Vec<RouterHop> {
 
 /// A frame's way from router to router, to be told.
 pub(super) struct Itinerary<'a> {
+    /// The host that they are on, as those that the packet meets all are.
+    pub(super) host: &'a Option<String>,
     pub(super) names: &'a Names,
     pub(super) tables: &'a MemoryTables,
     /// The time to live, or hop limit, that the packet was sent with.
@@ -281,6 +283,7 @@ impl Itinerary<'_> {
     fn step(&self, hop: &RouterHop, text: String) -> Step {
         Step {
             stage: Stage::Router,
+            host: self.host.clone(),
             router: Some(self.names.router(hop.router())),
             text,
             origin: None,

@@ -7,6 +7,7 @@ use maps_schema::{IfIndex, Mac, PortId};
 
 use super::departure::Departure;
 use super::hops::{self, Itinerary, RouterHop};
+use super::onward::{Arrival, Onward};
 use super::outcome::{Circumstances, NotSent, Outcome};
 use super::packet::Station;
 use super::party::Holder;
@@ -14,6 +15,7 @@ use super::record::Passage;
 use super::route::Hop;
 use super::story::Story;
 use super::{Error, Protocol, Query, Stage, Step, Trace, packet, party};
+use crate::instance::Instance;
 use crate::plan::{Plan, PlannedLink};
 use crate::source::Origin;
 use crate::topology::Topology;
@@ -21,6 +23,7 @@ use crate::topology::Topology;
 /// Traces the packet that the query asks about.
 pub(super) fn travel(
     topology: &Topology,
+    instance: &Instance,
     plan: &Plan,
     tables: &MemoryTables,
     query: &Query<'_>,
@@ -29,20 +32,27 @@ pub(super) fn travel(
     let receiver = party::receiver(topology, query.to)?;
     let mut journey = Journey {
         topology,
+        instance,
         plan,
         tables,
         steps: Vec::new(),
     };
-    let (verdict, arrives) = match journey.depart(&sender, &receiver, query.protocol) {
+    let end = match journey.depart(&sender, &receiver, query.protocol) {
         Ok(departure) => journey.cross(&departure, query)?,
         Err(outcome) => {
             let arrives = matches!(outcome, Outcome::Kept { .. });
-            (outcome, arrives)
+            End::here(outcome, arrives)
         }
     };
+    let End {
+        verdict,
+        elsewhere,
+        arrives,
+    } = end;
     Ok(Trace {
         steps: journey.steps,
         verdict,
+        elsewhere,
         arrives,
     })
 }
@@ -50,9 +60,28 @@ pub(super) fn travel(
 /// A packet on its way.
 pub(super) struct Journey<'a> {
     pub(super) topology: &'a Topology,
+    pub(super) instance: &'a Instance,
     pub(super) plan: &'a Plan,
     pub(super) tables: &'a MemoryTables,
     pub(super) steps: Vec<Step>,
+}
+
+/// How a journey ended.
+struct End {
+    verdict: Outcome,
+    elsewhere: Vec<Arrival>,
+    arrives: bool,
+}
+
+impl End {
+    /// On the host that it began on.
+    const fn here(verdict: Outcome, arrives: bool) -> Self {
+        Self {
+            verdict,
+            elsewhere: Vec::new(),
+            arrives,
+        }
+    }
 }
 
 /// What the workload knows after its question.
@@ -69,18 +98,19 @@ impl<'a> Journey<'a> {
     pub(super) fn tell(&mut self, stage: Stage, text: String, origin: Option<&Origin>) {
         self.steps.push(Step {
             stage,
+            host: self.plan.host.clone(),
             router: None,
             text,
             origin: origin.map(ToString::to_string),
         });
     }
 
-    /// The way through the virtual network: what becomes of the packet, and whether it arrives.
+    /// The way through the virtual network.
     fn cross(
         &mut self,
         departure: &Departure<'a>,
         query: &Query<'_>,
-    ) -> Result<(Outcome, bool), BuildVecWriteError> {
+    ) -> Result<End, BuildVecWriteError> {
         let answer = match departure.way.hop {
             Hop::Group(mac) => Answer::Mac(mac),
             Hop::OnLink(_) | Hop::Via(..) => self.ask(departure)?,
@@ -97,7 +127,7 @@ impl<'a> Journey<'a> {
                 let text = format!("sends {what} all the same, if it was told {mac} before");
                 (mac, text)
             }
-            Answer::Nobody(outcome) => return Ok((outcome, false)),
+            Answer::Nobody(outcome) => return Ok(End::here(outcome, false)),
         };
         self.tell(Stage::Frame, text, None);
         let destination = Station {
@@ -108,7 +138,21 @@ impl<'a> Journey<'a> {
         let passage = self.pass(Stage::Frame, departure, &wire);
         let hops = hops::hops(&passage);
         self.tell_routers(departure, &passage, &hops);
-        Ok(self.judge(departure, &passage, &hops))
+        // What a router asks the stations of other hosts is not the packet.
+        let onward = match passage.refused() {
+            Some(_) => Vec::new(),
+            None => self.go_on(&passage),
+        };
+        for way in &onward {
+            self.tell_onward(Stage::Frame, departure, way);
+        }
+        let (verdict, arrives) = self.judge(departure, &passage, &hops, &onward);
+        let elsewhere = onward.iter().map(|way| way.arrival(&verdict)).collect();
+        Ok(End {
+            verdict,
+            elsewhere,
+            arrives,
+        })
     }
 
     /// Asks for the MAC address of the next hop.
@@ -130,15 +174,24 @@ impl<'a> Journey<'a> {
             self.tell(Stage::Question, text, None);
             return Ok(Answer::Mac(mac));
         }
-        Ok(self.wait(departure, &passage))
+        let onward = self.go_on(&passage);
+        for way in &onward {
+            self.tell_onward(Stage::Question, departure, way);
+        }
+        Ok(self.wait(departure, &passage, &onward))
     }
 
     /// The network did not answer by itself: who will?
-    fn wait(&mut self, departure: &Departure<'a>, passage: &Passage) -> Answer {
+    fn wait(
+        &mut self,
+        departure: &Departure<'a>,
+        passage: &Passage,
+        onward: &[Onward<'_>],
+    ) -> Answer {
         let hop = departure.next_hop();
         let circumstances = self.circumstances(departure);
         match circumstances.holder {
-            Some(holder) if passage.reached().contains(&self.way_to(&holder)) => {
+            Some(holder) if self.is_reached(&holder, passage, onward) => {
                 let text = format!("{holder} answers: {hop} is at {}", holder.mac());
                 self.tell(Stage::Question, text, Some(holder.origin()));
                 Answer::Mac(holder.mac())
@@ -233,6 +286,19 @@ impl<'a> Journey<'a> {
         peer.map_or(holder.id(), |(_, peer)| peer)
     }
 
+    /// Whether a frame got to a station, on whichever host it is.
+    pub(super) fn is_reached(
+        &self,
+        holder: &Holder<'_>,
+        passage: &Passage,
+        onward: &[Onward<'_>],
+    ) -> bool {
+        let way = self.way_to(holder);
+        let mut onward = onward.iter().filter(|onward| onward.peer == way);
+        passage.reached().contains(&way)
+            && onward.all(|onward| onward.passage.reached().contains(&holder.id()))
+    }
+
     /// Whether a port is in the tables.
     pub(super) fn is_there(&self, holder: &Holder<'_>) -> bool {
         match holder {
@@ -247,6 +313,7 @@ impl<'a> Journey<'a> {
             return;
         };
         let itinerary = Itinerary {
+            host: &self.plan.host,
             names: &self.plan.names,
             tables: self.tables,
             ttl: packet::TTL,

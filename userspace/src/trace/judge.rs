@@ -11,6 +11,7 @@ use super::departure::Departure;
 use super::hops::RouterHop;
 use super::journey::Journey;
 use super::mend;
+use super::onward::Onward;
 use super::outcome::{Outcome, Refusal, Told};
 use super::record::Passage;
 use super::route::Hop;
@@ -22,6 +23,7 @@ impl<'a> Journey<'a> {
         departure: &Departure<'a>,
         passage: &Passage,
         hops: &[RouterHop],
+        onward: &[Onward<'_>],
     ) -> (Outcome, bool) {
         if let Some(reason) = passage.refused() {
             return (self.refusal(departure, passage, hops, reason), false);
@@ -32,7 +34,12 @@ impl<'a> Journey<'a> {
             let is_group = matches!(departure.way.hop, Hop::Group(_));
             let holder = self.circumstances(departure).holder;
             let ports = reached.iter().map(|&port| names.port(port)).collect();
-            let arrives = is_group || holder.is_some_and(|it| reached.contains(&self.way_to(&it)));
+            let elsewhere = |port| onward.iter().find(|onward| onward.peer == port);
+            let gets = |&port: &PortId| elsewhere(port).is_none_or(Onward::arrives);
+            let arrives = match holder {
+                Some(holder) if !is_group => self.is_reached(&holder, passage, onward),
+                _ => is_group && reached.iter().any(gets),
+            };
             return (Outcome::Flooded { ports }, arrives);
         }
         let last = hops.last();
@@ -49,9 +56,12 @@ impl<'a> Journey<'a> {
         let port = reached.last().copied().unwrap_or(PortId::NONE);
         let origin = names.ports.get(&port);
         let next_hop = match last.and_then(|hop| hop.neighbor) {
-            Some((key, _)) => key.ip != Ip::from(departure.destination),
+            Some((key, _)) => key.ip != passage.meant(Ip::from(departure.destination)),
             None => matches!(departure.way.hop, Hop::Via(..)),
         };
+        if let Some(outcome) = self.outside(port, passage) {
+            return (outcome, true);
+        }
         if matches!(passage.action, Action::Underlay { .. } | Action::Copied) {
             let holder = self.next_station(departure, last);
             let outcome = Outcome::Sent {
@@ -60,7 +70,7 @@ impl<'a> Journey<'a> {
                 next_hop,
                 origin: holder.map(|holder| holder.origin().to_string()),
             };
-            return (outcome, true);
+            return (outcome, onward.iter().all(Onward::arrives));
         }
         let sent = last.and_then(|_| parse(&passage.frame).ok());
         let outcome = Outcome::Delivered {
@@ -70,6 +80,21 @@ impl<'a> Journey<'a> {
             origin: origin.map(|named| named.origin.to_string()),
         };
         (outcome, true)
+    }
+
+    /// The way outside, if the packet left by the uplink of a router.
+    fn outside(&self, port: PortId, passage: &Passage) -> Option<Outcome> {
+        let mut routers = self.topology.routers.iter();
+        let (name, uplink) = routers.find_map(|(name, router)| {
+            let uplink = router.uplink.as_ref()?;
+            (uplink.id == port).then_some((name, uplink))
+        })?;
+        let source = parse(&passage.frame).ok()?.ip_source;
+        Some(Outcome::Outside {
+            router: name.clone(),
+            source: source.to_string(),
+            origin: uplink.origin.to_string(),
+        })
     }
 
     /// The station that the frame is for, as far as it is declared.
@@ -130,7 +155,7 @@ impl<'a> Journey<'a> {
             icmp_type,
             icmp_code,
             from: from.to_string(),
-            port: port.min().unwrap_or_default(),
+            port: port.min(),
         })
     }
 

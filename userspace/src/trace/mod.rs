@@ -13,6 +13,7 @@ mod hops;
 mod journey;
 mod judge;
 mod mend;
+mod onward;
 mod outcome;
 mod packet;
 mod party;
@@ -33,8 +34,10 @@ use maps_schema::IfIndex;
 use maps_schema::map::{FdbKey, LearnedEntry, NeighborKey, Resolved};
 use serde::Serialize;
 
+pub use onward::Arrival;
 pub use outcome::{Outcome, Refusal, Told};
 
+use crate::instance::Instance;
 use crate::plan::{self, Plan};
 use crate::similar::Similar;
 use crate::topology::Topology;
@@ -121,8 +124,11 @@ pub enum Error {
 pub struct Trace {
     /// What happens on the way, in order.
     pub steps: Vec<Step>,
-    /// What becomes of the packet in the end.
+    /// What becomes of the packet on the host that it starts on.
     pub verdict: Outcome,
+    /// What becomes of it on the hosts that it is sent to from there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Arrival>,
     /// Whether it gets to where it was sent, or to the next hop on the way there.
     pub arrives: bool,
 }
@@ -132,6 +138,9 @@ pub struct Trace {
 pub struct Step {
     /// Which part of the journey it belongs to.
     pub stage: Stage,
+    /// The host that it happens on, if the topology has hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The router that it happens in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub router: Option<String>,
@@ -166,10 +175,12 @@ impl fmt::Display for Stage {
     }
 }
 
-/// The tables of a host on which the plan is in force. The indexes of its interfaces are made up.
+/// The tables of a host on which the plan is in force. The indexes of its interfaces are made up, but for
+/// that of the uplink.
 #[must_use]
 pub fn planned_tables(plan: &Plan) -> MemoryTables {
-    let indexes = (1..).map(IfIndex);
+    let uplink = plan.uplink.as_ref().map(|uplink| uplink.ifindex);
+    let indexes = (1..).map(IfIndex).filter(|&index| Some(index) != uplink);
     let interfaces = plan.links.keys().cloned().zip(indexes).collect();
     tables_of(&plan.rows(&interfaces), Observed::default())
 }
@@ -202,14 +213,16 @@ pub fn tables_of(rows: &plan::Tables, observed: Observed) -> MemoryTables {
     tables
 }
 
-/// Traces one packet. `topology` and `plan` belong together; `tables` may be the plan's own, or what
-/// a host holds at this moment, whether it is up to date or not.
+/// Traces one packet. `plan` is that of `topology` for the host that the packet starts on; `tables` may be
+/// the plan's own, or what that host holds at this moment, whether it is up to date or not. Other hosts
+/// are taken to be as the topology has them.
 ///
 /// # Errors
 ///
 /// The query names something that is not there.
 pub fn trace(
     topology: &Topology,
+    instance: &Instance,
     plan: &Plan,
     tables: MemoryTables,
     query: &Query<'_>,
@@ -217,5 +230,5 @@ pub fn trace(
     if let (Protocol::Icmp, Some(port)) = (query.protocol, query.port) {
         return Err(Error::PortOfIcmp(port));
     }
-    journey::travel(topology, plan, &tables, query)
+    journey::travel(topology, instance, plan, &tables, query)
 }

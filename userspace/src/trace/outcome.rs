@@ -34,6 +34,15 @@ pub enum Outcome {
         /// Where the port is declared, as `file:line:column`.
         origin: Option<String>,
     },
+    /// It goes outside, by the host's own routing.
+    Outside {
+        /// The router by whose uplink it leaves.
+        router: String,
+        /// The address that it has then.
+        source: String,
+        /// Where the uplink is declared, as `file:line:column`.
+        origin: String,
+    },
     /// It goes to all these ports.
     Flooded {
         /// The ports, in order.
@@ -46,6 +55,8 @@ pub enum Outcome {
         /// Where the port that has the address is declared, as `file:line:column`.
         origin: String,
     },
+    /// It is left to the host, which may route it or drop it: it is for no workload there.
+    Passed,
     /// It stays within the workload, because the destination is an address of its own.
     Kept {
         /// The workload.
@@ -82,10 +93,11 @@ pub struct Told {
     /// The message's code; nothing if it is a TCP reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp_code: Option<u16>,
-    /// The router's address that it comes from.
+    /// The address that it comes from: a router's, or in its name that of whom the packet was for.
     pub from: String,
-    /// The router's port that has this address.
-    pub port: String,
+    /// The router's port that has this address, if one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<String>,
 }
 
 impl fmt::Display for Told {
@@ -103,7 +115,11 @@ impl fmt::Display for Told {
             (Some(kind), Some(code)) => write!(f, "{protocol} type {kind}, code {code}")?,
             _ => f.write_str("TCP reset")?,
         }
-        write!(f, "), from {from} at {port}")
+        write!(f, "), from {from}")?;
+        match port {
+            Some(port) => write!(f, " at {port}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -228,6 +244,9 @@ impl fmt::Display for Outcome {
                     None => Ok(()),
                 }
             }
+            Self::Outside { router, source, .. } => {
+                write!(f, "sent outside by router {router}, from {source}")
+            }
             Self::Sent {
                 peer,
                 port,
@@ -243,6 +262,7 @@ impl fmt::Display for Outcome {
             }
             Self::Answered { router, .. } => write!(f, "answered by router {router}"),
             Self::Flooded { ports } => write!(f, "flooded to {}", listed(ports)),
+            Self::Passed => f.write_str("left to the host: no workload there has the address"),
             Self::Kept { workload } => write!(f, "stays in {workload}: the address is its own"),
             Self::Dropped(refusal) => write!(f, "dropped: {}", refusal.reason),
             Self::NotSent(refusal) => write!(f, "not sent: {}", refusal.reason),

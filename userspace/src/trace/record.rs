@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use datapath::flow::Store;
-use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
+use datapath::memory::{MemoryFrame, MemoryTables, port_ingress, uplink_ingress};
 use datapath::policy::Ruling;
 use datapath::{Action, Bytes as _, Count, Tables};
 use maps_schema::map::{
@@ -19,6 +19,9 @@ use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
 /// Something that the datapath asked the tables or told them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Lookup {
+    Peer(Ip, Option<Peer>),
+    Member(MemberKey, Option<Member>),
+    Direct(Ip, Option<Direct>),
     IngressPort(Option<IngressPort>),
     EgressPort(PortId, Option<EgressPort>),
     Network(Vni, Option<Network>),
@@ -54,14 +57,11 @@ pub(super) struct Passage {
 }
 
 impl Passage {
-    /// Sends a frame in.
+    /// Sends a frame in from a workload.
     pub(super) fn new(tables: &MemoryTables, interface: IfIndex, wire: &[u8]) -> Self {
         let mut frame = MemoryFrame::from_wire(wire);
-        let destination = frame.fixed::<0, Mac>().unwrap_or(Mac::ZERO);
-        let recorder = Recorder {
-            tables,
-            lookups: RefCell::default(),
-        };
+        let recorder = Recorder::new(tables);
+        let destination = destination(&frame);
         let action = port_ingress(&mut frame, &recorder, interface);
         Self {
             interface,
@@ -70,6 +70,42 @@ impl Passage {
             frame,
             lookups: recorder.lookups.into_inner(),
         }
+    }
+
+    /// Sends a frame in from the underlay, whose `uplink` is.
+    pub(super) fn from_underlay(tables: &MemoryTables, uplink: IfIndex, wire: &[u8]) -> Self {
+        let mut frame = MemoryFrame::from_wire(wire);
+        let recorder = Recorder::new(tables);
+        let action = uplink_ingress(&mut frame, &recorder, uplink);
+        Self {
+            interface: uplink,
+            // It has left its tunnel.
+            destination: destination(&frame),
+            action,
+            frame,
+            lookups: recorder.lookups.into_inner(),
+        }
+    }
+
+    /// What left for the underlay, as it is on the wire but for the Ethernet addresses.
+    pub(super) fn sent(&self, tables: &MemoryTables) -> Vec<Vec<u8>> {
+        let copies = self.frame.copies.iter();
+        let copies = copies.filter(|(interface, _)| tables.uplinks.contains_key(interface));
+        let own = match self.action {
+            Action::Underlay { .. } => Some(self.frame.to_wire()),
+            _ => None,
+        };
+        copies.map(|(_, wire)| wire.clone()).chain(own).collect()
+    }
+
+    /// Whom a destination stands for.
+    pub(super) fn meant(&self, destination: Ip) -> Ip {
+        let mut lookups = self.lookups.iter();
+        let found = lookups.find_map(|lookup| match lookup {
+            Lookup::Public(_, Some(public)) => Some(public.ip),
+            _ => None,
+        });
+        found.unwrap_or(destination)
     }
 
     /// Whether the frame was turned into an answer.
@@ -97,8 +133,11 @@ impl Passage {
         if let Action::Drop { reason, .. } = self.action {
             return Some(reason);
         }
-        let (_, routers) = self.parts();
-        routers.iter().find_map(|lookup| match lookup {
+        // Some copies of a flooded frame may be dropped, and others not.
+        if self.is_flooded() && !self.reached().is_empty() {
+            return None;
+        }
+        self.lookups.iter().find_map(|lookup| match lookup {
             Lookup::Count(_, Count::Drop(reason)) => Some(*reason),
             _ => None,
         })
@@ -123,13 +162,24 @@ impl Passage {
     }
 }
 
+fn destination(frame: &MemoryFrame) -> Mac {
+    frame.fixed::<0, Mac>().unwrap_or(Mac::ZERO)
+}
+
 /// Tables that note what they are asked.
 struct Recorder<'a> {
     tables: &'a MemoryTables,
     lookups: RefCell<Vec<Lookup>>,
 }
 
-impl Recorder<'_> {
+impl<'a> Recorder<'a> {
+    fn new(tables: &'a MemoryTables) -> Self {
+        Self {
+            tables,
+            lookups: RefCell::default(),
+        }
+    }
+
     fn note(&self, lookup: Lookup) {
         self.lookups.borrow_mut().push(lookup);
     }
@@ -148,21 +198,27 @@ impl Tables for Recorder<'_> {
         found
     }
 
-    // What comes from the underlay is not traced, and of peers only that there is a way to them.
+    // It is known where a frame comes in.
     fn uplink(&self, interface: IfIndex) -> Option<Uplink> {
         self.tables.uplink(interface)
     }
 
     fn peer(&self, address: Ip) -> Option<Peer> {
-        self.tables.peer(address)
+        let found = self.tables.peer(address);
+        self.note(Lookup::Peer(address, found));
+        found
     }
 
     fn member(&self, key: &MemberKey) -> Option<Member> {
-        self.tables.member(key)
+        let found = self.tables.member(key);
+        self.note(Lookup::Member(*key, found));
+        found
     }
 
     fn direct(&self, address: Ip) -> Option<Direct> {
-        self.tables.direct(address)
+        let found = self.tables.direct(address);
+        self.note(Lookup::Direct(address, found));
+        found
     }
 
     fn peer_state(&self, port: PortId) -> Option<PeerState> {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Outcome, Trace};
+use super::{Arrival, Outcome, Trace};
 
 /// Texts longer than this do not push the column of places further to the right.
 const WIDEST: usize = 88;
@@ -20,13 +20,18 @@ impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let column = self.column();
         let mut stage = None;
+        let home = &self.steps.first().and_then(|step| step.host.clone());
         for (number, step) in (1..).zip(&self.steps) {
-            let heading = (step.stage, &step.router);
+            let heading = (step.stage, &step.host, &step.router);
             if stage.replace(heading) != Some(heading) {
-                match &step.router {
-                    Some(router) => writeln!(f, "{} {router}", step.stage)?,
-                    None => writeln!(f, "{}", step.stage)?,
+                write!(f, "{}", step.stage)?;
+                if let Some(router) = &step.router {
+                    write!(f, " {router}")?;
                 }
+                if let Some(host) = step.host.as_ref().filter(|_| step.host != *home) {
+                    write!(f, " at {host}")?;
+                }
+                writeln!(f)?;
             }
             match &step.origin {
                 Some(origin) => {
@@ -35,13 +40,22 @@ impl fmt::Display for Trace {
                 None => writeln!(f, "{number:>4}. {}", step.text)?,
             }
         }
-        verdict(f, &self.verdict, column)
+        verdict(f, "verdict", &self.verdict, column)?;
+        for Arrival { host, verdict: end } in &self.elsewhere {
+            verdict(f, &format!("at {host}"), end, column)?;
+        }
+        Ok(())
     }
 }
 
-/// The verdict, its place under those of the steps.
-fn verdict(f: &mut fmt::Formatter<'_>, verdict: &Outcome, column: usize) -> fmt::Result {
-    let line = format!("verdict: {verdict}");
+/// A verdict, its place under those of the steps.
+fn verdict(
+    f: &mut fmt::Formatter<'_>,
+    title: &str,
+    verdict: &Outcome,
+    column: usize,
+) -> fmt::Result {
+    let line = format!("{title}: {verdict}");
     match verdict {
         Outcome::Delivered {
             origin: Some(origin),

@@ -29,12 +29,16 @@ pub(super) struct Story<'a> {
 }
 
 /// Whether something was looked up before in the same way: the bridge looks at the network's row before
-/// and after the learned addresses, and policies ask where a port leads before the frame goes there.
+/// and after the learned addresses, policies ask where a port leads before the frame goes there, and copies
+/// come in again.
 fn is_again(lookups: &[Lookup], idx: usize) -> bool {
     let mut earlier = lookups.iter().take(idx);
     lookups.get(idx).is_some_and(|lookup| {
-        matches!(lookup, Lookup::Network(..) | Lookup::EgressPort(..))
-            && earlier.any(|earlier| earlier == lookup)
+        let repeats = matches!(
+            lookup,
+            Lookup::IngressPort(..) | Lookup::Network(..) | Lookup::EgressPort(..)
+        );
+        repeats && earlier.any(|earlier| earlier == lookup)
     })
 }
 
@@ -56,6 +60,40 @@ impl Story<'_> {
         steps
     }
 
+    /// Whom it came from, as the host sees it that it came to from the underlay.
+    pub(super) fn arrival(&self) -> Vec<Step> {
+        // Where its stations are is asked when it is known who it came from.
+        let is_before = |lookup: &&Lookup| !matches!(lookup, Lookup::Fdb(..));
+        let lookups = self.passage.lookups.iter().take_while(is_before);
+        lookups.filter_map(|it| self.admission(it)).collect()
+    }
+
+    /// What the host asks before it takes a frame in.
+    fn admission(&self, lookup: &Lookup) -> Option<Step> {
+        let names = &self.plan.names;
+        Some(match *lookup {
+            Lookup::Peer(address, Some(peer)) => {
+                let text = format!("comes from {address}, which is {}", names.port(peer.port));
+                self.at_port(peer.port, text)
+            }
+            Lookup::Peer(address, None) => self.step(format!("{address} is no peer's address")),
+            Lookup::Member(key, found) => {
+                let (peer, network) = (names.port(key.port), names.network(key.vni));
+                let may = if found.is_some() { "may" } else { "may not" };
+                let text = format!("{peer} {may} send for vni {}, network {network}", key.vni);
+                self.step(text)
+            }
+            Lookup::Direct(address, Some(row)) => {
+                let text = format!("{address} is {} at {}", row.mac, names.port(row.port));
+                self.at_port(row.port, text)
+            }
+            Lookup::Direct(address, None) => {
+                self.step(format!("no workload is known to have {address}"))
+            }
+            _ => return None,
+        })
+    }
+
     /// Where the last router's port leads, and what policies say of the way.
     pub(super) fn ends(&self) -> Vec<Step> {
         let (_, lookups) = self.passage.parts();
@@ -66,6 +104,18 @@ impl Story<'_> {
         let ends = lookups.filter_map(|(_, lookup)| match *lookup {
             Lookup::EgressPort(port, found) => self.egress_port(port, found),
             Lookup::Ruled(ruling) => Some(self.ruling(ruling)),
+            Lookup::Public(key, Some(public)) if public.ip != key.ip => {
+                let text = format!("{} stands for {}", key.ip, public.ip);
+                Some(self.at_port(public.uplink, text))
+            }
+            Lookup::Claim(key) => {
+                let (ip, port) = (key.destination.to_std(), key.destination_port);
+                let text = match port {
+                    0 => format!("its source becomes {ip}"),
+                    port => format!("its source becomes {}", SocketAddr::new(ip, port)),
+                };
+                Some(self.step(text))
+            }
             _ => None,
         });
         ends.collect()
@@ -116,27 +166,16 @@ impl Story<'_> {
                 None => self.step(format!("nobody is known to have {}", key.mac)),
             },
             Lookup::Network(vni, found) => self.network(vni, found),
-            Lookup::Public(key, found) => match found {
-                Some(public) if public.ip != key.ip => {
-                    let text = format!("{} stands for {}", key.ip, public.ip);
-                    self.at_port(public.uplink, text)
-                }
-                _ => return None,
-            },
-            Lookup::Claim(key) => self.step(format!(
-                "its source becomes {}",
-                match key.destination_port {
-                    0 => key.destination.to_string(),
-                    port => SocketAddr::new(key.destination.to_std(), port).to_string(),
-                }
-            )),
+            // These are told where the routers end.
+            Lookup::Public(..) | Lookup::Claim(_) => return None,
             Lookup::Learned(key, found) => self.learned(key.mac, found),
             Lookup::Learn(key, entry) => {
                 let port = self.plan.names.port(entry.port);
                 let text = format!("it is noted that {} is behind {port}", key.mac);
                 self.at_port(entry.port, text)
             }
-            // What routers look up is told router by router.
+            // Whom it came from is told before, and what routers look up router by router.
+            Lookup::Peer(..) | Lookup::Member(..) | Lookup::Direct(..) => return None,
             Lookup::RouterPort(..)
             | Lookup::RouterAddress(..)
             | Lookup::Route(..)
@@ -258,6 +297,10 @@ impl Story<'_> {
             Some(_) if self.passage.is_flooded() => None,
             // An answer goes back to where the question came from, and is told as one.
             Some(exit) if exit.ifindex == self.passage.interface => None,
+            Some(exit) if exit.kind == EgressPort::UPLINK => {
+                let text = format!("{name} leads outside by {}", self.uplink(&exit));
+                Some(self.at_port(port, text))
+            }
             Some(exit) if exit.kind != EgressPort::WORKLOAD => {
                 Some(self.at_port(port, self.way_to_peer(&name, &exit)))
             }
@@ -268,19 +311,22 @@ impl Story<'_> {
         }
     }
 
+    /// What the interface to the underlay is called.
+    fn uplink(&self, exit: &EgressPort) -> String {
+        let uplink = self.plan.uplink.as_ref();
+        uplink
+            .filter(|uplink| uplink.ifindex == exit.ifindex)
+            .map_or_else(
+                || format!("interface {}", exit.ifindex.0),
+                |uplink| uplink.interface.clone(),
+            )
+    }
+
     /// How the frame travels to a peer.
     fn way_to_peer(&self, name: &str, exit: &EgressPort) -> String {
         let EgressPort { local, remote, .. } = exit;
         let way = plan::way(exit.kind);
-        let uplink = self
-            .plan
-            .uplink
-            .as_ref()
-            .filter(|it| it.ifindex == exit.ifindex);
-        let interface = uplink.map_or_else(
-            || format!("interface {}", exit.ifindex.0),
-            |uplink| uplink.interface.clone(),
-        );
+        let interface = self.uplink(exit);
         let leaves = match self.passage.action {
             Action::Underlay { .. } => format!(", {} bytes in all", self.passage.frame.len()),
             _ => String::new(),
@@ -308,6 +354,7 @@ impl Story<'_> {
     fn step(&self, text: String) -> Step {
         Step {
             stage: self.stage,
+            host: self.plan.host.clone(),
             router: None,
             text,
             origin: None,

@@ -2,6 +2,7 @@
 //! with the plan's rows.
 
 use std::collections::BTreeMap;
+use std::marker;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -15,7 +16,9 @@ use bowline::kernel::object::Object;
 use bowline::plan::Plan;
 use bowline::program::Program;
 use bowline::topology::PortName;
-use integration::case::{Case, Counters, Outcome, Step};
+use integration::case::{
+    Case, Counters, HERE, Outcome, Peer, Receiver, Send, Step, UPLINK, receiver_of, without_macs,
+};
 use integration::lab::{Namespace, PacketSocket, veth};
 use maps_schema::map::{
     Budget, BudgetKey, ERROR_BUDGETS, FdbKey, LEARNED, LearnedEntry, MapName, NeighborKey,
@@ -35,14 +38,16 @@ pub(crate) struct Realm<'a> {
     _workloads: Namespace,
     datapath: Mutex<Datapath>,
     ports: BTreeMap<PortName, Plugged>,
+    /// The interface to the underlay.
+    uplink: Option<Plugged>,
 }
 
-/// A port's veth pair.
+/// A port's veth pair, or the uplink's.
 pub(crate) struct Plugged {
     /// Name and index of the host's end.
     pub(crate) host_end: String,
     pub(crate) ifindex: IfIndex,
-    /// At the workload's end.
+    /// At the other end.
     pub(crate) socket: PacketSocket,
 }
 
@@ -63,7 +68,10 @@ impl<'a> Realm<'a> {
         let object = Object::embedded().unwrap_or_else(|error| panic!("{error:#}"));
         let mut datapath =
             Datapath::load(&instance.0, &object, false).unwrap_or_else(|error| panic!("{error:#}"));
-        let plan = case.plan();
+        let uplink = case
+            .has_uplink()
+            .then(|| plug_uplink(case, &host, &workloads));
+        let plan = case.plan(uplink.as_ref().map_or(IfIndex(0), |uplink| uplink.ifindex));
         let ports = plug(&plan, &host, &workloads);
         let interfaces = ports
             .values()
@@ -83,31 +91,56 @@ impl<'a> Realm<'a> {
             _workloads: workloads,
             datapath: Mutex::new(datapath),
             ports,
+            uplink,
         }
     }
 
-    /// A port of the case.
-    pub(crate) fn port(&self, name: &PortName) -> &Plugged {
-        &self.ports[name]
+    /// Where a frame of the case comes in, and the program that it meets.
+    pub(crate) fn entry(&self, frame: &Send) -> (&Plugged, Program) {
+        match (&frame.arrival, &self.uplink) {
+            (Some(_), Some(uplink)) => (uplink, Program::UplinkIngress),
+            _ => (&self.ports[&frame.from], Program::PortIngress),
+        }
     }
 
-    /// Every port of the case.
-    pub(crate) fn ports(&self) -> impl Iterator<Item = (&PortName, &Plugged)> {
-        self.ports.iter()
+    /// What has arrived since the last call, and where. Of packets on the underlay the Ethernet addresses
+    /// are the kernel's matter.
+    pub(crate) fn arrived(&self) -> impl Iterator<Item = (Receiver, Vec<u8>)> {
+        let ports = self.ports.iter().flat_map(|(name, plugged)| {
+            let wires = plugged.socket.drain().into_iter();
+            wires.map(|wire| (Receiver::Port(name.clone()), wire))
+        });
+        let packets = self.uplink.iter().flat_map(|uplink| uplink.socket.drain());
+        let sent = packets.filter_map(|mut wire| {
+            // What the host says for itself is for nobody of the case.
+            let peer = receiver_of(&self.case.topology, &wire).ok()?;
+            without_macs(&mut wire);
+            Some((Receiver::Peer(peer), wire))
+        });
+        ports.chain(sent)
+    }
+
+    /// Whether copies may come in again: then the programs must be there to meet them.
+    pub(crate) fn has_uplink(&self) -> bool {
+        self.uplink.is_some()
     }
 
     /// Runs something in the host's namespace.
-    pub(crate) fn on_host<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn on_host<T: marker::Send>(&self, work: impl FnOnce() -> T + marker::Send) -> T {
         self.host.run(work)
     }
 
-    /// Attaches the program to every port.
+    /// Attaches the programs to every port and to the uplink.
     pub(crate) fn attach(&self) {
         self.on_host(|| {
             let mut datapath = self.datapath.lock().unwrap();
             for plugged in self.ports.values() {
                 let attached =
                     datapath.attach(Program::PortIngress, plugged.ifindex, &plugged.host_end);
+                attached.unwrap_or_else(|error| panic!("{error:#}"));
+            }
+            if let Some(uplink) = &self.uplink {
+                let attached = datapath.attach(Program::UplinkIngress, uplink.ifindex, UPLINK);
                 attached.unwrap_or_else(|error| panic!("{error:#}"));
             }
         });
@@ -203,6 +236,44 @@ fn plug(plan: &Plan, host: &Namespace, workloads: &Namespace) -> BTreeMap<PortNa
             (name, plugged)
         })
         .collect()
+}
+
+/// Makes the link to the underlay. The kernel knows the way to every peer, and all of them as neighbors.
+fn plug_uplink(case: &Case, host: &Namespace, workloads: &Namespace) -> Plugged {
+    veth((host, UPLINK), (workloads, "underlay"));
+    let own = case.topology.hosts[HERE].address;
+    let prefix_len = if own.is_ipv4() {
+        24
+    } else {
+        host.sysctl(&format!("net/ipv6/conf/{UPLINK}/disable_ipv6"), "0");
+        64
+    };
+    let mut add = vec!["address", "add"];
+    let local = format!("{own}/{prefix_len}");
+    add.extend([&local, "dev", UPLINK]);
+    if own.is_ipv6() {
+        add.push("nodad");
+    }
+    host.ip(&add);
+    for name in Peer::names(&case.topology) {
+        let peer = Peer::named(&case.topology, name).expect("a peer").address;
+        let mac = "02:00:00:00:00:99";
+        let neighbor = [
+            "neigh",
+            "add",
+            &peer.to_string(),
+            "lladdr",
+            mac,
+            "dev",
+            UPLINK,
+        ];
+        host.ip(&neighbor);
+    }
+    Plugged {
+        host_end: UPLINK.to_owned(),
+        ifindex: ifindex(host, UPLINK).expect("the index of a new interface"),
+        socket: PacketSocket::new(workloads, "underlay"),
+    }
 }
 
 /// `/sys` shows the interfaces of the namespace that it was mounted in, so the kernel is asked.

@@ -20,7 +20,7 @@ use crate::host::{Host, Outlook};
 use crate::kernel::clock;
 use crate::kernel::datapath::Datapath;
 use crate::ledger::Ledger;
-use crate::topology::{Port, PortName, UnknownUnicast};
+use crate::topology::{Mss, Port, PortName, UnknownUnicast};
 
 /// Show what is loaded and how the kernel holds it
 #[derive(Args, Debug)]
@@ -103,6 +103,7 @@ struct Network {
     vni: u32,
     subnets: Vec<String>,
     mtu: u32,
+    mss: &'static str,
     unknown_unicast: &'static str,
     ports: usize,
     origin: String,
@@ -212,6 +213,10 @@ fn networks(outlook: &Outlook) -> Vec<Network> {
             vni: network.vni.number(),
             subnets: network.subnets.iter().map(ToString::to_string).collect(),
             mtu: network.mtu.bytes(outlook.plan.carried),
+            mss: match network.mss {
+                Mss::Keep => "keep",
+                Mss::Clamp => "clamp",
+            },
             unknown_unicast: match network.unknown_unicast {
                 UnknownUnicast::Drop => "drop",
                 UnknownUnicast::Flood => "flood",
@@ -329,7 +334,9 @@ fn print(shown: &Shown, part: Option<Part>) -> Result<()> {
     if let Some(networks) = &shown.networks {
         let rows: Vec<_> = networks.iter().map(network_row).collect();
         section(
-            &["NETWORK", "VNI", "SUBNETS", "MTU", "PORTS", "DECLARED"],
+            &[
+                "NETWORK", "VNI", "SUBNETS", "MTU", "MSS", "PORTS", "DECLARED",
+            ],
             &rows,
         )?;
     }
@@ -379,6 +386,7 @@ fn network_row(network: &Network) -> Vec<String> {
         network.vni.to_string(),
         network.subnets.join(" "),
         network.mtu.to_string(),
+        network.mss.to_owned(),
         network.ports.to_string(),
         network.origin.clone(),
     ]

@@ -7,7 +7,7 @@ use maps_schema::map::{FdbKey, LearnedEntry, NeighborKey, Resolved};
 use maps_schema::{IfIndex, Ip, Mac, PortId, Vni};
 
 use super::routed::{CHAIN, SITE};
-use super::{NEST, SHOP, planned, query};
+use super::{NEST, SHOP, instance, planned, query};
 use crate::plan::Plan;
 use crate::topology::{PortName, Topology};
 use crate::trace::{Observed, planned_tables, tables_of, trace};
@@ -24,7 +24,7 @@ fn end(
     let (topology, plan) = planned(rest, absent);
     let mut tables = planned_tables(&plan);
     change(&topology, &mut tables);
-    let trace = trace(&topology, &plan, tables, &query(text)).unwrap();
+    let trace = trace(&topology, &instance(), &plan, tables, &query(text)).unwrap();
     let last = trace.steps.last().map_or("", |step| &step.text);
     let text = trace.to_string();
     let (_, verdict) = text.split_at(text.find("verdict: ").unwrap());
@@ -145,7 +145,7 @@ fn learned_addresses() {
     let (topology, plan) = planned(NEST, &["db"]);
     let ends = [59, 60].map(|seconds| {
         let tables = seen(&plan, &topology, seconds);
-        let trace = trace(&topology, &plan, tables, &query("web db")).unwrap();
+        let trace = trace(&topology, &instance(), &plan, tables, &query("web db")).unwrap();
         let steps = trace.steps.iter().rev().take(3).rev();
         let steps: Vec<&str> = steps.map(|step| step.text.as_str()).collect();
         format!("{}\n{}\n", steps.join("\n"), trace.verdict)
@@ -190,7 +190,7 @@ fn ends(rest: &str, text: &str, change: impl FnOnce(&Topology, &mut MemoryTables
     let (topology, plan) = planned(rest, &[]);
     let mut tables = planned_tables(&plan);
     change(&topology, &mut tables);
-    let trace = trace(&topology, &plan, tables, &query(text)).unwrap();
+    let trace = trace(&topology, &instance(), &plan, tables, &query(text)).unwrap();
     let steps = trace.steps.iter().filter(|step| step.router.is_some());
     let steps: String = steps.map(|step| step.text.clone() + "\n").collect();
     let text = trace.to_string();

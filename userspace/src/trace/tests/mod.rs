@@ -4,6 +4,9 @@ mod delivered;
 mod flooded;
 mod live;
 mod nowhere;
+mod onward;
+mod onward_property;
+mod outside;
 mod peer;
 mod policy;
 mod property;
@@ -68,13 +71,16 @@ fn planned(rest: &str, absent: &[&str]) -> (Topology, Plan) {
     let text = format!("version: 1\nname: shop\n{rest}");
     let topology = compile_drafts([draft("shop.yaml", &text)])
         .unwrap_or_else(|problems| panic!("{text}\n{}", listing(&problems)));
-    let instance = Instance::new(None).unwrap();
     let situation = Situation {
         absent: absent.iter().map(|&name| name.to_owned()).collect(),
         ..Situation::default()
     };
-    let plan = Plan::new(&topology, &instance, &situation);
+    let plan = Plan::new(&topology, &instance(), &situation);
     (topology, plan)
+}
+
+fn instance() -> Instance {
+    Instance::new(None).unwrap()
 }
 
 /// A query as the user writes it.
@@ -92,7 +98,13 @@ fn query(text: &str) -> Query<'_> {
 
 fn traced(rest: &str, absent: &[&str], text: &str) -> Result<Trace, Error> {
     let (topology, plan) = planned(rest, absent);
-    trace(&topology, &plan, planned_tables(&plan), &query(text))
+    trace(
+        &topology,
+        &instance(),
+        &plan,
+        planned_tables(&plan),
+        &query(text),
+    )
 }
 
 /// The trace reads exactly so, and says whether the packet arrives.

@@ -1,9 +1,7 @@
 //! Packets to workloads on other hosts.
 
-use maps_schema::IfIndex;
-
+use super::onward::at_alpha;
 use super::*;
-use crate::plan::Uplink;
 
 /// Web on alpha, db on beta in the same network, and log on beta behind a router.
 const SITE: &str = "\
@@ -15,26 +13,6 @@ workloads:
   db: { host: beta, ports: [{ network: front, addresses: 10.1.0.20 }] }
   log: { host: beta, ports: [{ network: back, addresses: 10.2.0.30 }] }
 ";
-
-fn at_alpha(rest: &str, text: &str) -> Trace {
-    let text_of_file = format!("version: 1\nname: shop\n{rest}");
-    let topology = compile_drafts([draft("shop.yaml", &text_of_file)]).unwrap();
-    let situation = Situation {
-        host: Some("alpha".to_owned()),
-        uplink: Some(Uplink {
-            interface: "lan0".to_owned(),
-            ifindex: IfIndex(77),
-            mtu: 1500,
-            driver: Some("e1000".to_owned()),
-            mac: maps_schema::Mac::new([2, 0, 0, 0, 0, 7]),
-            addresses: Vec::new(),
-            local_ports: (32768, 60999),
-        }),
-        ..Situation::default()
-    };
-    let plan = Plan::new(&topology, &Instance::new(None).unwrap(), &situation);
-    trace(&topology, &plan, planned_tables(&plan), &query(text)).unwrap()
-}
 
 fn has_step(trace: &Trace, expected: &str) {
     let said = trace.steps.iter().any(|step| step.text == expected);

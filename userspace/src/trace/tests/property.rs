@@ -124,7 +124,7 @@ fn examine(
         protocol: Protocol::Udp,
         port: Some(7),
     };
-    let trace = trace(topology, plan, planned_tables(plan), &asked).unwrap();
+    let trace = trace(topology, &instance(), plan, planned_tables(plan), &asked).unwrap();
     let addresses = from.addresses.iter().map(|address| address.addr());
     let source = addresses
         .into_iter()

@@ -446,7 +446,7 @@ fn longest(topology: &Topology, step: &Step, destination: IpAddr) {
 }
 
 fn examine(text: &str, topology: &Topology, plan: &Plan, from: &str, asked: &Query<'_>) {
-    let trace = trace(topology, plan, planned_tables(plan), asked).unwrap();
+    let trace = trace(topology, &instance(), plan, planned_tables(plan), asked).unwrap();
     let seen = format!("{text}\n{asked:?}\n{trace}");
     let (_, port) = topology
         .ports

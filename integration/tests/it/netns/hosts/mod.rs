@@ -9,6 +9,7 @@ mod place;
 mod reaching;
 mod refusing;
 mod sizing;
+mod tracing;
 
 use std::net::IpAddr;
 

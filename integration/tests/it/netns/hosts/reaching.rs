@@ -1,6 +1,7 @@
 //! Frames get from any host to any other.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 
 use integration::lab::{Family, Namespace, Numbered, Snapshot, Underlay, receive_all, send_all};
@@ -129,22 +130,99 @@ fn udp_flows(underlay: &Underlay) -> Numbered {
             continue;
         }
         for address in addresses {
-            let to_address = SocketAddr::new(ip(address), 7001);
-            let any = if address.contains(':') {
-                "[::]:0"
-            } else {
-                "0.0.0.0:0"
-            };
-            let bind = || UdpSocket::bind(to_address).unwrap();
-            receivers.push(underlay.workload(to).run(bind));
-            senders.push(underlay.workload("db").run(|| {
-                let socket = UdpSocket::bind(any).unwrap();
-                socket.connect(to_address).unwrap();
-                socket
-            }));
+            receivers.push(receiver(underlay.workload(to), ip(address)));
+            senders.push(sender(underlay.workload("db"), ip(address)));
         }
     }
     Numbered::start(senders, receivers)
+}
+
+/// Where the flows go to.
+const FLOW_PORT: u16 = 7001;
+
+fn receiver(space: &Namespace, own: IpAddr) -> UdpSocket {
+    space.run(|| UdpSocket::bind((own, FLOW_PORT)).unwrap())
+}
+
+fn sender(space: &Namespace, to: IpAddr) -> UdpSocket {
+    let any: IpAddr = if to.is_ipv6() {
+        Ipv6Addr::UNSPECIFIED.into()
+    } else {
+        Ipv4Addr::UNSPECIFIED.into()
+    };
+    space.run(|| {
+        let socket = UdpSocket::bind((any, 0)).unwrap();
+        socket.connect((to, FLOW_PORT)).unwrap();
+        socket
+    })
+}
+
+const HOSTS: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
+const WORKLOADS: [&str; 8] = ["w1", "w2", "w3", "w4", "w5", "w6", "w7", "w8"];
+
+/// A workload on each of eight hosts, on two networks that a router joins, with tunnels of every kind.
+fn eight() -> String {
+    let mut text = "version: 1\nname: eight\n@hosts\n\
+        tunnels:\n  - { between: [h1, h2], tunnel: geneve }\n  - { between: [h1, h3], tunnel: gre }\n  \
+        - { between: [h6, h7], tunnel: gre }\n  - { between: [h7, h8], tunnel: geneve }\n\
+        networks: { n0: [10.0.0.0/24, \"fd00:0::/64\"], n1: [10.1.0.0/24, \"fd00:1::/64\"] }\n\
+        routers: { core: { ports: { n0: [10.0.0.1, \"fd00:0::1\"], n1: [10.1.0.1, \"fd00:1::1\"] } } }\n\
+        workloads:\n"
+        .to_owned();
+    for number in 1..=8 {
+        let [v4, v6] = eighth(number);
+        let network = number % 2;
+        let _ = writeln!(
+            text,
+            "  w{number}: {{ host: h{number}, netns: @w{number}, ports: [{{ network: n{network}, \
+             addresses: [{v4}, \"{v6}\"] }}] }}"
+        );
+    }
+    text
+}
+
+/// The addresses of the workload with this number.
+fn eighth(number: usize) -> [IpAddr; 2] {
+    let network = number % 2;
+    let addresses = [
+        format!("10.{network}.0.1{number}"),
+        format!("fd00:{network}::1{number}"),
+    ];
+    addresses.map(|address| ip(&address))
+}
+
+#[test]
+fn any_to_any_between_eight_hosts_from_the_first_packet_on() {
+    let Some(underlay) = Underlay::new(Family::V4, 1500, &HOSTS, &WORKLOADS) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    fleet.load(&underlay.topology(&eight()));
+    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+    for (to, name) in (1..).zip(WORKLOADS) {
+        for address in eighth(to) {
+            receivers.push(receiver(underlay.workload(name), address));
+            let others = WORKLOADS.iter().filter(|other| **other != name);
+            senders.extend(others.map(|other| sender(underlay.workload(other), address)));
+        }
+    }
+    assert_eq!(senders.len(), 8 * 7 * 2);
+    let numbered = Numbered::start(senders, receivers);
+    numbered.go_on(20);
+    for flow in numbered.finish() {
+        flow.assert_complete();
+        assert_eq!(flow.receivers().len(), 1);
+    }
+    for host in HOSTS {
+        for reason in [
+            "kernel_refused",
+            "unknown_peer",
+            "wrong_tunnel",
+            "unknown_vni",
+        ] {
+            assert_eq!(drops(&fleet, host, reason), 0, "{reason} at {host}");
+        }
+    }
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
-use integration::lab::{Capture, Complaint, Family, Probe, Underlay};
+use integration::checksum;
+use integration::lab::{Capture, Complaint, Family, PacketSocket, Probe, Underlay, eventually};
 use serde_json::Value;
 
 use super::reaching::assert_carries_tcp;
 use super::{assert_reaches, drops, fleet, ip};
+use crate::netns::mac;
 
 /// `big` may send larger packets than the tunnel takes.
 const PAIR: &str = r#"
@@ -163,4 +165,64 @@ fn new_connections_are_told_what_fits() {
             assert_eq!(told, !clamped, "{mss} to {to}");
         }
     }
+}
+
+/// TCP in a VLAN that segmentation offload left whole, with `len` bytes of payload.
+fn tagged_segments(from: [u8; 6], to: [u8; 6], len: usize) -> Vec<u8> {
+    let total = u16::try_from(40 + len).unwrap().to_be_bytes();
+    let addresses: [IpAddr; 2] = [ip("10.5.0.1"), ip("10.5.0.2")];
+    let fixed = [0x45, 0, total[0], total[1], 0, 1, 0x40, 0, 64, 6, 0, 0];
+    let mut header = [&fixed[..], &[10, 5, 0, 1], &[10, 5, 0, 2]].concat();
+    let sum = checksum::of(&header);
+    header[10..12].copy_from_slice(&sum.to_be_bytes());
+    let pseudo = checksum::pseudo_header(addresses[0], addresses[1], 6, 20 + len);
+    let sum = (!checksum::of(&pseudo)).to_be_bytes();
+    let ports = [0xa4, 0x10, 0xa4, 0x11];
+    let numbers = [0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff];
+    let tcp = [&ports[..], &numbers, &sum, &[0, 0]].concat();
+    [
+        &to,
+        &from,
+        &[0x81, 0, 0, 5, 8, 0][..],
+        &header,
+        &tcp,
+        &vec![7; len],
+    ]
+    .concat()
+}
+
+fn segments_of_a_vlan(family: Family, tunnel: &str, overhead: u16) {
+    let workloads = ["web", "db", "big", "bin"];
+    let Some(underlay) = Underlay::new(family, 1400, &["alpha", "beta"], &workloads) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    fleet.load(&underlay.topology(&PAIR.replace("@tunnel", tunnel)));
+    let (web, db) = (underlay.workload("web"), underlay.workload("db"));
+    let wire = tagged_segments(mac(web, "eth0"), mac(db, "eth0"), 20_000);
+    let received = PacketSocket::new(db, "eth0");
+    let sender = PacketSocket::new(web, "eth0");
+    // The tag, the IP header and the TCP header belong to each packet.
+    let fits = 1400 - overhead - 44;
+    sender.send_whole(&wire, 38, fits);
+    eventually("the frame arrives whole", || {
+        received.drain().contains(&wire)
+    });
+    assert_eq!(drops(&fleet, "alpha", "tunnel_too_small"), 0);
+    sender.send_whole(&wire, 38, fits + 1);
+    eventually("what is too big is dropped", || {
+        drops(&fleet, "alpha", "tunnel_too_small") == 1
+    });
+    assert_eq!(drops(&fleet, "alpha", "kernel_refused"), 0);
+    assert!(!received.drain().contains(&wire));
+}
+
+#[test]
+fn segments_of_a_vlan_get_through_vxlan() {
+    segments_of_a_vlan(Family::V4, "vxlan", 50);
+}
+
+#[test]
+fn segments_of_a_vlan_get_through_gre_over_ipv6() {
+    segments_of_a_vlan(Family::V6, "gre", 62);
 }

@@ -12,7 +12,7 @@ const TOPOLOGY: &str = r#"version: 1
 name: two
 networks:
   front: { subnets: [10.1.0.0/24, "fd00:1::/64"], vni: 100 }
-  back: { subnets: 10.2.0.0/24, vni: 200, mtu: 1400 }
+  back: { subnets: 10.2.0.0/24, vni: 200, mtu: 1400, mss: clamp }
 routers:
   core:
     ports:
@@ -111,9 +111,9 @@ fn links_between_routers_are_not_shown_as_networks() {
     assert_eq!(
         table(&bowline, &["show", "networks"]),
         "\
-NETWORK  VNI  SUBNETS  MTU  PORTS  DECLARED
-back  200  10.2.0.0/24  1400  1  topology.yaml:5:3
-front  100  10.1.0.0/24 fd00:1::/64  1500  1  topology.yaml:4:3
+NETWORK  VNI  SUBNETS  MTU  MSS  PORTS  DECLARED
+back  200  10.2.0.0/24  1400  clamp  1  topology.yaml:5:3
+front  100  10.1.0.0/24 fd00:1::/64  1500  keep  1  topology.yaml:4:3
 "
     );
     let networks = bowline.json(&["show", "networks"]);
@@ -124,6 +124,7 @@ front  100  10.1.0.0/24 fd00:1::/64  1500  1  topology.yaml:4:3
             "vni": 100,
             "subnets": ["10.1.0.0/24", "fd00:1::/64"],
             "mtu": 1500,
+            "mss": "keep",
             "unknown_unicast": "drop",
             "ports": 1,
             "origin": "topology.yaml:4:3",
