@@ -1,7 +1,7 @@
 //! Bowline's user space: a YAML document becomes a topology, the topology a plan, the plan's
 //! difference from what the kernel holds a few changes, and these are applied.
 //!
-//! `document`, `topology`, `plan`, `diff` and `trace` do no I/O; only `document` knows YAML and only
+//! `document`, `topology`, `plan`, `diff`, `driver` and `trace` do no I/O; only `document` knows YAML and only
 //! `kernel` knows aya and netlink.
 
 pub mod agent;

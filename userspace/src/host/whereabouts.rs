@@ -55,9 +55,16 @@ impl Whereabouts {
                     "this host cannot be `{name}`: the topology has no hosts"
                 ))
                 .help("declare it under `hosts:`, or leave out `--host`")),
-                _ => Ok(Self {
-                    uplink: outside(topology, interfaces)?,
-                    ..Self::default()
+                // A machine that is offline for a while loses the way to the outside, and nothing else.
+                _ => Ok(match outside(topology, interfaces) {
+                    Ok(uplink) => Self {
+                        uplink,
+                        ..Self::default()
+                    },
+                    Err(warning) => Self {
+                        warnings: vec![warning],
+                        ..Self::default()
+                    },
                 }),
             };
         }

@@ -43,14 +43,24 @@ pub(super) struct Outcome {
 impl Stage {
     /// Sets the stage for `test`; nothing if that is skipped.
     pub(super) fn set(test: &str) -> Option<Self> {
-        let engine = engine()?;
+        Some(Self::on(engine()?, test))
+    }
+
+    /// The same on a machine of its own, which goes with the tests.
+    pub(super) fn set_apart(test: &str) -> Option<Self> {
+        engine()?;
+        let engine = Engine::start().unwrap_or_else(|error| panic!("{error:#}"));
+        Some(Self::on(Box::leak(Box::new(engine)), test))
+    }
+
+    fn on(engine: &'static Engine, test: &str) -> Self {
         let instance = format!("docker-{}", test.replace('_', "-"));
         fs::create_dir(engine.path(&folder(&instance))).unwrap();
-        Some(Self {
+        Self {
             engine,
             instance,
             containers: RefCell::default(),
-        })
+        }
     }
 
     /// The name of the instance.

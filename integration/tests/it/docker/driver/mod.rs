@@ -1,6 +1,7 @@
 //! bowline as Docker's network and IPAM driver.
 
 mod life;
+mod outside;
 mod running;
 
 use std::fs::{self, File};
@@ -25,7 +26,15 @@ struct Driver {
 impl Driver {
     /// Sets the stage for `test` and starts an agent; nothing if that is skipped.
     fn set(test: &str) -> Option<Self> {
-        let stage = Stage::set(test)?;
+        Some(Self::on(Stage::set(test)?))
+    }
+
+    /// The same on a machine of its own.
+    fn set_apart(test: &str) -> Option<Self> {
+        Some(Self::on(Stage::set_apart(test)?))
+    }
+
+    fn on(stage: Stage) -> Self {
         let name = format!("bowline-{}", stage.instance());
         let mut driver = Self {
             stage,
@@ -34,7 +43,7 @@ impl Driver {
             networks: Vec::new(),
         };
         driver.start_agent();
-        Some(driver)
+        driver
     }
 
     fn socket(&self) -> String {
