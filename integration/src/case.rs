@@ -13,7 +13,7 @@
 //!
 //! In a topology with hosts, the case plays on the one that is called `here`. What a workload of another
 //! one sends comes from the underlay in its host's tunnel, and what is for it leaves that way. `through`
-//! says what is unusual about the packet of the underlay (see [`underlay`]):
+//! says what is unusual about the packet of the underlay (`case/underlay.rs`):
 //!
 //! ```yaml
 //! - from: far
