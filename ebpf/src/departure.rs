@@ -80,7 +80,7 @@ pub struct Way {
     pub forward: [PolicyList; GUARDS_MAX],
     /// The network behind the first of them.
     pub behind: Vni,
-    /// What is translated of the packet: [`Flow::SOURCE`] and [`Flow::DESTINATION`].
+    /// What is translated of the packet, as [`Flow::flags`](maps_schema::map::Flow::flags) says it.
     pub translated: u8,
 }
 
