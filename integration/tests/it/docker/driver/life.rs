@@ -1,6 +1,8 @@
 //! Restarts and deaths.
 
-use integration::lab::eventually;
+use std::process::{Child, Stdio};
+
+use integration::lab::{ENGINE_FOLDER as FOLDER, eventually};
 
 use super::Driver;
 
@@ -97,4 +99,65 @@ fn an_agent_that_is_killed_all_the_time_loses_nothing() {
         driver.stage.docker(&words);
     }
     assert_eq!(driver.links(), Vec::<String>::new());
+}
+
+/// Ends the engine by a signal, and starts it again as it was started.
+fn restart_engine(driver: &Driver, signal: &str) -> Child {
+    let pid = driver.stage.host(&["cat", &format!("{FOLDER}/docker.pid")]);
+    let process = format!("/proc/{}", pid.trim());
+    let line = driver.stage.host(&["cat", &format!("{process}/cmdline")]);
+    driver.stage.host(&["kill", signal, pid.trim()]);
+    let engine = driver.stage.engine();
+    eventually("the engine has ended", || {
+        !engine
+            .command(&["test", "-e", &process])
+            .status()
+            .unwrap()
+            .success()
+    });
+    let words: Vec<&str> = line.split_terminator('\0').collect();
+    let mut command = engine.command(&words);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    eventually("the engine answers", || {
+        let version = ["docker", "version"];
+        engine.command(&version).output().unwrap().status.success()
+    });
+    child.unwrap()
+}
+
+#[test]
+fn containers_survive_their_engine() {
+    let Some(mut driver) = Driver::set_apart("driver_engine") else {
+        return;
+    };
+    let front = driver.create("front", &["--subnet", "10.91.0.0/24"]);
+    let options = ["--restart", "always", "--ip"];
+    driver.run("drv-east", &front, &[&options[..], &["10.91.0.9"]].concat());
+    driver.run(
+        "drv-west",
+        &front,
+        &[&options[..], &["10.91.0.10"]].concat(),
+    );
+    driver.stage.ping("drv-east", "10.91.0.10");
+    let mut engines = Vec::new();
+    for signal in ["-TERM", "-KILL"] {
+        engines.push(restart_engine(&driver, signal));
+        eventually("the containers are back", || {
+            driver.reaches("drv-east", "10.91.0.10") && driver.reaches("drv-west", "10.91.0.9")
+        });
+        // None of them has a link of before.
+        assert_eq!(driver.links().len(), 2);
+    }
+    driver
+        .stage
+        .docker(&["rm", "--force", "drv-east", "drv-west"]);
+    assert_eq!(driver.links(), Vec::<String>::new());
+    driver
+        .stage
+        .host(&["sh", "-c", &format!("kill $(cat {FOLDER}/docker.pid)")]);
+    for mut engine in engines {
+        engine.wait().unwrap();
+    }
+    // There is no engine any more that could take it away.
+    driver.networks.clear();
 }
