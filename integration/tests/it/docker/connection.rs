@@ -36,7 +36,13 @@ fn two_containers_are_connected_and_parted() {
         for key in ["in_packets", "in_bytes", "out_packets", "out_bytes"] {
             assert!(counted[key].as_u64() > Some(0), "{key} of {counted}");
         }
-        assert_eq!(counted["drops"], serde_json::json!({}), "{port}");
+        // What a kernel says to everybody before anybody else is plugged in gets nowhere.
+        let mut drops = counted["drops"].clone();
+        drops
+            .as_object_mut()
+            .expect("an object")
+            .remove("no_other_port");
+        assert_eq!(drops, serde_json::json!({}), "{port}");
     }
     assert_eq!(stage.load(&[&file]), "loaded: nothing had to be changed\n");
 
