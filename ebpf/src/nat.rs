@@ -128,6 +128,8 @@ pub(crate) fn choose<T: Tables>(
     };
     match track.found {
         _ if is_translated => Ok(()),
+        // Nothing leaves with an address that nobody outside knows.
+        _ if pool.addresses == 0 => Err(DropReason::NatExhausted),
         Found::Embryo | Found::Connection => Err(DropReason::NatChanged),
         Found::Nothing => {
             track.pool = pool;

@@ -147,7 +147,7 @@ reasons! {
     /// The policy of a router on the way does not allow the packet.
     PolicyForward = 54, "policy_forward";
     /// NAT: every port of the address that the packet's source is translated to is in use for
-    /// conversations with this destination.
+    /// conversations with this destination, or the host has no address of that family or pool.
     NatExhausted = 55, "nat_exhausted";
     /// NAT: the packet's source must be translated, but it belongs to no connection: it is a later
     /// fragment, or a message that begins none.

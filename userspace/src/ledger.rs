@@ -227,6 +227,12 @@ impl Ledger {
         }
     }
 
+    /// Whether the instance's driver has ever had something of Docker's.
+    #[must_use]
+    pub fn is_dockers(&self) -> bool {
+        self.instance.driver_store().exists()
+    }
+
     fn try_lock(&self) -> io::Result<Option<File>> {
         let path = self.instance.lock_path();
         make_dirs(&self.instance.state_dir())?;
@@ -358,8 +364,7 @@ impl Locked {
     ///
     /// The disk refuses.
     pub fn remove_if_empty(self) -> Result<()> {
-        let store = self.ledger.instance.driver_store();
-        if !self.ledger.sources()?.is_empty() || store.exists() {
+        if !self.ledger.sources()?.is_empty() || self.ledger.is_dockers() {
             return Ok(());
         }
         let dir = self.ledger.instance.state_dir();

@@ -59,7 +59,7 @@ pub struct Public {
 pub struct Source {
     /// The first of the addresses.
     pub first: Ip,
-    /// How many there are. Those of IPv6 differ in their last 32 bits.
+    /// How many there are. Those of IPv6 differ in their last 32 bits. Without any, nothing leaves.
     pub addresses: u32,
     /// The first of the ports that may be given, in host byte order. Ports stay what they are if it is 0.
     pub first_port: u16,
@@ -68,7 +68,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// The workload's address stays what it is.
+    /// No address.
     pub const NONE: Self = Self {
         first: Ip::UNSPECIFIED_V6,
         addresses: 0,

@@ -216,7 +216,7 @@ impl<'a> Planner<'a> {
     async fn try_plan(&mut self, asking: &mut Asking) -> Result<bool> {
         if self.ledger.sources()?.is_empty() {
             // The last network of Docker's is gone; who unloads the last file clears up by itself.
-            if self.planned.is_some() {
+            if self.planned.is_some() && self.ledger.is_dockers() {
                 let lock = match self.ledger.lock(Duration::ZERO) {
                     Err(LockError::Busy { .. }) => return Ok(false),
                     lock => lock?,

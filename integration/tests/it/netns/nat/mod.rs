@@ -9,7 +9,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use integration::lab::{Bowline, Namespace, patience, veth};
+use integration::lab::{Bowline, Namespace, eventually_some, patience, veth};
 
 use super::Site;
 
@@ -96,7 +96,10 @@ fn at(ip: &str, port: u16) -> SocketAddr {
 fn tcp(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> SocketAddr {
     const LEN: usize = 1 << 20;
     let (space, own) = listener;
-    let listener = space.run(|| TcpListener::bind(own)).expect("a listener");
+    // A program that another test is just starting may still hold the one that was here before.
+    let listener = eventually_some("there is a listener", || {
+        space.run(|| TcpListener::bind(own)).ok()
+    });
     let answering = thread::spawn(move || {
         let (mut stream, peer) = listener.accept().expect("a call");
         stream
@@ -126,7 +129,10 @@ fn tcp(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> 
 #[track_caller]
 fn udp(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> SocketAddr {
     let (space, own) = listener;
-    let listener = space.run(|| UdpSocket::bind(own)).expect("a listener");
+    // As above.
+    let listener = eventually_some("there is a listener", || {
+        space.run(|| UdpSocket::bind(own)).ok()
+    });
     listener
         .set_read_timeout(Some(patience()))
         .expect("a timeout");

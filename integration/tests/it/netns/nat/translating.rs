@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::process::Stdio;
 
-use integration::lab::{Capture, Complaint, Namespace, Probe, ping, veth};
+use integration::lab::{Capture, Complaint, Namespace, Probe, eventually, ping, veth};
 
 use super::super::drops;
 use super::{Edge, HOST, WORLD, at, tcp, udp};
@@ -115,6 +115,21 @@ fn a_small_link_outside_is_found_out() {
     let to = at("203.0.113.2", 5000);
     let peer = tcp(edge.workload("web"), to, (&far, to));
     assert_eq!(peer.ip().to_string(), HOST[0]);
+}
+
+#[test]
+fn without_an_address_of_its_family_nothing_leaves() {
+    let Some(edge) = Edge::new() else { return };
+    let host = &edge.site.host;
+    host.ip(&["address", "del", "2001:db8::2/64", "dev", "eth0"]);
+    let bowline = edge.site.bowline();
+    bowline.load(&edge.site.topology(super::EDGE));
+    let [v4, v6] = WORLD;
+    edge.site.assert_reaches("web", v4);
+    eventually("an IPv6 packet is dropped", || {
+        assert!(!ping(edge.workload("web"), v6.parse().unwrap()));
+        drops(&bowline, "web/eth0", "nat_exhausted") > 0
+    });
 }
 
 /// Nothing leaves with an address of the inside, whatever the packet is.
