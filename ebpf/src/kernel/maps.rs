@@ -137,6 +137,20 @@ struct RouteTarget {
     ip: Ip,
 }
 
+impl RouteTarget {
+    /// The key as aya wants it.
+    #[inline(always)]
+    fn key(key: &RouteKey) -> Key<Self> {
+        let RouteKey {
+            prefix_len,
+            router,
+            family,
+            ip,
+        } = *key;
+        Key::new(prefix_len, Self { router, family, ip })
+    }
+}
+
 /// What a prefix of a list is for.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -266,15 +280,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn route(&self, key: &RouteKey) -> Option<Route> {
-        let RouteKey {
-            prefix_len,
-            router,
-            family,
-            ip,
-        } = *key;
-        ROUTES
-            .get(Key::new(prefix_len, RouteTarget { router, family, ip }))
-            .copied()
+        ROUTES.get(RouteTarget::key(key)).copied()
     }
 
     #[inline(always)]
@@ -289,15 +295,7 @@ impl Tables for Maps {
 
     #[inline(always)]
     fn source(&self, key: &RouteKey) -> Option<Source> {
-        let RouteKey {
-            prefix_len,
-            router,
-            family,
-            ip,
-        } = *key;
-        SOURCES
-            .get(Key::new(prefix_len, RouteTarget { router, family, ip }))
-            .copied()
+        SOURCES.get(RouteTarget::key(key)).copied()
     }
 
     #[inline(always)]

@@ -272,6 +272,8 @@ impl Host {
         let name = self.name()?;
         let mut here = Whereabouts::find(topology, interfaces, name.as_ref())
             .map_err(|problem| Problems(vec![problem]))?;
+        here.find_outside(topology, interfaces, &self.underlay)
+            .await?;
         let next_hops = here.next_hops(topology, &self.underlay).await?;
         Ok((here, next_hops))
     }

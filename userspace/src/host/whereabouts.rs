@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::Result;
-use maps_schema::Mac;
+use maps_schema::{IfIndex, Mac};
 
 use crate::kernel::underlay::{HostInterface, Interfaces, Underlay};
 use crate::plan::Uplink;
 use crate::problem::Problem;
 use crate::similar::Similar;
+use crate::source::Origin;
 use crate::topology::{Host, Mtu, Topology, Tunnel};
 
 /// What the underlay carries where nobody says it, in bytes (RFC 894).
@@ -55,17 +56,7 @@ impl Whereabouts {
                     "this host cannot be `{name}`: the topology has no hosts"
                 ))
                 .help("declare it under `hosts:`, or leave out `--host`")),
-                // A machine that is offline for a while loses the way to the outside, and nothing else.
-                _ => Ok(match outside(topology, interfaces) {
-                    Ok(uplink) => Self {
-                        uplink,
-                        ..Self::default()
-                    },
-                    Err(warning) => Self {
-                        warnings: vec![warning],
-                        ..Self::default()
-                    },
-                }),
+                _ => Ok(Self::default()),
             };
         }
         let (name, host) = match name {
@@ -84,6 +75,31 @@ impl Whereabouts {
                 None => crowded(topology, name, host, interface),
             },
         })
+    }
+
+    /// Finds the interface to the outside, if a router has an uplink and no host says which one that is. A
+    /// machine that is offline for a while loses the way there, and nothing else: it is warned of.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub(super) async fn find_outside(
+        &mut self,
+        topology: &Topology,
+        interfaces: &Interfaces,
+        underlay: &Underlay,
+    ) -> Result<()> {
+        let mut routers = topology.routers.iter();
+        let found = routers.find_map(|(name, router)| Some((name, router.uplink.as_ref()?)));
+        let Some((name, uplink)) = found.filter(|_| topology.hosts.is_empty()) else {
+            return Ok(());
+        };
+        let index = underlay.outside().await?;
+        match outside(interfaces, index, (name, &uplink.origin)) {
+            Ok(uplink) => self.uplink = Some(uplink),
+            Err(warning) => self.warnings.push(warning),
+        }
+        Ok(())
     }
 
     /// Asks for the way to every host that no tunnel leads to. One that cannot be reached now is
@@ -131,20 +147,17 @@ impl Whereabouts {
     }
 }
 
-/// The interface to the outside, if a router has an uplink.
-fn outside(topology: &Topology, interfaces: &Interfaces) -> Result<Option<Uplink>, Problem> {
-    let mut routers = topology.routers.iter();
-    let Some((name, uplink)) =
-        routers.find_map(|(name, router)| Some((name, router.uplink.as_ref()?)))
-    else {
-        return Ok(None);
-    };
-    let found = interfaces.outside;
-    let found = found.and_then(|index| interfaces.all.iter().find(|it| it.ifindex == index));
+/// The interface to the outside, by its index, for the uplink of a router.
+fn outside(
+    interfaces: &Interfaces,
+    index: Option<IfIndex>,
+    (name, origin): (&str, &Origin),
+) -> Result<Uplink, Problem> {
+    let found = index.and_then(|index| interfaces.all.iter().find(|it| it.ifindex == index));
     let Some(interface) = found else {
         let message = format!("router {name} has an uplink, and this host has no default route");
         return Err(Problem::new(message)
-            .at(&uplink.origin, "the way to the outside is the host's own")
+            .at(origin, "the way to the outside is the host's own")
             .help("give the host one: `ip route add default via ...`"));
     };
     if !interface.is_ethernet {
@@ -153,10 +166,10 @@ fn outside(topology: &Topology, interfaces: &Interfaces) -> Result<Option<Uplink
             interface.name
         );
         return Err(Problem::new(message)
-            .at(&uplink.origin, "the way to the outside is the host's own")
+            .at(origin, "the way to the outside is the host's own")
             .help("declare the host under `hosts:` with the `uplink:` to use"));
     }
-    Ok(Some(described(interface, interfaces)))
+    Ok(described(interface, interfaces))
 }
 
 /// An interface as plans know it.
@@ -334,7 +347,7 @@ fn crowded(topology: &Topology, own: &str, host: &Host, interface: &HostInterfac
 
 #[cfg(test)]
 mod tests {
-    use maps_schema::{IfIndex, PortId};
+    use maps_schema::PortId;
 
     use super::*;
 
@@ -361,7 +374,6 @@ mod tests {
                 interface("wg0", 4, 1420),
             ],
             addresses: addresses.iter().map(address).collect(),
-            outside: None,
             local_ports: (32768, 60999),
         }
     }

@@ -99,15 +99,7 @@ impl<'a> Workload<'a> {
             RouteMessageBuilder::<Ipv4Addr>::new().build(),
             RouteMessageBuilder::<Ipv6Addr>::new().build(),
         ] {
-            let messages: Vec<RouteMessage> = self
-                .handle
-                .route()
-                .get(question)
-                .execute()
-                .try_collect()
-                .await
-                .map_err(system_error)
-                .context("list routes")?;
+            let messages = super::interface::routes(&self.handle, question).await?;
             for (index, route) in messages.iter().filter_map(own_route) {
                 routes.entry(index).or_default().insert(route);
             }

@@ -8,6 +8,7 @@ use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
     LinkLayerType, LinkMessage,
 };
+use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
 use rustix::io::Errno;
 
@@ -88,6 +89,12 @@ fn address_mode(spec: AfSpecUnspec) -> Option<In6AddrGenMode> {
         AfSpecInet6::AddrGenMode(mode) => Some(mode),
         _ => None,
     })
+}
+
+/// Every route of one family in the namespace that the connection is in.
+pub(super) async fn routes(handle: &Handle, question: RouteMessage) -> Result<Vec<RouteMessage>> {
+    let routes = handle.route().get(question).execute().try_collect().await;
+    routes.map_err(system_error).context("list routes")
 }
 
 /// Every interface of the namespace that the connection is in.

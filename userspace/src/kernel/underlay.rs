@@ -44,8 +44,6 @@ pub struct Interfaces {
     pub all: Vec<HostInterface>,
     /// Which interface has an address.
     pub addresses: BTreeMap<IpAddr, IfIndex>,
-    /// The interface that the default route leads through: that of IPv4, or else that of IPv6.
-    pub outside: Option<IfIndex>,
     /// The first and the last of the ports that programs are given where they ask for none.
     pub local_ports: (u16, u16),
 }
@@ -118,16 +116,24 @@ impl Underlay {
             is_ethernet: it.is_ethernet,
             mac: it.mac,
         });
-        let outside = match self.default_way::<Ipv4Addr>().await? {
-            Some(ifindex) => Some(ifindex),
-            None => self.default_way::<Ipv6Addr>().await?,
-        };
         Ok(Interfaces {
             all: all.collect(),
             addresses: messages.iter().filter_map(address).collect(),
-            outside,
             local_ports: local_ports()?,
         })
+    }
+
+    /// The interface that the default route leads through: that of IPv4, or else that of IPv6. All routes
+    /// are read for it, of which a machine may have many.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not tell.
+    pub async fn outside(&self) -> Result<Option<IfIndex>> {
+        match self.default_way::<Ipv4Addr>().await? {
+            Some(ifindex) => Ok(Some(ifindex)),
+            None => self.default_way::<Ipv6Addr>().await,
+        }
     }
 
     /// The interface of the default route that the main table prefers.
@@ -136,15 +142,7 @@ impl Underlay {
         RouteMessageBuilder<A>: Default,
     {
         let question = RouteMessageBuilder::<A>::default().build();
-        let routes: Vec<RouteMessage> = self
-            .handle
-            .route()
-            .get(question)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(system_error)
-            .context("list routes")?;
+        let routes = interface::routes(&self.handle, question).await?;
         let defaults = routes.iter().filter(|route| {
             route.header.destination_prefix_length == 0
                 && route.header.table == RouteHeader::RT_TABLE_MAIN

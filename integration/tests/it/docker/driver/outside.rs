@@ -80,7 +80,7 @@ fn containers_reach_the_outside_and_are_reached_by_published_ports() {
 /// What it costs to start a container, against Docker's own bridge. It says so, and asserts nothing:
 /// machines differ.
 #[test]
-#[ignore = "a measurement"]
+#[ignore = "a measurement, which asserts nothing: run it by its name with `--ignored`"]
 fn what_docker_run_costs() {
     let Some(mut driver) = Driver::set_apart("driver_cost") else {
         return;
