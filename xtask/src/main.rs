@@ -12,6 +12,7 @@ mod cargo_tool;
 mod check;
 mod demo;
 mod failure;
+mod figures;
 mod fuzz;
 mod libtest;
 mod process;
@@ -36,7 +37,7 @@ struct Subcommand {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 10] = [
+const SUBCOMMANDS: [Subcommand; 11] = [
     Subcommand {
         name: "setup",
         summary: "make sure that everything needed is there",
@@ -88,6 +89,12 @@ const SUBCOMMANDS: [Subcommand; 10] = [
         summary: "run the tests on other kernels, in virtual machines",
         help: vm::HELP,
         run: vm::vm,
+    },
+    Subcommand {
+        name: "figures",
+        summary: "write down what the programs ask of kernels",
+        help: figures::HELP,
+        run: figures::figures,
     },
     Subcommand {
         name: "bench",
