@@ -17,6 +17,7 @@ mod fuzz;
 mod libtest;
 mod process;
 mod setup;
+mod soak;
 mod terminal;
 mod test;
 mod toolchain;
@@ -37,7 +38,7 @@ struct Subcommand {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 11] = [
+const SUBCOMMANDS: [Subcommand; 12] = [
     Subcommand {
         name: "setup",
         summary: "make sure that everything needed is there",
@@ -101,6 +102,12 @@ const SUBCOMMANDS: [Subcommand; 11] = [
         summary: "measure",
         help: bench::HELP,
         run: bench::bench,
+    },
+    Subcommand {
+        name: "soak",
+        summary: "let everything go wrong under load, and count what is lost",
+        help: soak::HELP,
+        run: soak::soak,
     },
     Subcommand {
         name: "fuzz",
