@@ -45,6 +45,7 @@ pub(crate) fn find<T: Tables>(tables: &T, packet: &Packet, track: &mut Track) {
         return;
     };
     track.uplink = public.uplink;
+    track.is_elsewhere = public.flags & Public::ELSEWHERE != 0;
     if public.ip != packet.ip_destination || public.port != 0 {
         redirect(packet, track, public.ip, public.port);
     }

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use maps_schema::map::{EgressPort, FloodKey, FloodMember, IngressPort, Network};
-use maps_schema::{DropReason, IfIndex, Ip, PolicyList, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
 
 use crate::admission::{self, Court};
 use crate::departure::{self, Origin, Way};
@@ -84,6 +84,8 @@ pub struct Scratch {
     pub(crate) court: Court,
     pub(crate) decision: Decision,
     routed: MaybeUninit<Routed>,
+    /// Whether another gateway got the packet from the outside, and has brought it here.
+    pub(crate) is_brought: bool,
     /// What the port is that the frame leaves by.
     pub(crate) exit: EgressPort,
 }
@@ -107,6 +109,7 @@ impl Scratch {
             court: Court::NEW,
             decision: Decision::NONE,
             routed: MaybeUninit::uninit(),
+            is_brought: false,
             exit: EgressPort::workload(IfIndex(0)),
         }
     }
@@ -256,7 +259,11 @@ pub fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scrat
         ..
     } = scratch;
     let origin = way.origin;
-    let routed = routed.write(Routed::new(decision.port, packet.ip_destination));
+    let routed = routed.write(Routed::new(
+        decision.port,
+        packet.ip_destination,
+        track.exit,
+    ));
     walk_routers(frame, tables, &origin, packet, routed);
     let told = match routed.outcome {
         Outcome::Deliver => {
@@ -289,6 +296,12 @@ pub fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scrat
 pub fn pass<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Progress {
     let origin = scratch.way.origin;
     if !admission::admits::<F, T>(tables, scratch) {
+        if admission::is_for_receiver(tables, scratch) {
+            // It is of no flow here.
+            scratch.track.clear();
+            scratch.way.source = Mac::ANSWERING;
+            return Progress::Prepare;
+        }
         if let Err(reason) = admission::refuse(frame, tables, scratch) {
             return Progress::Done(Action::refuse(tables, origin.port, reason));
         }

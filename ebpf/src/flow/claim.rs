@@ -2,8 +2,8 @@
 
 use core::ops::ControlFlow;
 
+use maps_schema::Ip;
 use maps_schema::map::{Flow, FlowKey, Source};
-use maps_schema::{Ip, PortId};
 
 use super::Store;
 use super::life::lifetime_ns;
@@ -19,11 +19,10 @@ const TRIES: u32 = 128;
 /// Gives a new flow's source an address and a port of its pool that nobody has for the same destination,
 /// and makes the row of the other direction, which holds them. `false` if none was found.
 #[inline(always)]
-pub(super) fn claim<F: Frame, T: Tables>(tables: &T, track: &mut Track, uplink: PortId) -> bool {
+pub(super) fn claim<F: Frame, T: Tables>(tables: &T, track: &mut Track) -> bool {
     let mut claim = Claim {
         tables,
         track,
-        uplink,
         is_done: false,
     };
     F::repeat(TRIES, &mut claim);
@@ -34,7 +33,6 @@ pub(super) fn claim<F: Frame, T: Tables>(tables: &T, track: &mut Track, uplink: 
 struct Claim<'a, T> {
     tables: &'a T,
     track: &'a mut Track,
-    uplink: PortId,
     is_done: bool,
 }
 
@@ -55,7 +53,6 @@ impl<T: Tables> Step for Claim<'_, T> {
         track.draft.translation.source_port = port;
         track.other = track.draft.other(&track.key);
         track.mirror = track.draft.mirrored(&track.key);
-        track.mirror.origin = self.uplink;
         if is_free(*tables, track) {
             self.is_done = true;
             return ControlFlow::Break(());

@@ -33,8 +33,12 @@ pub(crate) fn settle<F: Frame, T: Tables>(
     if !lasts {
         return true;
     }
-    let key = track.key;
-    tables.visit_flow(track.found.store(), &key, |flow| {
+    let (key, store) = (track.key, track.found.store());
+    let moved = tables.visit_flow(store, &key, |flow| {
+        let is_moved = flow.origin != way.origin.port;
+        if is_moved {
+            track.other = flow.other(&key);
+        }
         flow.origin = way.origin.port;
         flow.destination = way.destination;
         flow.vni = way.vni;
@@ -45,7 +49,15 @@ pub(crate) fn settle<F: Frame, T: Tables>(
         flow.source = way.source;
         flow.target = way.target;
         flow.epoch = track.epoch;
+        is_moved
     });
+    if moved == Some(true) {
+        // It comes by way of another host, which its answers are for from now on.
+        tables.visit_flow(store, &track.other, |other| {
+            other.destination = way.origin.port;
+            other.epoch = 0;
+        });
+    }
     true
 }
 
@@ -94,6 +106,7 @@ fn open<F: Frame, T: Tables>(tables: &T, track: &mut Track, way: &Way) -> bool {
         other_port,
         other_vni,
         origin: way.origin.port,
+        destination: way.destination,
         flags: track.flags & TRANSLATED,
         translation: track.translation,
         next: track.segment.end,
@@ -103,10 +116,9 @@ fn open<F: Frame, T: Tables>(tables: &T, track: &mut Track, way: &Way) -> bool {
     if track.pool.addresses == 0 {
         track.other = track.draft.other(&track.key);
         track.mirror = track.draft.mirrored(&track.key);
-        track.mirror.origin = way.destination;
         let _kept = tables.keep_flow(Store::Embryos, &track.other, &track.mirror);
     } else {
-        if !claim::<F, T>(tables, track, way.destination) {
+        if !claim::<F, T>(tables, track) {
             return false;
         }
         track.flags = track.draft.flags;

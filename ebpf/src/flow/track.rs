@@ -40,6 +40,10 @@ pub(crate) struct Track {
     pub(crate) new: Translation,
     /// From outside: the router's uplink that leads to who the packet is for.
     pub(crate) uplink: PortId,
+    /// From outside: whether that is the port of another host, which gives the packet's destination away.
+    pub(crate) is_elsewhere: bool,
+    /// By which port the flow's packets left before, or came that they answer to.
+    pub(crate) exit: PortId,
     /// Which addresses a new flow's source may be given; none if it stays what it is.
     pub(crate) pool: Source,
     /// Whether the packet is an error about one of a flow that goes the other way. The key is that of
@@ -95,6 +99,8 @@ impl Track {
         old: Translation::NONE,
         new: Translation::NONE,
         uplink: PortId::NONE,
+        is_elsewhere: false,
+        exit: PortId::NONE,
         pool: Source::NONE,
         is_related: false,
         len: 0,
@@ -115,6 +121,8 @@ impl Track {
         self.found = found;
         self.flags = 0;
         self.uplink = PortId::NONE;
+        self.exit = PortId::NONE;
+        self.is_elsewhere = false;
         self.pool = Source::NONE;
         self.is_related = false;
     }
@@ -123,6 +131,7 @@ impl Track {
     #[inline(always)]
     pub(super) fn take(&mut self, flow: &Flow) {
         self.flags = flow.flags;
+        self.exit = flow.destination;
         if flow.flags & TRANSLATED != 0 {
             self.translation = flow.translation;
         }
