@@ -1,9 +1,9 @@
-//! `bench`: the benchmarks of the integration crate, against the release build, as root.
+//! `bench` and `scale`: the benchmarks of the integration crate, against the release build, as root.
 
 use crate::failure::{Failure, Result};
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
-use crate::{artifact, binary, process};
+use crate::{artifact, bpf, process};
 use std::ffi::OsString;
 
 pub(crate) const HELP: &str = "\
@@ -33,18 +33,41 @@ Examples:
   cargo xtask bench nat --compare docs/benchmarks/figures.json
 ";
 
+pub(crate) const SCALE_HELP: &str = "\
+Measure how far it goes: many workloads, routes and hosts.
+
+Usage: cargo xtask scale [--write FILE]
+
+Builds in release form, then measures what compiling, planning and loading take in time and memory, up
+to 100,000 workloads, a million routes, and a simulation of 1000 hosts with 100 workloads each. Loads as
+root (sudo when not root) in network namespaces of its own. Takes a few minutes and 3 GB of memory. --write
+makes the page, as docs/scale.md.
+
+Example:
+  cargo xtask scale --write docs/scale.md
+";
+
 /// Builds and runs the benchmark.
 pub(crate) fn bench(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    run(workspace, "bench", arguments)
+}
+
+/// Builds and runs the other one.
+pub(crate) fn scale(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    run(workspace, "scale", arguments)
+}
+
+fn run(workspace: &Workspace, name: &str, arguments: &[OsString]) -> Result<()> {
     setup::ensure(&[Purpose::Bench])?;
-    binary::build(workspace, &[])?;
+    bpf::build(workspace)?;
     let mut command = workspace.cargo();
-    command.args(["bench", "--package", "integration", "--bench", "bench"]);
+    command.args(["bench", "--package", "integration", "--bench", name]);
     let executables = artifact::build(&mut command)
         .map_err(|_| Failure::new("the benchmark does not build; cargo says why above"))?;
     let [executable] = executables.as_slice() else {
-        return Err(Failure::new(
-            "the integration crate has no benchmark called `bench`",
-        ));
+        return Err(Failure::new(format!(
+            "the integration crate has no benchmark called `{name}`"
+        )));
     };
     let arguments = match arguments {
         [first, rest @ ..] if first == "--" => rest,

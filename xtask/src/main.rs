@@ -38,7 +38,7 @@ struct Subcommand {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 12] = [
+const SUBCOMMANDS: [Subcommand; 13] = [
     Subcommand {
         name: "setup",
         summary: "make sure that everything needed is there",
@@ -102,6 +102,12 @@ const SUBCOMMANDS: [Subcommand; 12] = [
         summary: "measure",
         help: bench::HELP,
         run: bench::bench,
+    },
+    Subcommand {
+        name: "scale",
+        summary: "measure many workloads, routes and hosts",
+        help: bench::SCALE_HELP,
+        run: bench::scale,
     },
     Subcommand {
         name: "soak",
