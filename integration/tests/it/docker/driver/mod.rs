@@ -2,6 +2,7 @@
 
 mod life;
 mod outside;
+mod repair;
 mod running;
 
 use std::fs::{self, File};
