@@ -8,6 +8,7 @@
 //! They know of one another by what each of
 //! them published last.
 
+pub mod attach;
 pub mod echo;
 mod files;
 mod http;
@@ -215,8 +216,10 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let prober = Prober::new(instance, settings, scene.clone(), found, say);
     let (wanted, wishes) = watch::channel(0);
     let (carried_out, done) = watch::channel(0);
+    let (heard, news) = watch::channel(0);
     let wishes = planner::Wishes {
         wanted: wishes,
+        heard: news,
         done: carried_out,
     };
     let planner = Planner::new(instance, settings, scenes, verdicts.clone(), wishes, say)?;
@@ -224,7 +227,11 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let docker = settings.docker.as_deref();
     let docker = docker.map(Socket::of_docker).transpose()?;
     let own = Socket::at(&instance.driver_socket())?;
-    let progress = Progress { wanted, done };
+    let progress = Progress {
+        wanted,
+        heard,
+        done,
+    };
     let driver = settings.driver().unwrap_or_default();
     let plugin = Plugin::new(instance, driver, scene.clone(), progress, say).await?;
     let serve = async {

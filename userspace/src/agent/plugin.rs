@@ -47,6 +47,10 @@ const LOOK_AFTER: Duration = Duration::from_secs(30);
 const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 /// What the command line asks for what is recorded.
 pub const RECORDS: &str = "Bowline.Records";
+/// What it asks for to have a container plugged in.
+pub const ATTACH: &str = "Bowline.Attach";
+/// What it asks for to have one plugged out.
+pub const DETACH: &str = "Bowline.Detach";
 /// What it asks for to be told the agent's version.
 pub const VERSION: &str = "Bowline.Version";
 /// What it asks for to have Docker, records and kernel made one again.
@@ -60,6 +64,8 @@ const INTERFACE: &str = "eth0";
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) wanted: watch::Sender<u64>,
+    /// Something has changed that Docker does not wait for: the planner may ask it.
+    pub(super) heard: watch::Sender<u64>,
     pub(super) done: watch::Receiver<u64>,
 }
 
@@ -88,6 +94,8 @@ pub(super) struct State {
     pub(super) suspects: Suspects,
     /// What the user was told to do.
     pub(super) said: BTreeSet<Finding>,
+    /// Containers that cannot be plugged in as their labels say, by id, and why.
+    pub(super) unattached: BTreeMap<String, String>,
 }
 
 impl<'a> Plugin<'a> {
@@ -217,6 +225,14 @@ impl<'a> Plugin<'a> {
         if question.path == REPAIR {
             let request = serde_json::from_slice(&question.body)?;
             return Ok(serde_json::to_string(&self.repair(request).await?)?);
+        }
+        if question.path == ATTACH {
+            let request = serde_json::from_slice(&question.body)?;
+            return Ok(serde_json::to_string(&self.attach(request).await?)?);
+        }
+        if question.path == DETACH {
+            let request = serde_json::from_slice(&question.body)?;
+            return Ok(serde_json::to_string(&self.detach(request).await?)?);
         }
         if question.path == VERSION {
             return Ok(serde_json::to_string(env!("CARGO_PKG_VERSION"))?);

@@ -74,12 +74,18 @@ impl Plugin<'_> {
     async fn follow_engine(&self) -> Result<()> {
         let docker = connect().await?;
         let mut changes = docker.changes();
+        let mut scene = self.scene.clone();
+        scene.mark_unchanged();
         let mut due = Instant::now();
         loop {
             tokio::select! {
                 biased;
                 change = changes.next() => {
                     change.context("it has nothing more to say")??;
+                    due = due.min(Instant::now() + SETTLE);
+                }
+                // A file may have brought the network that a container waits for.
+                Ok(()) = scene.changed(), if !self.state.lock().await.unattached.is_empty() => {
                     due = due.min(Instant::now() + SETTLE);
                 }
                 () = sleep_until(due) => {
@@ -97,8 +103,10 @@ impl Plugin<'_> {
             let mut state = self.state.lock().await;
             let outcome = self.compare(&mut state, Some(&inventory)).await?;
             self.adopt(&mut state, &outcome).await?;
+            self.attach_labelled(&mut state, &inventory).await?;
             outcome
         };
+        self.progress.heard.send_modify(|number| *number += 1);
         self.strike(docker, &outcome).await;
         let recently = now().saturating_sub(2 * CONFIRM_SECONDS);
         Ok(outcome.suspects.values().any(|since| *since > recently))
@@ -205,6 +213,6 @@ impl Plugin<'_> {
 }
 
 /// Connecting waits for the engine, and the engine may be waiting for us.
-async fn connect() -> Result<Docker> {
+pub(super) async fn connect() -> Result<Docker> {
     Ok(tokio::task::spawn_blocking(Docker::connect).await??)
 }

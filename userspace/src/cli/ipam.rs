@@ -58,6 +58,7 @@ impl Ipam {
                     Holder::Gateway => ("gateway", None),
                     Holder::Auxiliary => ("auxiliary", None),
                     Holder::Endpoint(id) => ("held", Some(records.endpoint_title(id))),
+                    Holder::Attached(id) => ("held", Some(records.attachment_title(id))),
                     Holder::Unclaimed(_) => ("unclaimed", lease.container.clone()),
                     Holder::Released(_) => ("released", lease.container.clone()),
                 };

@@ -157,6 +157,10 @@ fn listed_container(container: ContainerSummary) -> Option<(String, ListedContai
                     | ContainerSummaryStateEnum::RESTARTING
             )
         ),
+        mode: container
+            .host_config
+            .and_then(|config| config.network_mode)
+            .unwrap_or_default(),
         labels: sorted(container.labels),
     };
     Some((container.id?, listed))

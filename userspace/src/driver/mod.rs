@@ -9,6 +9,7 @@
 //! not make: so a request that was carried out before is answered in the same way, and nothing that is
 //! missing is an error where something is given back.
 
+pub mod attach;
 pub mod inventory;
 mod ipam;
 mod network;

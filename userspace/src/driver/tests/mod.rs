@@ -2,6 +2,7 @@
 //! it might make others.
 
 mod address;
+mod attach;
 mod network;
 mod order;
 mod reconcile;
