@@ -14,6 +14,7 @@ mod files;
 mod http;
 pub mod liveness;
 pub mod metrics;
+mod networks;
 mod notify;
 pub mod path_mtu;
 mod planner;

@@ -96,6 +96,8 @@ pub(super) struct State {
     pub(super) said: BTreeSet<Finding>,
     /// Containers that cannot be plugged in as their labels say, by id, and why.
     pub(super) unattached: BTreeMap<String, String>,
+    /// Networks of files that cannot be made Docker's, and why.
+    pub(super) unmade: BTreeMap<String, String>,
 }
 
 impl<'a> Plugin<'a> {

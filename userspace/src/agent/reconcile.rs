@@ -77,27 +77,31 @@ impl Plugin<'_> {
         let mut scene = self.scene.clone();
         scene.mark_unchanged();
         let mut due = Instant::now();
+        // Whether Docker has told of something since the planner heard of it last.
+        let mut news = true;
         loop {
             tokio::select! {
                 biased;
                 change = changes.next() => {
                     change.context("it has nothing more to say")??;
+                    news = true;
                     due = due.min(Instant::now() + SETTLE);
                 }
-                // A file may have brought the network that a container waits for.
-                Ok(()) = scene.changed(), if !self.state.lock().await.unattached.is_empty() => {
+                // A file may have brought a network that is to be Docker's, or that a container waits for.
+                Ok(()) = scene.changed() => {
                     due = due.min(Instant::now() + SETTLE);
                 }
                 () = sleep_until(due) => {
-                    let is_open = self.look(&docker).await?;
+                    let is_open = self.look(&docker, news).await?;
+                    news = false;
                     due = Instant::now() + if is_open { CONFIRM } else { LOOK };
                 }
             }
         }
     }
 
-    /// Compares once, and does what is to be done. Tells whether something must be looked at again.
-    async fn look(&self, docker: &Docker) -> Result<bool> {
+    /// Compares once, does what is to be done, and lets the planner know if there are news. Tells whether something must be looked at again.
+    async fn look(&self, docker: &Docker, news: bool) -> Result<bool> {
         let inventory = docker.inventory(&self.driver).await?;
         let outcome = {
             let mut state = self.state.lock().await;
@@ -106,8 +110,11 @@ impl Plugin<'_> {
             self.attach_labelled(&mut state, &inventory).await?;
             outcome
         };
-        self.progress.heard.send_modify(|number| *number += 1);
+        if news {
+            self.progress.heard.send_modify(|number| *number += 1);
+        }
         self.strike(docker, &outcome).await;
+        self.make_networks(docker, &inventory).await;
         let recently = now().saturating_sub(2 * CONFIRM_SECONDS);
         Ok(outcome.suspects.values().any(|since| *since > recently))
     }

@@ -13,6 +13,7 @@ pub mod attach;
 pub mod inventory;
 mod ipam;
 mod network;
+pub mod networks;
 mod options;
 pub mod protocol;
 pub mod range;

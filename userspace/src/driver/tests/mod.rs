@@ -4,6 +4,7 @@
 mod address;
 mod attach;
 mod network;
+mod networks;
 mod order;
 mod reconcile;
 mod replay;

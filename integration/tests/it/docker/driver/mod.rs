@@ -1,6 +1,7 @@
 //! bowline as Docker's network and IPAM driver.
 
 mod attach;
+mod declared;
 mod life;
 mod outside;
 mod repair;
