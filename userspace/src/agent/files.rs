@@ -1,6 +1,7 @@
 //! What the loaded files say, as far as Docker's side must fit it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -18,6 +19,8 @@ pub(super) struct Files {
     sources: BTreeMap<String, Source>,
     own: Option<String>,
     pub(super) world: World,
+    /// What they were together with Docker's side last, by the text of that.
+    compiled: Option<(Option<String>, Arc<Topology>)>,
 }
 
 impl Files {
@@ -32,13 +35,23 @@ impl Files {
         self.world = World::of(&topology, own.as_deref());
         self.sources = sources;
         self.own = own;
+        self.compiled = None;
         Ok(())
     }
 
     /// What they are together with Docker's side.
-    pub(super) fn with(&self, text: Option<&str>) -> Result<Topology, Refusal> {
+    pub(super) fn with(&mut self, text: Option<&str>) -> Result<Arc<Topology>, Refusal> {
+        // Docker asks several times of what has not changed meanwhile.
+        if let Some((of, topology)) = &self.compiled
+            && of.as_deref() == text
+        {
+            return Ok(Arc::clone(topology));
+        }
         let own = text.map(|text| draft(source::NAME, text));
-        compile_drafts(drafts(&self.sources).chain(own)).map_err(|problems| refusal(&problems))
+        let topology = compile_drafts(drafts(&self.sources).chain(own));
+        let topology = Arc::new(topology.map_err(|problems| refusal(&problems))?);
+        self.compiled = Some((text.map(str::to_owned), Arc::clone(&topology)));
+        Ok(topology)
     }
 }
 

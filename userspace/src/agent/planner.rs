@@ -246,14 +246,24 @@ impl<'a> Planner<'a> {
             self.scenes.send_replace(Arc::default());
             return Ok(true);
         }
-        let mut outlook = self.look(asking).await?;
-        // Who loads by hand meanwhile is not held up for nothing.
-        if !outlook.diff.is_empty() {
-            let lock = match self.ledger.lock(Duration::ZERO) {
+        // Where Docker waits there is something to do; else who loads by hand meanwhile is not held up for
+        // nothing.
+        let mut lock = None;
+        if !asking.may_ask {
+            lock = match self.ledger.lock(Duration::ZERO) {
                 Err(LockError::Busy { .. }) => return Ok(false),
-                lock => lock?,
+                lock => Some(lock?),
+            };
+        }
+        let mut outlook = self.look(asking).await?;
+        if lock.is_none() && !outlook.diff.is_empty() {
+            lock = match self.ledger.lock(Duration::ZERO) {
+                Err(LockError::Busy { .. }) => return Ok(false),
+                lock => Some(lock?),
             };
             outlook = self.look(asking).await?;
+        }
+        if let Some(lock) = lock {
             let summary = self.host.load(&lock, &outlook).await?;
             lock.remove_if_empty()?;
             if !summary.is_empty() {

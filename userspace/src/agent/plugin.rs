@@ -51,6 +51,10 @@ pub const RECORDS: &str = "Bowline.Records";
 pub const ATTACH: &str = "Bowline.Attach";
 /// What it asks for to have one plugged out.
 pub const DETACH: &str = "Bowline.Detach";
+/// What it asks for to have the addresses looked through.
+pub const CHECK: &str = "Bowline.Check";
+/// What it asks for to have an address forgotten that nobody has.
+pub const RELEASE: &str = "Bowline.Release";
 /// What it asks for to be told the agent's version.
 pub const VERSION: &str = "Bowline.Version";
 /// What it asks for to have Docker, records and kernel made one again.
@@ -235,6 +239,21 @@ impl<'a> Plugin<'a> {
         if question.path == DETACH {
             let request = serde_json::from_slice(&question.body)?;
             return Ok(serde_json::to_string(&self.detach(request).await?)?);
+        }
+        if question.path == RELEASE {
+            let mut state = self.state.lock().await;
+            let mut after = state.records.clone();
+            after.release(serde_json::from_slice(&question.body)?, now())?;
+            self.record(&mut state, after).await?;
+            return Ok(serde_json::to_string(&())?);
+        }
+        if question.path == CHECK {
+            let mut state = self.state.lock().await;
+            let own = self.scene.borrow().host.clone();
+            state.files.read(&self.ledger, own)?;
+            return Ok(serde_json::to_string(
+                &state.records.check(&state.files.world),
+            )?);
         }
         if question.path == VERSION {
             return Ok(serde_json::to_string(env!("CARGO_PKG_VERSION"))?);

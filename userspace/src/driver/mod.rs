@@ -10,6 +10,7 @@
 //! missing is an error where something is given back.
 
 pub mod attach;
+mod check;
 pub mod inventory;
 mod ipam;
 mod network;

@@ -3,6 +3,7 @@
 
 mod address;
 mod attach;
+mod check;
 mod network;
 mod networks;
 mod order;

@@ -26,7 +26,7 @@ fn start(driver: &Driver, name: &str, labels: &[&str]) {
 
 #[test]
 fn labels_plug_containers_in() {
-    let Some(mut driver) = Driver::set("driver_labels") else {
+    let Some(driver) = Driver::set("driver_labels") else {
         return;
     };
     let file = driver.stage.file("shop.yaml", FILE);

@@ -3,6 +3,7 @@
 mod attach;
 mod declared;
 mod life;
+mod modes;
 mod outside;
 mod repair;
 mod running;
