@@ -12,6 +12,7 @@
 //! and nobody is taken in by it before, because its age is looked at.
 
 mod claim;
+mod fragment;
 mod life;
 pub(crate) mod related;
 mod settle;
@@ -26,8 +27,9 @@ use crate::parse::Packet;
 use crate::tables::Tables;
 use crate::tcp;
 
-pub(crate) use life::end;
+pub(crate) use claim::has_port;
 pub use life::lifetime_ns;
+pub(crate) use life::{end, renew};
 pub(crate) use settle::settle;
 pub(crate) use track::{Found, TRANSLATED, Track};
 use track::{identify, is_outside};
@@ -65,11 +67,11 @@ pub(crate) fn recall<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
     origin: &Origin,
-    packet: &Packet,
+    packet: &mut Packet,
     track: &mut Track,
 ) -> bool {
     track.clear();
-    if !identify(frame, origin, packet, track) {
+    if !identify(frame, tables, origin, packet, track) {
         related::note(frame, tables, origin, packet, track);
         return false;
     }

@@ -42,6 +42,9 @@ pub(crate) fn receive<F: Frame, T: Tables>(
         packet,
         track,
     );
+    if !is_recalled {
+        nat::translate(tables, packet, track);
+    }
     if track.uplink == PortId::NONE {
         nat::find(tables, packet, track);
     }

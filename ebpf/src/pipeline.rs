@@ -206,40 +206,37 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     interface: IfIndex,
     port: &IngressPort,
 ) -> Result<Progress, DropReason> {
-    let origin = origin(interface, port);
     let packet = &mut scratch.packet;
     let way = &mut scratch.way;
     let track = &mut scratch.track;
-    if flow::recall(frame, tables, &origin, packet, track) {
-        *way = flow::way(origin, track);
+    // Until another one is found. What is kept there needs no place on the stack.
+    *way = Way::back(origin(interface, port));
+    if flow::recall(frame, tables, &way.origin, packet, track) {
+        *way = flow::way(way.origin, track);
         return Ok(Progress::Prepare);
     }
-    nat::apply(packet, track);
+    nat::translate(tables, packet, track);
     let decision = &mut scratch.decision;
     decide(tables, port, packet, decision)?;
     match decision.kind {
         Decided::Deliver => {
-            *way = Way::to(origin, decision.port, port.vni);
+            way.destination = decision.port;
             return Ok(Progress::Pass);
         }
-        Decided::Route if resolver::is_answer(packet) && share(frame, tables, &origin) => {
+        Decided::Route if resolver::is_answer(packet) && share(frame, tables, &way.origin) => {
             return Ok(Progress::Done(Action::Consume(decision.port)));
         }
-        Decided::Route => {
-            *way = Way::back(origin);
-            return Ok(Progress::Route);
-        }
+        Decided::Route => return Ok(Progress::Route),
         Decided::Flood => {
             // Who gets it is not known yet.
-            *way = Way::to(origin, PortId::NONE, port.vni);
+            way.destination = PortId::NONE;
             return Ok(Progress::Pass);
         }
         Decided::Reply => {
             reply(frame, &decision.reply).map_err(|_refused| DropReason::KernelRefused)?;
-            *way = Way::back(origin);
         }
         Decided::Consume => {
-            let _reached = share(frame, tables, &origin);
+            let _reached = share(frame, tables, &way.origin);
             return Ok(Progress::Done(Action::Consume(decision.port)));
         }
     }

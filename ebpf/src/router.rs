@@ -155,8 +155,9 @@ fn refuses(packet: &Packet) -> Option<DropReason> {
     (martian || packet.is_mapped()).then_some(DropReason::Martian)
 }
 
-/// Whether the packet claims to come from the router that it is for. Ports that are held to the
-/// addresses that they were given cannot send such a packet, and need no lookup for it.
+/// Whether the packet claims to come from the router that it is for, or, from the outside, from where the
+/// router does not send to by its uplink (RFC 3704 section 2.2). Ports that are held to the addresses that
+/// they were given cannot send such a packet, and need no lookup for it.
 #[inline(always)]
 fn is_impostor<T: Tables>(
     tables: &T,
@@ -164,7 +165,8 @@ fn is_impostor<T: Tables>(
     packet: &Packet,
     router_port: PortId,
 ) -> bool {
-    let free = IngressPort::MAY_SPOOF | IngressPort::LEARNING | IngressPort::SERVED;
+    let free =
+        IngressPort::MAY_SPOOF | IngressPort::LEARNING | IngressPort::SERVED | IngressPort::OUTSIDE;
     if origin.flags & free == 0 {
         return false;
     }
@@ -175,6 +177,12 @@ fn is_impostor<T: Tables>(
         router: entry.router,
         ip: packet.ip_source,
     };
+    if origin.is_outside() {
+        let route = tables.route(&RouteKey::lookup(entry.router, packet.ip_source));
+        if route.is_some_and(|route| route.kind == Route::FORWARD) {
+            return true;
+        }
+    }
     tables.router_address(&key).is_some()
 }
 

@@ -8,15 +8,20 @@
 //! They know of one another by what each of
 //! them published last.
 
+pub mod attach;
 pub mod echo;
+mod files;
 mod http;
 pub mod liveness;
 pub mod metrics;
+mod networks;
 mod notify;
 pub mod path_mtu;
 mod planner;
 pub mod plugin;
 mod prober;
+pub mod reconcile;
+mod socket;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -35,9 +40,11 @@ use tokio::sync::watch;
 
 use liveness::State;
 use planner::Planner;
-use plugin::{Plugin, Progress, Socket};
+use plugin::{Plugin, Progress};
 use prober::Prober;
+use socket::Socket;
 
+use crate::driver::reconcile::Finding;
 use crate::instance::Instance;
 use crate::kernel::clock;
 use crate::plan::Names;
@@ -56,6 +63,14 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// The socket that Docker finds the network driver by; without one there is no driver.
     pub docker: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What Docker calls the driver: the name of its socket.
+    fn driver(&self) -> Option<String> {
+        let name = self.docker.as_ref()?.file_stem()?;
+        Some(name.to_string_lossy().into_owned())
+    }
 }
 
 /// Another host, as the agent asks it.
@@ -118,6 +133,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Docker, what is recorded of it and the kernel differed.
+    Found(Finding),
     /// Something went wrong, and will be tried again.
     Failed(String),
 }
@@ -131,6 +148,7 @@ impl Event {
             Self::PathMtu {
                 found, promised, ..
             } => found < promised,
+            Self::Found(finding) => !finding.is_mended(),
             Self::Failed(_) | Self::Refused { .. } => true,
             Self::Started(_) | Self::Changed { .. } => false,
         }
@@ -153,6 +171,7 @@ impl fmt::Display for Event {
             Self::Changed { links, rows } => {
                 write!(f, "planned again, links changed: {links}, rows: {rows}")
             }
+            Self::Found(finding) => write!(f, "{finding}"),
             Self::Refused { method, why } => write!(f, "refused {method}: {why}"),
             Self::Failed(why) => f.write_str(why),
         }
@@ -198,8 +217,10 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let prober = Prober::new(instance, settings, scene.clone(), found, say);
     let (wanted, wishes) = watch::channel(0);
     let (carried_out, done) = watch::channel(0);
+    let (heard, news) = watch::channel(0);
     let wishes = planner::Wishes {
         wanted: wishes,
+        heard: news,
         done: carried_out,
     };
     let planner = Planner::new(instance, settings, scenes, verdicts.clone(), wishes, say)?;
@@ -207,8 +228,13 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let docker = settings.docker.as_deref();
     let docker = docker.map(Socket::of_docker).transpose()?;
     let own = Socket::at(&instance.driver_socket())?;
-    let progress = Progress { wanted, done };
-    let plugin = Plugin::new(instance, scene.clone(), progress, say).await?;
+    let progress = Progress {
+        wanted,
+        heard,
+        done,
+    };
+    let driver = settings.driver().unwrap_or_default();
+    let plugin = Plugin::new(instance, driver, scene.clone(), progress, say).await?;
     let serve = async {
         match metrics {
             Some(listener) => metrics::serve(&listener, instance, &scene, &verdicts).await,

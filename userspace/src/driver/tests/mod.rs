@@ -2,8 +2,12 @@
 //! it might make others.
 
 mod address;
+mod attach;
+mod check;
 mod network;
+mod networks;
 mod order;
+mod reconcile;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};

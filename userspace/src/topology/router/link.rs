@@ -122,6 +122,7 @@ fn add(links: BTreeMap<String, (Wire, Origin)>, networks: &mut BTreeMap<String, 
             unknown_unicast: UnknownUnicast::Drop,
             ageing: DEFAULT_AGEING,
             policy: None,
+            docker: false,
             kind: NetworkKind::Link,
             origin: origin.clone(),
         };

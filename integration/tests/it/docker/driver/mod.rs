@@ -1,7 +1,11 @@
 //! bowline as Docker's network and IPAM driver.
 
+mod attach;
+mod declared;
 mod life;
+mod modes;
 mod outside;
+mod repair;
 mod running;
 
 use std::fs::{self, File};

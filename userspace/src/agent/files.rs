@@ -1,0 +1,72 @@
+//! What the loaded files say, as far as Docker's side must fit it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::document::{Draft, draft};
+use crate::driver::Refusal;
+use crate::driver::source;
+use crate::driver::world::World;
+use crate::ledger::{Ledger, Source};
+use crate::problem::Problem;
+use crate::topology::{Topology, compile_drafts};
+
+/// The loaded files as they were read last, and what they declare.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    sources: BTreeMap<String, Source>,
+    own: Option<String>,
+    pub(super) world: World,
+    /// What they were together with Docker's side last, by the text of that.
+    compiled: Option<(Option<String>, Arc<Topology>)>,
+}
+
+impl Files {
+    /// Reads the files, if they have changed.
+    pub(super) fn read(&mut self, ledger: &Ledger, own: Option<String>) -> Result<()> {
+        let mut sources = ledger.sources()?;
+        sources.remove(source::NAME);
+        if sources == self.sources && own == self.own {
+            return Ok(());
+        }
+        let topology = compile_drafts(drafts(&sources)).map_err(|problems| refusal(&problems))?;
+        self.world = World::of(&topology, own.as_deref());
+        self.sources = sources;
+        self.own = own;
+        self.compiled = None;
+        Ok(())
+    }
+
+    /// What they are together with Docker's side.
+    pub(super) fn with(&mut self, text: Option<&str>) -> Result<Arc<Topology>, Refusal> {
+        // Docker asks several times of what has not changed meanwhile.
+        if let Some((of, topology)) = &self.compiled
+            && of.as_deref() == text
+        {
+            return Ok(Arc::clone(topology));
+        }
+        let own = text.map(|text| draft(source::NAME, text));
+        let topology = compile_drafts(drafts(&self.sources).chain(own));
+        let topology = Arc::new(topology.map_err(|problems| refusal(&problems))?);
+        self.compiled = Some((text.map(str::to_owned), Arc::clone(&topology)));
+        Ok(topology)
+    }
+}
+
+fn drafts(sources: &BTreeMap<String, Source>) -> impl Iterator<Item = Draft> {
+    let sources = sources.values();
+    sources.map(|source| draft(&source.path, &source.text))
+}
+
+/// The first problem in one line.
+fn refusal(problems: &[Problem]) -> Refusal {
+    let Some(first) = problems.first() else {
+        return Refusal("what is loaded does not hold".to_owned());
+    };
+    Refusal(match &first.help {
+        Some(help) => format!("{}: {help}", first.message),
+        None => first.message.clone(),
+    })
+}
