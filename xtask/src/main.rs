@@ -20,6 +20,7 @@ mod setup;
 mod soak;
 mod terminal;
 mod test;
+mod testbed;
 mod toolchain;
 mod vm;
 mod workspace;
@@ -38,7 +39,7 @@ struct Subcommand {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 13] = [
+const SUBCOMMANDS: [Subcommand; 14] = [
     Subcommand {
         name: "setup",
         summary: "make sure that everything needed is there",
@@ -96,6 +97,12 @@ const SUBCOMMANDS: [Subcommand; 13] = [
         summary: "write down what the programs ask of kernels",
         help: figures::HELP,
         run: figures::figures,
+    },
+    Subcommand {
+        name: "testbed",
+        summary: "start virtual machines as hosts, by Vagrant, and test on them",
+        help: testbed::HELP,
+        run: testbed::testbed,
     },
     Subcommand {
         name: "bench",

@@ -1,0 +1,170 @@
+//! What the hosts of the testbed are tried with.
+
+use super::Testbed;
+use crate::failure::{Failure, Result};
+use crate::{process, terminal};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Something that a user does on a host, and what must come of it.
+struct Step {
+    what: &'static str,
+    host: &'static str,
+    command: &'static str,
+    expected: Expected,
+}
+
+enum Expected {
+    /// It succeeds and prints this.
+    Says(&'static str),
+    /// It fails.
+    Fails,
+}
+
+const fn says(
+    what: &'static str,
+    host: &'static str,
+    command: &'static str,
+    text: &'static str,
+) -> Step {
+    let expected = Expected::Says(text);
+    Step {
+        what,
+        host,
+        command,
+        expected,
+    }
+}
+
+const LOAD: [Step; 2] = [
+    says(
+        "h1 loads the file",
+        "h1",
+        "sudo bowline load /root/testbed.yaml",
+        "loaded",
+    ),
+    says(
+        "h2 loads the file",
+        "h2",
+        "sudo bowline load /root/testbed.yaml",
+        "loaded",
+    ),
+];
+
+const STEPS: [Step; 6] = [
+    says(
+        "over a network, between hosts",
+        "h1",
+        "inside web curl -s -m 20 http://10.1.0.20",
+        "api",
+    ),
+    says(
+        "through a router, between hosts",
+        "h1",
+        "inside web ping -c 1 -W 20 10.2.0.30",
+        "1 received",
+    ),
+    says(
+        "through a router and a policy",
+        "h2",
+        "inside api curl -s -m 20 http://10.2.0.30",
+        "db",
+    ),
+    Step {
+        what: "what the policy denies",
+        host: "h1",
+        command: "inside web curl -s -m 5 http://10.2.0.30",
+        expected: Expected::Fails,
+    },
+    says(
+        "a published port, from the other host",
+        "h2",
+        "curl -s -m 20 http://10.44.0.11:8080",
+        "web",
+    ),
+    says(
+        "connections are shown",
+        "h1",
+        "sudo bowline flows",
+        "10.1.0.10",
+    ),
+];
+
+/// How long a host may take to start, with an emulated processor.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Tries everything; tells of each step whether it passed.
+pub(super) fn run(testbed: &Testbed<'_>) -> Result<()> {
+    let mut failed = 0;
+    for step in LOAD.iter().chain(&STEPS) {
+        failed += usize::from(!attempt(testbed, step, Duration::ZERO)?);
+    }
+    terminal::step("h2 starts anew");
+    let boot = r"cat /proc/sys/kernel/random/boot_id";
+    let before = ask(testbed, "h2", boot)?.unwrap_or_default();
+    // The connection ends with the host.
+    ask(testbed, "h2", "sudo systemctl reboot")?;
+    let began = Instant::now();
+    while ask(testbed, "h2", boot)?.is_none_or(|now| now == before) {
+        if began.elapsed() > PATIENCE {
+            return Err(Failure::new("h2 did not come back"));
+        }
+        sleep(Duration::from_secs(1));
+    }
+    let took = terminal::seconds(began.elapsed());
+    terminal::say(format!("h2 is back after {took}"));
+    let again = says(
+        "h2 has its containers again, and plugs them in",
+        "h2",
+        "inside db hostname && inside api hostname && sudo bowline load && echo again",
+        "again",
+    );
+    for step in [&again].into_iter().chain(&STEPS) {
+        failed += usize::from(!attempt(testbed, step, PATIENCE)?);
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::new(format!("{failed} steps failed"))),
+    }
+}
+
+/// Does it, and again until it is as expected or time is up.
+fn attempt(testbed: &Testbed<'_>, step: &Step, patience: Duration) -> Result<bool> {
+    let began = Instant::now();
+    let (passed, said) = loop {
+        let said = ask(testbed, step.host, step.command)?;
+        let passed = match (&step.expected, &said) {
+            (Expected::Says(text), Some(said)) => said.contains(text),
+            (Expected::Fails, None) => true,
+            _ => false,
+        };
+        if passed || began.elapsed() >= patience {
+            break (passed, said);
+        }
+        sleep(Duration::from_secs(1));
+    };
+    let verdict = terminal::verdict(if passed { "passed" } else { "FAILED" }, 8);
+    let took = terminal::seconds(began.elapsed());
+    terminal::say(format!("{verdict}{:<48} {took:>12}", step.what));
+    if !passed {
+        let said = said.unwrap_or_else(|| "it failed".to_owned());
+        terminal::say(format!(
+            "  {}$ {}\n  {}",
+            step.host,
+            step.command,
+            said.trim()
+        ));
+    }
+    Ok(passed)
+}
+
+/// What a command on a host prints; nothing if it fails. In it, `inside CONTAINER COMMAND` runs a program of
+/// the host in the network of a container, which has none of its own that could be trusted to work.
+fn ask(testbed: &Testbed<'_>, host: &str, command: &str) -> Result<Option<String>> {
+    const INSIDE: &str = "inside() { \
+        pid=$(sudo docker inspect --format '{{.State.Pid}}' \"$1\") && shift && \
+        sudo nsenter --net=/proc/$pid/ns/net \"$@\"; \
+        }; ";
+    let command = format!("{INSIDE}{command}");
+    Ok(process::output(testbed.ssh(host)?.arg(command)).ok())
+}
