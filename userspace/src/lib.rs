@@ -1,7 +1,7 @@
 //! Bowline's user space: a YAML document becomes a topology, the topology a plan, the plan's
 //! difference from what the kernel holds a few changes, and these are applied.
 //!
-//! `document`, `topology`, `plan`, `diff`, `driver` and `trace` do no I/O; only `document` knows YAML and only
+//! `document`, `topology`, `plan`, `diff`, `driver`, `exchange` and `trace` do no I/O; only `document` knows YAML and only
 //! `kernel` knows aya and netlink.
 
 pub mod agent;
@@ -11,6 +11,7 @@ pub mod diff;
 pub mod docker;
 pub mod document;
 pub mod driver;
+pub mod exchange;
 pub mod fnv;
 pub mod holdings;
 pub mod host;

@@ -2,13 +2,15 @@
 //! is loaded true while the world around it changes. No packet needs it, and it may be killed at any
 //! moment: on return it goes on from what it has written down.
 //!
-//! Four things go on at the same time, on one thread. `prober` sends echoes and writes down what came
+//! Five things go on at the same time, on one thread. `prober` sends echoes and writes down what came
 //! of them; `planner` plans again what is loaded, when that, the record or the host's own situation
-//! makes a difference; `plugin` carries out what Docker asks for; `metrics` are told to whoever asks.
+//! makes a difference; `plugin` carries out what Docker asks for; `exchange` tells other hosts what Docker has
+//! here, and hears what it has there; `metrics` are told to whoever asks.
 //! They know of one another by what each of
 //! them published last.
 
 pub mod echo;
+mod exchange;
 mod http;
 pub mod liveness;
 pub mod metrics;
@@ -33,11 +35,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use exchange::Exchange;
 use liveness::State;
 use planner::Planner;
 use plugin::{Plugin, Progress, Socket};
 use prober::Prober;
 
+use crate::counted::counted;
+use crate::exchange::List;
 use crate::instance::Instance;
 use crate::kernel::clock;
 use crate::plan::Names;
@@ -111,6 +116,13 @@ pub enum Event {
         /// How many rows.
         rows: usize,
     },
+    /// Another host has said what Docker has there.
+    Heard {
+        /// Its name.
+        name: String,
+        /// How many containers.
+        members: usize,
+    },
     /// Docker was refused something.
     Refused {
         /// The method that it called.
@@ -132,7 +144,7 @@ impl Event {
                 found, promised, ..
             } => found < promised,
             Self::Failed(_) | Self::Refused { .. } => true,
-            Self::Started(_) | Self::Changed { .. } => false,
+            Self::Started(_) | Self::Changed { .. } | Self::Heard { .. } => false,
         }
     }
 }
@@ -152,6 +164,13 @@ impl fmt::Display for Event {
             }
             Self::Changed { links, rows } => {
                 write!(f, "planned again, links changed: {links}, rows: {rows}")
+            }
+            Self::Heard { name, members } => {
+                write!(
+                    f,
+                    "host {name} shares {} of Docker's",
+                    counted(*members, "container")
+                )
             }
             Self::Refused { method, why } => write!(f, "refused {method}: {why}"),
             Self::Failed(why) => f.write_str(why),
@@ -207,8 +226,10 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let docker = settings.docker.as_deref();
     let docker = docker.map(Socket::of_docker).transpose()?;
     let own = Socket::at(&instance.driver_socket())?;
+    let (shared, own_list) = watch::channel(List::default());
+    let exchange = Exchange::new(instance, scene.clone(), own_list, wanted.clone(), say);
     let progress = Progress { wanted, done };
-    let plugin = Plugin::new(instance, scene.clone(), progress, say).await?;
+    let plugin = Plugin::new(instance, scene.clone(), progress, shared, say).await?;
     let serve = async {
         match metrics {
             Some(listener) => metrics::serve(&listener, instance, &scene, &verdicts).await,
@@ -217,6 +238,7 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     };
     tokio::select! {
         () = prober.run() => {}
+        () = exchange.run() => {}
         () = serve => {}
         () = plugin.serve(&own, docker.as_ref()) => {}
         result = planner.run(&mut stop) => result?,

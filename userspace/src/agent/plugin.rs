@@ -29,11 +29,13 @@ use super::http::{Question, Reply, converse};
 use super::store::{LocalStore, Store};
 use super::{Event, Scene};
 use crate::document::{Draft, draft};
+use crate::driver::member::Member;
 use crate::driver::protocol::{Answer, Call, Unreadable};
 use crate::driver::records::{Records, object_name};
 use crate::driver::source;
 use crate::driver::world::World;
 use crate::driver::{self, Refusal, Setting};
+use crate::exchange::{self, List, Others};
 use crate::instance::Instance;
 use crate::kernel::activation;
 use crate::kernel::endpoint::Whereabouts;
@@ -41,7 +43,7 @@ use crate::kernel::link::Links;
 use crate::ledger::{Ledger, LockError, Locked, Source};
 use crate::link::Handover;
 use crate::problem::Problem;
-use crate::topology::{PortName, Topology, compile_drafts};
+use crate::topology::{PortName, Topology};
 
 /// How long Docker waits for the planner: Docker itself would wait for ever, its users would not.
 const PATIENCE: Duration = Duration::from_millis(1200);
@@ -129,6 +131,8 @@ pub(super) struct Plugin<'a> {
     links: Links,
     scene: watch::Receiver<Arc<Scene>>,
     progress: Progress,
+    /// What other hosts are told.
+    shared: watch::Sender<List>,
     say: &'a dyn Fn(&Event),
     state: Mutex<State>,
 }
@@ -144,10 +148,11 @@ struct State {
     files: Files,
 }
 
-/// The loaded files as they were read last, and what they declare.
+/// The loaded files and what other hosts have said as they were read last, and what they declare.
 #[derive(Debug, Default)]
 struct Files {
     sources: BTreeMap<String, Source>,
+    others: Others,
     own: Option<String>,
     world: World,
 }
@@ -158,6 +163,7 @@ impl<'a> Plugin<'a> {
         instance: &Instance,
         scene: watch::Receiver<Arc<Scene>>,
         progress: Progress,
+        shared: watch::Sender<List>,
         say: &'a dyn Fn(&Event),
     ) -> Result<Self> {
         let plugin = Self {
@@ -166,6 +172,7 @@ impl<'a> Plugin<'a> {
             links: Links::new(instance)?,
             scene,
             progress,
+            shared,
             say,
             state: Mutex::default(),
         };
@@ -186,6 +193,7 @@ impl<'a> Plugin<'a> {
             .map(|id| (id.clone(), 0))
             .collect();
         plugin.bury(&mut state).await?;
+        plugin.share(&state.records);
         drop(state);
         Ok(plugin)
     }
@@ -417,7 +425,18 @@ impl<'a> Plugin<'a> {
             self.ledger.put_driver_source(text.as_deref())?;
         }
         state.records = after;
+        self.share(&state.records);
         Ok(())
+    }
+
+    /// Tells other hosts what is on the disk.
+    fn share(&self, records: &Records) {
+        let list = List::of(Member::shared(records));
+        self.shared.send_if_modified(|told| {
+            let is_new = *told != list;
+            *told = list;
+            is_new
+        });
     }
 
     async fn lock(&self) -> Result<Locked> {
@@ -510,12 +529,15 @@ impl Files {
     fn read(&mut self, ledger: &Ledger, own: Option<String>) -> Result<()> {
         let mut sources = ledger.sources()?;
         sources.remove(source::NAME);
-        if sources == self.sources && own == self.own {
+        let others = ledger.others()?;
+        if sources == self.sources && others == self.others && own == self.own {
             return Ok(());
         }
-        let topology = compile_drafts(drafts(&sources)).map_err(|problems| refusal(&problems))?;
+        let topology = exchange::compile_with(drafts(&sources).collect(), &others)
+            .map_err(|problems| refusal(&problems))?;
         self.world = World::of(&topology, own.as_deref());
         self.sources = sources;
+        self.others = others;
         self.own = own;
         Ok(())
     }
@@ -523,7 +545,8 @@ impl Files {
     /// What they are together with Docker's side.
     fn with(&self, text: Option<&str>) -> Result<Topology, Refusal> {
         let own = text.map(|text| draft(source::NAME, text));
-        compile_drafts(drafts(&self.sources).chain(own)).map_err(|problems| refusal(&problems))
+        let all = drafts(&self.sources).chain(own).collect();
+        exchange::compile_with(all, &self.others).map_err(|problems| refusal(&problems))
     }
 }
 

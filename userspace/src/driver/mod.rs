@@ -10,6 +10,7 @@
 //! missing is an error where something is given back.
 
 mod ipam;
+pub mod member;
 mod network;
 mod options;
 pub mod protocol;

@@ -20,6 +20,8 @@ pub struct Places {
     missing: BTreeMap<String, anyhow::Error>,
     /// Those among the missing of which nobody could say whether they are there.
     unknown: BTreeSet<String>,
+    /// Those that Docker plugs in.
+    plugged: BTreeSet<String>,
 }
 
 impl Places {
@@ -41,6 +43,7 @@ impl Places {
             found: BTreeMap::new(),
             missing: BTreeMap::new(),
             unknown: BTreeSet::new(),
+            plugged: BTreeSet::new(),
         };
         let wants_docker = here
             .iter()
@@ -61,7 +64,10 @@ impl Places {
                     None => Err(anyhow!("the Docker engine was not asked")),
                 },
                 // Nobody has to know: Docker brings the interface there.
-                Place::Endpoint(_) => continue,
+                Place::Endpoint(_) => {
+                    places.plugged.insert(name.clone());
+                    continue;
+                }
             };
             if netns.as_ref().is_err_and(|error| !says_absent(error)) {
                 places.unknown.insert(name.clone());
@@ -129,12 +135,9 @@ impl Places {
         };
         let missing = self.missing.keys();
         let missing = missing.filter(|&name| !(self.unknown.contains(name) && is_plugged_in(name)));
-        let endpoints = topology.workloads.iter();
-        let endpoints = endpoints.filter(|(name, workload)| {
-            matches!(workload.place, Place::Endpoint(_)) && !is_plugged_in(name)
-        });
+        let plugged = self.plugged.iter();
         missing
-            .chain(endpoints.map(|(name, _)| name))
+            .chain(plugged.filter(|name| !is_plugged_in(name)))
             .cloned()
             .collect()
     }

@@ -1,5 +1,6 @@
 //! bowline as Docker's network and IPAM driver.
 
+mod hosts;
 mod life;
 mod outside;
 mod running;
