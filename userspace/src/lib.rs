@@ -9,6 +9,7 @@ pub mod cli;
 mod counted;
 pub mod diff;
 pub mod docker;
+pub mod doctor;
 pub mod document;
 pub mod driver;
 pub mod exchange;

@@ -49,6 +49,15 @@ pub struct Handover {
     pub mtu: u32,
 }
 
+/// Where the end of a link is that Docker moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whereabouts {
+    /// Where it was made, or has been put back to.
+    OnHost,
+    /// In another network namespace.
+    Away,
+}
+
 /// The workload's end of a veth pair.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Inside {

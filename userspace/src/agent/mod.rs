@@ -11,6 +11,7 @@
 
 pub mod echo;
 mod exchange;
+mod files;
 mod http;
 pub mod liveness;
 pub mod metrics;
@@ -19,6 +20,8 @@ pub mod path_mtu;
 mod planner;
 pub mod plugin;
 mod prober;
+pub mod reconcile;
+mod socket;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -38,11 +41,13 @@ use tokio::sync::watch;
 use exchange::Exchange;
 use liveness::State;
 use planner::Planner;
-use plugin::{Plugin, Progress, Socket};
+use plugin::{Plugin, Progress};
 use prober::Prober;
+use socket::Socket;
 
 use crate::counted::counted;
 use crate::exchange::List;
+use crate::driver::reconcile::Finding;
 use crate::instance::Instance;
 use crate::kernel::clock;
 use crate::plan::Names;
@@ -61,6 +66,14 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// The socket that Docker finds the network driver by; without one there is no driver.
     pub docker: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What Docker calls the driver: the name of its socket.
+    fn driver(&self) -> Option<String> {
+        let name = self.docker.as_ref()?.file_stem()?;
+        Some(name.to_string_lossy().into_owned())
+    }
 }
 
 /// Another host, as the agent asks it.
@@ -130,6 +143,8 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// Docker, what is recorded of it and the kernel differed.
+    Found(Finding),
     /// Something went wrong, and will be tried again.
     Failed(String),
 }
@@ -143,6 +158,7 @@ impl Event {
             Self::PathMtu {
                 found, promised, ..
             } => found < promised,
+            Self::Found(finding) => !finding.is_mended(),
             Self::Failed(_) | Self::Refused { .. } => true,
             Self::Started(_) | Self::Changed { .. } | Self::Heard { .. } => false,
         }
@@ -172,6 +188,7 @@ impl fmt::Display for Event {
                     counted(*members, "container")
                 )
             }
+            Self::Found(finding) => write!(f, "{finding}"),
             Self::Refused { method, why } => write!(f, "refused {method}: {why}"),
             Self::Failed(why) => f.write_str(why),
         }
@@ -229,7 +246,8 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let (shared, own_list) = watch::channel(List::default());
     let exchange = Exchange::new(instance, scene.clone(), own_list, wanted.clone(), say);
     let progress = Progress { wanted, done };
-    let plugin = Plugin::new(instance, scene.clone(), progress, shared, say).await?;
+    let driver = settings.driver().unwrap_or_default();
+    let plugin = Plugin::new(instance, driver, scene.clone(), progress, shared, say).await?;
     let serve = async {
         match metrics {
             Some(listener) => metrics::serve(&listener, instance, &scene, &verdicts).await,

@@ -9,40 +9,33 @@
 //! Docker is not asked for anything while it waits for an answer: it would wait for us, and we for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::future;
-use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::StatusCode;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
+use super::files::Files;
 use super::http::{Question, Reply, converse};
+use super::socket::{Socket, accept};
 use super::store::{LocalStore, Store};
 use super::{Event, Scene};
-use crate::document::{Draft, draft};
 use crate::driver::member::Member;
 use crate::driver::protocol::{Answer, Call, Unreadable};
+use crate::driver::reconcile::{Finding, Suspects};
 use crate::driver::records::{Records, object_name};
 use crate::driver::source;
-use crate::driver::world::World;
-use crate::driver::{self, Refusal, Setting};
-use crate::exchange::{self, List, Others};
+use crate::driver::{self, Setting};
+use crate::exchange::List;
 use crate::instance::Instance;
-use crate::kernel::activation;
-use crate::kernel::endpoint::Whereabouts;
 use crate::kernel::link::Links;
-use crate::ledger::{Ledger, LockError, Locked, Source};
+use crate::ledger::{Ledger, LockError, Locked};
 use crate::link::Handover;
-use crate::problem::Problem;
 use crate::topology::{PortName, Topology};
 
 /// How long Docker waits for the planner: Docker itself would wait for ever, its users would not.
@@ -50,72 +43,19 @@ const PATIENCE: Duration = Duration::from_millis(1200);
 /// How long to wait for another process that changes the instance, before anything of Docker's is
 /// recorded for the first time.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-/// How long to wait after a failure.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long an interface may stay on the host before Docker has moved it into a container, in seconds.
-const GRACE_SECONDS: u64 = 60;
 /// How often it is looked whether containers have died of which nobody said so.
 const LOOK_AFTER: Duration = Duration::from_secs(30);
 /// What Docker's requests and our answers are (moby, `pkg/plugins/transport`).
 const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 /// What the command line asks for what is recorded.
 pub const RECORDS: &str = "Bowline.Records";
+/// What it asks for to be told the agent's version.
+pub const VERSION: &str = "Bowline.Version";
+/// What it asks for to have Docker, records and kernel made one again.
+pub const REPAIR: &str = "Bowline.Repair";
 /// What the interface of an endpoint is called in the topology, where nobody can know how Docker names
 /// it.
 const INTERFACE: &str = "eth0";
-
-/// A socket that Docker or the command line finds us by.
-#[derive(Debug)]
-pub(super) struct Socket {
-    listener: UnixListener,
-    /// What is to be removed in the end; a socket of systemd's stays.
-    path: Option<PathBuf>,
-}
-
-impl Socket {
-    /// Listens for Docker: at the socket that systemd has made, or at one of our own.
-    pub(super) fn of_docker(path: &Path) -> Result<Self> {
-        if let Some(socket) = activation::socket() {
-            let listener = std::os::unix::net::UnixListener::from(socket);
-            listener.set_nonblocking(true)?;
-            return Ok(Self {
-                listener: UnixListener::from_std(listener).context("take systemd's socket")?,
-                path: None,
-            });
-        }
-        Self::at(path)
-            .context("this is where Docker finds the driver; --docker chooses another one")
-    }
-
-    /// Listens at a socket of our own.
-    pub(super) fn at(path: &Path) -> Result<Self> {
-        let listen = || -> io::Result<UnixListener> {
-            if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
-            }
-            // An agent that was killed has left it: there is one agent of an instance.
-            match fs::symlink_metadata(path) {
-                Ok(found) if found.file_type().is_socket() => fs::remove_file(path)?,
-                _ => {}
-            }
-            UnixListener::bind(path)
-        };
-        let listener = listen().with_context(|| format!("listen at {}", path.display()))?;
-        Ok(Self {
-            listener,
-            path: Some(path.to_owned()),
-        })
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // The next agent would remove it.
-            let _left = fs::remove_file(path);
-        }
-    }
-}
 
 /// How the driver and the planner know of one another: what the driver has changed, by number, and up to
 /// which change the planner has put into force.
@@ -126,41 +66,39 @@ pub(super) struct Progress {
 }
 
 pub(super) struct Plugin<'a> {
-    instance: Instance,
-    ledger: Ledger,
-    links: Links,
-    scene: watch::Receiver<Arc<Scene>>,
-    progress: Progress,
+    pub(super) instance: Instance,
+    /// What Docker calls the driver.
+    pub(super) driver: String,
+    pub(super) ledger: Ledger,
+    pub(super) links: Links,
+    pub(super) scene: watch::Receiver<Arc<Scene>>,
+    pub(super) progress: Progress,
     /// What other hosts are told.
     shared: watch::Sender<List>,
-    say: &'a dyn Fn(&Event),
-    state: Mutex<State>,
+    pub(super) say: &'a dyn Fn(&Event),
+    pub(super) state: Mutex<State>,
 }
 
 /// What one request after the other changes.
 #[derive(Debug, Default)]
-struct State {
-    records: Records,
+pub(super) struct State {
+    pub(super) records: Records,
     /// It is made when there is something to record.
     store: Option<LocalStore>,
     /// Endpoints whose links are not up yet, by the number of the change that they wait for.
-    rising: BTreeMap<String, u64>,
-    files: Files,
-}
-
-/// The loaded files and what other hosts have said as they were read last, and what they declare.
-#[derive(Debug, Default)]
-struct Files {
-    sources: BTreeMap<String, Source>,
-    others: Others,
-    own: Option<String>,
-    world: World,
+    pub(super) rising: BTreeMap<String, u64>,
+    pub(super) files: Files,
+    /// Where Docker, records and kernel differ.
+    pub(super) suspects: Suspects,
+    /// What the user was told to do.
+    pub(super) said: BTreeSet<Finding>,
 }
 
 impl<'a> Plugin<'a> {
     /// The driver with what is recorded. What it asked for and is not recorded any more is removed.
     pub(super) async fn new(
         instance: &Instance,
+        driver: String,
         scene: watch::Receiver<Arc<Scene>>,
         progress: Progress,
         shared: watch::Sender<List>,
@@ -168,6 +106,7 @@ impl<'a> Plugin<'a> {
     ) -> Result<Self> {
         let plugin = Self {
             instance: instance.clone(),
+            driver,
             ledger: Ledger::new(instance),
             links: Links::new(instance)?,
             scene,
@@ -227,9 +166,16 @@ impl<'a> Plugin<'a> {
                 }
             }
         };
+        let follow = async {
+            match docker {
+                Some(_) => self.follow().await,
+                None => future::pending().await,
+            }
+        };
         // Each of them may wait for the other: all are polled all the time.
         tokio::select! {
             () = look_after => {}
+            () = follow => {}
             () = raise => {}
             () = converse_with_all => {}
         }
@@ -275,6 +221,13 @@ impl<'a> Plugin<'a> {
     }
 
     async fn answer(&self, question: &Question) -> Result<String> {
+        if question.path == REPAIR {
+            let request = serde_json::from_slice(&question.body)?;
+            return Ok(serde_json::to_string(&self.repair(request).await?)?);
+        }
+        if question.path == VERSION {
+            return Ok(serde_json::to_string(env!("CARGO_PKG_VERSION"))?);
+        }
         if question.path == RECORDS {
             let state = self.state.lock().await;
             return Ok(serde_json::to_string(&state.records)?);
@@ -372,40 +325,16 @@ impl<'a> Plugin<'a> {
     }
 
     /// Forgets the endpoints of containers that are dead, and tells whether there were any. We hear of their
-    /// death from Docker, unless nobody was there to hear it: then either the link went with the container,
-    /// or Docker has put it back on the host.
+    /// death from Docker, unless nobody was there to hear it.
     async fn bury(&self, state: &mut State) -> Result<bool> {
-        let links = self.links.handed_over().await?;
-        let records = &state.records;
-        let dead = records.endpoints.iter().filter(|(id, endpoint)| {
-            match links.get(&self.instance.endpoint_end(id)) {
-                None => true,
-                Some(Whereabouts::Away) => false,
-                // It may be on its way into the container.
-                Some(Whereabouts::OnHost) => endpoint.since + GRACE_SECONDS <= now(),
-            }
-        });
-        let dead: Vec<String> = dead.map(|(id, _)| id.clone()).collect();
-        let mut after = state.records.clone();
-        for id in &dead {
-            after.forget_endpoint(id, now());
-            state.rising.remove(id);
-        }
-        self.record(state, after).await?;
-        let ends = state.records.endpoints.keys();
-        let ends: BTreeSet<String> = ends.map(|id| self.instance.endpoint_end(id)).collect();
-        for end in links.keys().filter(|end| !ends.contains(*end)) {
-            self.links.take_back(end).await?;
-        }
-        if dead.is_empty() {
-            return Ok(false);
-        }
-        self.progress.wanted.send_modify(|number| *number += 1);
-        Ok(true)
+        let before = state.records.endpoints.len();
+        let outcome = self.compare(state, None).await?;
+        self.adopt(state, &outcome).await?;
+        Ok(state.records.endpoints.len() < before)
     }
 
     /// Makes it durable.
-    async fn record(&self, state: &mut State, after: Records) -> Result<()> {
+    pub(super) async fn record(&self, state: &mut State, after: Records) -> Result<()> {
         if after == state.records {
             return Ok(());
         }
@@ -492,23 +421,9 @@ impl<'a> Plugin<'a> {
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.unwrap_or_default().as_secs()
-}
-
-/// The next one who asks at a socket, if there is one.
-async fn accept(socket: Option<&Socket>) -> UnixStream {
-    let Some(socket) = socket else {
-        return future::pending().await;
-    };
-    loop {
-        match socket.listener.accept().await {
-            Ok((stream, _from)) => return stream,
-            // There are no more file descriptors, for example.
-            Err(_) => sleep(PAUSE).await,
-        }
-    }
 }
 
 /// Whether a request must fit what files declare, and is refused if nobody knows what they do.
@@ -522,46 +437,4 @@ const fn must_fit(call: &Call) -> bool {
             | Call::Join(_)
             | Call::Program(_)
     )
-}
-
-impl Files {
-    /// Reads the files, if they have changed.
-    fn read(&mut self, ledger: &Ledger, own: Option<String>) -> Result<()> {
-        let mut sources = ledger.sources()?;
-        sources.remove(source::NAME);
-        let others = ledger.others()?;
-        if sources == self.sources && others == self.others && own == self.own {
-            return Ok(());
-        }
-        let topology = exchange::compile_with(drafts(&sources).collect(), &others)
-            .map_err(|problems| refusal(&problems))?;
-        self.world = World::of(&topology, own.as_deref());
-        self.sources = sources;
-        self.others = others;
-        self.own = own;
-        Ok(())
-    }
-
-    /// What they are together with Docker's side.
-    fn with(&self, text: Option<&str>) -> Result<Topology, Refusal> {
-        let own = text.map(|text| draft(source::NAME, text));
-        let all = drafts(&self.sources).chain(own).collect();
-        exchange::compile_with(all, &self.others).map_err(|problems| refusal(&problems))
-    }
-}
-
-fn drafts(sources: &BTreeMap<String, Source>) -> impl Iterator<Item = Draft> {
-    let sources = sources.values();
-    sources.map(|source| draft(&source.path, &source.text))
-}
-
-/// The first problem in one line.
-fn refusal(problems: &[Problem]) -> Refusal {
-    let Some(first) = problems.first() else {
-        return Refusal("what is loaded does not hold".to_owned());
-    };
-    Refusal(match &first.help {
-        Some(help) => format!("{}: {help}", first.message),
-        None => first.message.clone(),
-    })
 }

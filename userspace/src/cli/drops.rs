@@ -41,6 +41,7 @@ impl Drops {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
         let instance = global.instance()?;
         let outlook = Host::new(&instance)?.look(None).await?;
+        output::entitle(&instance);
         if !outlook.plan.drop_events {
             bail!(
                 "no loaded source asks for events: write `defaults: {{ drop_events: true }}` in a \

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::Global;
 use super::output::{self, Format};
+use super::titles::Titles;
 use crate::host::Host;
 use crate::kernel::clock;
 use crate::kernel::datapath::Datapath;
@@ -240,6 +241,16 @@ fn connections(rows: &BTreeMap<FlowKey, Flow>, names: &Names, now_ns: u64) -> Ve
 }
 
 impl Filter {
+    /// The same in the names of the topology.
+    fn in_topology(self, titles: &Titles) -> Self {
+        let object = |text: String| titles.object(&text);
+        Self {
+            port: self.port.map(object),
+            network: self.network.map(object),
+            ..self
+        }
+    }
+
     fn fits(&self, connection: &Connection) -> bool {
         let translated = [
             connection.translated_source,
@@ -271,7 +282,9 @@ impl Flows {
             None => (self.filter, false),
             Some(Action::Flush(filter)) => (filter, true),
         };
+        let titles = output::entitle(&instance);
         let names = &outlook.plan.names;
+        let filter = filter.in_topology(titles);
         let mut found = connections(&datapath.flows()?, names, clock::coarse_ns());
         found.retain(|connection| filter.fits(connection));
         if !flush {

@@ -1,23 +1,15 @@
 //! `bowline ipam`: the addresses that Docker's containers have.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::Global;
 use super::output::{self, Format};
-use crate::agent::plugin::RECORDS;
-use crate::agent::store::{LocalStore, Store};
-use crate::driver::records::{Holder, Records};
-use crate::instance::Instance;
-
-/// How long the agent may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+use super::records::records;
+use crate::driver::records::Holder;
 
 /// See which addresses Docker's containers have
 #[derive(Args, Debug)]
@@ -101,38 +93,4 @@ impl Ipam {
         output::print_table(&["ADDRESS", "SUBNET", "NETWORK", "STATE", "HOLDER"], &rows)?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// What is recorded of Docker's side: the agent says it, which has the record open; where none runs it
-/// is read from the disk.
-pub(super) fn records(instance: &Instance) -> Result<Records> {
-    if let Ok(stream) = UnixStream::connect(instance.driver_socket()) {
-        return ask(stream).context("ask the agent");
-    }
-    let path = instance.driver_store();
-    if !path.exists() {
-        return Ok(Records::default());
-    }
-    LocalStore::open(&path)?.read()
-}
-
-/// Asks the agent by the protocol that Docker speaks with it.
-fn ask(mut stream: UnixStream) -> Result<Records> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    let request = format!("POST /{RECORDS} HTTP/1.0\r\nHost: bowline\r\nContent-Length: 0\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
-        bail!("it hung up");
-    };
-    if !head
-        .lines()
-        .next()
-        .is_some_and(|line| line.contains(" 200 "))
-    {
-        bail!("{}", body.trim());
-    }
-    Ok(serde_json::from_str(body)?)
 }

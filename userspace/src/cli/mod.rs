@@ -3,6 +3,7 @@
 
 mod agent;
 mod completions;
+mod doctor;
 mod drops;
 mod flows;
 mod ipam;
@@ -10,9 +11,12 @@ mod load;
 mod output;
 mod plan;
 mod ports;
+mod records;
+mod repair;
 mod schema;
 mod show;
 mod stats;
+mod titles;
 mod trace;
 mod unload;
 mod validate;
@@ -51,7 +55,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, nothing was changed unless the message says so; 2 wrong usage;
-10 `plan` found differences, or `trace` found that the frame does not arrive.
+10 `plan` found differences, or `trace` found that the frame does not arrive;
+11 `doctor` found something that does not work.
 
 Topology files are explained in the README; `bowline schema` prints their JSON schema.";
 
@@ -91,8 +96,10 @@ enum Verb {
     Drops(drops::Drops),
     Flows(flows::Flows),
     Agent(agent::Agent),
+    Doctor(doctor::Doctor),
     Ipam(ipam::Ipam),
     Ports(ports::Ports),
+    Repair(repair::Repair),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -128,8 +135,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Drops(verb) => block_on(verb.run(&global)),
         Verb::Flows(verb) => block_on(verb.run(&global)),
         Verb::Agent(verb) => block_on(verb.run(&global)),
+        Verb::Doctor(verb) => block_on(verb.run(&global)),
         Verb::Ipam(verb) => verb.run(&global),
         Verb::Ports(verb) => verb.run(&global),
+        Verb::Repair(verb) => verb.run(&global),
         Verb::Schema(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),

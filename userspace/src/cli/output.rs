@@ -1,13 +1,19 @@
 //! How results are printed: tables for people, JSON and YAML for programs.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anyhow::Result;
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
+use super::titles::Titles;
 use crate::document;
+use crate::instance::Instance;
+
+/// Docker's names, for whatever is printed from now on.
+static TITLES: OnceLock<Titles> = OnceLock::new();
 
 /// How results are printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
@@ -41,6 +47,18 @@ pub(super) fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Lets results speak of what Docker has by the names that it has there; returns these.
+pub(super) fn entitle(instance: &Instance) -> &'static Titles {
+    TITLES.get_or_init(|| Titles::of(instance))
+}
+
+/// A result as people know it.
+fn entitled(text: &str) -> String {
+    TITLES
+        .get()
+        .map_or_else(|| text.to_owned(), |titles| titles.translate(text))
+}
+
 /// Prints a value for programs.
 ///
 /// # Errors
@@ -52,7 +70,7 @@ pub(super) fn print_value(format: Format, value: &impl Serialize) -> Result<()> 
         Format::Table | Format::Json => serde_json::to_string_pretty(&value)? + "\n",
         Format::Yaml => document::to_yaml(&value)?,
     };
-    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+    Ok(io::stdout().lock().write_all(entitled(&text).as_bytes())?)
 }
 
 /// Prints a line for people.
@@ -61,7 +79,8 @@ pub(super) fn print_value(format: Format, value: &impl Serialize) -> Result<()> 
 ///
 /// It cannot be written.
 pub(super) fn print_line(line: impl AsRef<str>) -> Result<()> {
-    Ok(writeln!(anstream::stdout().lock(), "{}", line.as_ref())?)
+    let line = entitled(line.as_ref());
+    Ok(writeln!(anstream::stdout().lock(), "{line}")?)
 }
 
 /// A warning beside the result.
@@ -79,7 +98,7 @@ pub(super) fn print_table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     if !is_terminal() {
         writeln!(out, "{}", header.join("\t"))?;
         for row in rows {
-            writeln!(out, "{}", row.join("\t"))?;
+            writeln!(out, "{}", entitled(&row.join("\t")))?;
         }
         return Ok(());
     }
@@ -93,7 +112,7 @@ pub(super) fn print_table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
         .load_style(presets::NOTHING)
         .set_content_arrangement(arrangement)
         .set_header(header.iter())
-        .add_rows(rows);
+        .add_rows(rows.iter().map(|row| row.iter().map(|cell| entitled(cell))));
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

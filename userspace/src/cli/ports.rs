@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Global;
-use super::ipam::records;
 use super::output::{self, Format};
+use super::records::records;
 use crate::driver::protocol::protocol_name;
 
 /// List the ports that Docker's containers publish through bowline

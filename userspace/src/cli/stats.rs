@@ -79,6 +79,7 @@ impl Stats {
     pub(super) async fn run(self, global: &Global) -> Result<ExitCode> {
         let instance = global.instance()?;
         let outlook = Host::new(&instance)?.look(None).await?;
+        output::entitle(&instance);
         let names = &outlook.plan.names;
         let Some(datapath) = Datapath::open(&instance)? else {
             bail!(

@@ -56,6 +56,17 @@ impl Trace {
             port,
             ..
         } = self;
+        let titles = output::entitle(&instance);
+        let object = |text: &str| {
+            let name = text.split('/').next().unwrap_or_default();
+            let is_own = outlook.topology.workloads.contains_key(name);
+            if is_own {
+                text.to_owned()
+            } else {
+                titles.object(text)
+            }
+        };
+        let (from, to) = (object(&from), object(&to));
         let query = Query {
             from: &from,
             to: &to,

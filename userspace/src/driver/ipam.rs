@@ -177,7 +177,8 @@ impl Records {
         }
     }
 
-    fn is_used(&self, scope: &Scope) -> bool {
+    /// Whether a network has a subnet.
+    pub(super) fn is_used(&self, scope: &Scope) -> bool {
         let mut networks = self.networks.values();
         networks.any(|network| network.scopes().any(|used| used == *scope))
     }

@@ -9,12 +9,14 @@
 //! not make: so a request that was carried out before is answered in the same way, and nothing that is
 //! missing is an error where something is given back.
 
+pub mod inventory;
 mod ipam;
 pub mod member;
 mod network;
 mod options;
 pub mod protocol;
 pub mod range;
+pub mod reconcile;
 pub mod records;
 pub mod source;
 #[cfg(test)]
@@ -38,7 +40,7 @@ const ADDRESS_SPACE: &str = "bowline";
 
 /// Why a request is refused: one line that names the network and who is in the way. It is what a user
 /// of `docker` is shown.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Refusal(pub String);
 
 impl fmt::Display for Refusal {

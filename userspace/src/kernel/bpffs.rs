@@ -11,7 +11,7 @@ use rustix::mount::MountFlags;
 use crate::instance::{BPFFS_ROOT, Instance};
 
 /// Where the BPF file system is mounted, by convention.
-const MOUNT_POINT: &str = "/sys/fs/bpf";
+pub const MOUNT_POINT: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
@@ -83,6 +83,15 @@ const NOT_PERMANENT: &str = "this process does not see the machine's BPF file sy
      /sys/fs/bpf: `ip netns exec` and containers mount a /sys of their own, and what is pinned \
      there vanishes with them. To work inside a network namespace, use \
      `nsenter --net=/run/netns/NAME bowline ...`";
+
+/// Whether there is a BPF file system where it should be.
+///
+/// # Errors
+///
+/// There is no such folder.
+pub fn is_mounted() -> Result<bool> {
+    is_bpffs(Path::new(MOUNT_POINT))
+}
 
 fn is_bpffs(path: &Path) -> Result<bool> {
     let kind = rustix::fs::statfs(path)

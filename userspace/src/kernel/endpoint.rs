@@ -9,16 +9,7 @@ use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::interface::{self, Interface, system_error};
 use super::link::Links;
-use crate::link::Handover;
-
-/// Where the end of a link is that Docker moves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Whereabouts {
-    /// Where it was made, or has been put back to.
-    OnHost,
-    /// In another network namespace.
-    Away,
-}
+use crate::link::{Handover, Whereabouts};
 
 impl Links {
     /// Makes a link, or completes one that was half-made. Its ends are down: [`Links::raise`] is for when

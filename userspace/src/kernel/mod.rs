@@ -26,5 +26,6 @@ mod maps;
 pub mod netns;
 pub mod object;
 mod programs;
+pub mod system;
 pub mod underlay;
 mod xdp;

@@ -139,6 +139,7 @@ impl Show {
         let instance = global.instance()?;
         let host = Host::new(&instance)?.called(self.host);
         let outlook = host.look(None).await?;
+        output::entitle(&instance);
         let wants = |part| self.part.is_none_or(|wanted| wanted == part);
         let mut shown = Shown::default();
         if wants(Part::Sources) {

@@ -4,6 +4,7 @@
 mod address;
 mod network;
 mod order;
+mod reconcile;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};

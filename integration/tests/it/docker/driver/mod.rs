@@ -3,6 +3,7 @@
 mod hosts;
 mod life;
 mod outside;
+mod repair;
 mod running;
 
 use std::fs::{self, File};

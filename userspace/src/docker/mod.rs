@@ -1,5 +1,7 @@
-//! The Docker engine, asked one question: which process is a container's, so that its network
-//! namespace can be entered.
+//! The Docker engine: which process is a container's, so that its network namespace can be entered, and
+//! (`inventory`) what it has.
+
+mod inventory;
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;

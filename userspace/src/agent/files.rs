@@ -1,0 +1,65 @@
+//! What the loaded files and other hosts say, as far as Docker's side must fit it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+
+use crate::document::{Draft, draft};
+use crate::driver::Refusal;
+use crate::driver::source;
+use crate::driver::world::World;
+use crate::exchange::{Others, compile_with};
+use crate::ledger::{Ledger, Source};
+use crate::problem::Problem;
+use crate::topology::Topology;
+
+/// The loaded files and what other hosts have said as they were read last, and what they declare.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    sources: BTreeMap<String, Source>,
+    others: Others,
+    own: Option<String>,
+    pub(super) world: World,
+}
+
+impl Files {
+    /// Reads the files, if they have changed.
+    pub(super) fn read(&mut self, ledger: &Ledger, own: Option<String>) -> Result<()> {
+        let mut sources = ledger.sources()?;
+        sources.remove(source::NAME);
+        let others = ledger.others()?;
+        if sources == self.sources && others == self.others && own == self.own {
+            return Ok(());
+        }
+        let topology = compile_with(drafts(&sources).collect(), &others)
+            .map_err(|problems| refusal(&problems))?;
+        self.world = World::of(&topology, own.as_deref());
+        self.sources = sources;
+        self.others = others;
+        self.own = own;
+        Ok(())
+    }
+
+    /// What they are together with Docker's side.
+    pub(super) fn with(&self, text: Option<&str>) -> Result<Topology, Refusal> {
+        let own = text.map(|text| draft(source::NAME, text));
+        let all = drafts(&self.sources).chain(own).collect();
+        compile_with(all, &self.others).map_err(|problems| refusal(&problems))
+    }
+}
+
+fn drafts(sources: &BTreeMap<String, Source>) -> impl Iterator<Item = Draft> {
+    let sources = sources.values();
+    sources.map(|source| draft(&source.path, &source.text))
+}
+
+/// The first problem in one line.
+fn refusal(problems: &[Problem]) -> Refusal {
+    let Some(first) = problems.first() else {
+        return Refusal("what is loaded does not hold".to_owned());
+    };
+    Refusal(match &first.help {
+        Some(help) => format!("{}: {help}", first.message),
+        None => first.message.clone(),
+    })
+}

@@ -1,0 +1,83 @@
+//! What Docker says that it has: the other side of what is recorded.
+
+use std::collections::BTreeMap;
+
+/// Docker's networks and containers at one moment.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Inventory {
+    /// Its networks, whoever drives them, by id.
+    pub networks: BTreeMap<String, ListedNetwork>,
+    /// Its containers, whether they run or not, by id.
+    pub containers: BTreeMap<String, ListedContainer>,
+}
+
+/// A network as Docker lists it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ListedNetwork {
+    /// What the user calls it.
+    pub name: String,
+    /// Whether this driver drives it.
+    pub is_driven: bool,
+    /// Whether its addresses come from this driver.
+    pub is_leased: bool,
+    /// `--internal`.
+    pub internal: bool,
+    /// `-o`.
+    pub options: BTreeMap<String, String>,
+    /// `--ipam-opt`.
+    pub pool_options: BTreeMap<String, String>,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// Its subnets.
+    pub pools: Vec<ListedPool>,
+    /// What is plugged in, by Docker's id; of networks of other drivers nobody asks.
+    pub endpoints: BTreeMap<String, ListedEndpoint>,
+}
+
+/// A subnet as Docker lists it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ListedPool {
+    /// The subnet.
+    pub subnet: String,
+    /// The part of it that addresses are from, or nothing.
+    pub range: String,
+    /// The gateway's address, or nothing.
+    pub gateway: String,
+    /// `--aux-address`.
+    pub auxiliary: BTreeMap<String, String>,
+}
+
+/// An endpoint as Docker lists it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ListedEndpoint {
+    /// The name of its container.
+    pub name: String,
+    /// Whether it is in a container. If not, it is on its way, or was left over.
+    pub is_joined: bool,
+    /// Its IPv4 address with the subnet's length, or nothing.
+    pub address: String,
+    /// Its IPv6 address with the subnet's length, or nothing.
+    pub address_ipv6: String,
+    /// Its MAC address.
+    pub mac: String,
+}
+
+/// A container as Docker lists it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ListedContainer {
+    /// Its name.
+    pub name: String,
+    /// Whether it has processes, or will soon have some again by itself.
+    pub is_alive: bool,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Inventory {
+    /// Whether a container of this name is alive.
+    #[must_use]
+    pub fn is_alive(&self, container: &str) -> bool {
+        let mut containers = self.containers.values();
+        containers.any(|it| it.name == container && it.is_alive)
+    }
+}

@@ -1,0 +1,478 @@
+//! What is recorded, what Docker has and what the kernel holds, made one again.
+//!
+//! Docker tells its driver what happens when it happens, and does not repeat what nobody heard: an agent
+//! that was away, or an engine that was killed, leaves each with things that the other has never heard of
+//! or has long forgotten. What is the matter with one of them may also be that it is just being made or
+//! removed. So a difference counts only when it is still there some time later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::inventory::{Inventory, ListedEndpoint, ListedNetwork};
+use super::protocol::{
+    Answer, Call, CreateEndpoint, CreateNetwork, Interface, NetworkGiven, NetworkOptions, PoolData,
+    RequestAddress, RequestPool,
+};
+use super::records::Records;
+use super::{ADDRESS_SPACE, Refusal, Setting, UNCLAIMED_SECONDS, answer};
+use crate::link::Whereabouts;
+
+/// How long an interface may stay on the host before Docker has moved it into a container, in seconds.
+const GRACE_SECONDS: u64 = 60;
+/// For how many seconds a difference must be there.
+pub const CONFIRM_SECONDS: u64 = 5;
+
+/// Differences that were seen before, and since when, in seconds since 1970.
+pub type Suspects = BTreeMap<String, u64>;
+
+/// What there is besides the records.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// What Docker has, if it could be asked.
+    pub inventory: Option<&'a Inventory>,
+    /// The links that Docker asked for, by the names of the ends that stay.
+    pub links: &'a BTreeMap<String, Whereabouts>,
+    /// What was suspicious when somebody looked last.
+    pub suspects: &'a Suspects,
+}
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Outcome {
+    /// What is recorded from now on.
+    pub records: Records,
+    /// Links to be removed, by the names of the ends that stay.
+    pub links: Vec<String>,
+    /// What Docker is to strike out of its books.
+    pub strikes: Vec<Strike>,
+    /// What was found, for people.
+    pub findings: Vec<Finding>,
+    /// What is different, and since when.
+    pub suspects: Suspects,
+}
+
+/// An endpoint of Docker's that is in no container any more.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Strike {
+    /// Docker's id of the network.
+    pub network: String,
+    /// Docker's id of the endpoint.
+    pub endpoint: String,
+    /// The name of the container that it was in.
+    pub container: String,
+}
+
+/// What was found to be wrong. All but the last two kinds are put right.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Finding {
+    /// A network is recorded that Docker has not.
+    NetworkGone(String),
+    /// An endpoint is recorded whose link is gone, or that Docker has not.
+    EndpointGone(String),
+    /// A subnet was given out for a network that Docker has not.
+    PoolUnused(String),
+    /// A link belongs to nobody.
+    LinkOfNobody(String),
+    /// Docker has an endpoint for a container that is in it no more, and would not start it again.
+    EndpointLeft {
+        /// The network.
+        network: String,
+        /// The container.
+        container: String,
+    },
+    /// Docker has a network that is not recorded.
+    NetworkUnknown(String),
+    /// A container is plugged in by a link that is not recorded.
+    EndpointUnknown {
+        /// The network.
+        network: String,
+        /// The container.
+        container: String,
+    },
+    /// Docker takes a container for plugged in, which has no link.
+    Unplugged {
+        /// The network.
+        network: String,
+        /// The container.
+        container: String,
+    },
+    /// Something cannot be made again.
+    Refused {
+        /// What.
+        what: String,
+        /// Why.
+        why: Refusal,
+    },
+}
+
+impl Finding {
+    /// Whether it is put right without the user.
+    #[must_use]
+    pub const fn is_mended(&self) -> bool {
+        !matches!(self, Self::Unplugged { .. } | Self::Refused { .. })
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NetworkGone(what) => write!(f, "Docker has no {what} any more: forget it"),
+            Self::EndpointGone(what) => write!(f, "{what} is plugged in no more: forget it"),
+            Self::PoolUnused(what) => write!(f, "no network of Docker's has {what}: free it"),
+            Self::LinkOfNobody(name) => write!(f, "the link {name} is nobody's: remove it"),
+            Self::EndpointLeft { network, container } => write!(
+                f,
+                "container {container} has left network {network}, and Docker was not told: \
+                 disconnect it there"
+            ),
+            Self::NetworkUnknown(name) => {
+                write!(
+                    f,
+                    "Docker's network {name} is not recorded: record it again"
+                )
+            }
+            Self::EndpointUnknown { network, container } => write!(
+                f,
+                "container {container} on network {network} is not recorded: record it again"
+            ),
+            Self::Unplugged { network, container } => write!(
+                f,
+                "container {container} has lost its interface on network {network}: plug it in again by \
+                 `docker network disconnect -f {network} {container}` and `docker network connect \
+                 {network} {container}`"
+            ),
+            Self::Refused { what, why } => write!(f, "{what} cannot be recorded again: {why}"),
+        }
+    }
+}
+
+/// Finds out what is to be done.
+#[must_use]
+pub fn reconcile(records: &Records, sight: Sight<'_>, setting: Setting<'_>) -> Outcome {
+    let mut work = Work {
+        sight,
+        setting,
+        outcome: Outcome {
+            records: records.clone(),
+            ..Outcome::default()
+        },
+    };
+    if let Some(inventory) = sight.inventory {
+        work.outcome.records.learn(inventory);
+    }
+    work.bury();
+    match sight.inventory {
+        Some(inventory) => {
+            work.forget(inventory);
+            for (id, network) in inventory.networks.iter().filter(|(_, it)| it.is_driven) {
+                work.recall(inventory, id, network);
+            }
+        }
+        None => work.outcome.suspects = sight.suspects.clone(),
+    }
+    work.outcome.records.collect(setting.now);
+    work.orphans();
+    work.outcome
+}
+
+struct Work<'a> {
+    sight: Sight<'a>,
+    setting: Setting<'a>,
+    outcome: Outcome,
+}
+
+impl Work<'_> {
+    /// Whether a difference has been there for so many seconds.
+    fn is_confirmed(&mut self, what: String, seconds: u64) -> bool {
+        let now = self.setting.now;
+        let since = *self.sight.suspects.get(&what).unwrap_or(&now);
+        self.outcome.suspects.insert(what, since);
+        now.saturating_sub(since) >= seconds
+    }
+
+    /// Forgets the endpoints of containers that are dead: then either the link went with the container, or
+    /// Docker has put it back on the host.
+    fn bury(&mut self) {
+        let (now, links) = (self.setting.now, self.sight.links);
+        let instance = self.setting.instance;
+        let records = &mut self.outcome.records;
+        let dead = records.endpoints.iter().filter(|(id, endpoint)| {
+            match links.get(&instance.endpoint_end(id)) {
+                None => true,
+                Some(Whereabouts::Away) => false,
+                // It may be on its way into the container.
+                Some(Whereabouts::OnHost) => endpoint.since + GRACE_SECONDS <= now,
+            }
+        });
+        let dead: Vec<String> = dead.map(|(id, _)| id.clone()).collect();
+        for id in dead {
+            let title = records.endpoint_title(&id);
+            self.outcome.findings.push(Finding::EndpointGone(title));
+            records.forget_endpoint(&id, now);
+        }
+    }
+
+    /// Forgets what Docker has not. But an engine that does not even know the network of a container that
+    /// is plugged in is not the one that plugged it in.
+    fn forget(&mut self, inventory: &Inventory) {
+        let (now, instance) = (self.setting.now, self.setting.instance);
+        let records = self.outcome.records.clone();
+        let mut kept = BTreeSet::new();
+        for (id, endpoint) in &records.endpoints {
+            let network = inventory.networks.get(&endpoint.network);
+            let place = self.sight.links.get(&instance.endpoint_end(id));
+            if network.is_none() && place == Some(&Whereabouts::Away) {
+                kept.insert(&endpoint.network);
+                continue;
+            }
+            if network.is_some_and(|it| it.endpoints.contains_key(id))
+                || !self.is_confirmed(format!("recorded endpoint {id}"), CONFIRM_SECONDS)
+            {
+                continue;
+            }
+            let title = records.endpoint_title(id);
+            self.outcome.findings.push(Finding::EndpointGone(title));
+            self.outcome.records.forget_endpoint(id, now);
+        }
+        for id in records.networks.keys() {
+            if inventory.networks.contains_key(id)
+                || kept.contains(id)
+                || !self.is_confirmed(format!("recorded network {id}"), CONFIRM_SECONDS)
+            {
+                continue;
+            }
+            let title = records.network_title(id);
+            self.outcome.findings.push(Finding::NetworkGone(title));
+            let given = NetworkGiven {
+                network: id.clone(),
+            };
+            self.outcome.records.delete_network(&given, self.setting);
+        }
+        // Networks of other drivers may have addresses of ours.
+        let leased = inventory.networks.values().filter(|it| it.is_leased);
+        let leased: BTreeSet<&str> = leased
+            .flat_map(|it| it.pools.iter().map(|pool| pool.subnet.as_str()))
+            .collect();
+        for (name, pool) in &records.pools {
+            let is_known = leased.contains(pool.scope.subnet.to_string().as_str());
+            if is_known
+                || self.outcome.records.is_used(&pool.scope)
+                || !self.is_confirmed(format!("pool {name}"), UNCLAIMED_SECONDS)
+            {
+                continue;
+            }
+            let title = pool.scope.title();
+            self.outcome.findings.push(Finding::PoolUnused(title));
+            self.outcome
+                .records
+                .release_pools_of(std::slice::from_ref(&pool.scope));
+        }
+    }
+
+    /// Records again what Docker has and we have not, and finds what Docker has and should not.
+    fn recall(&mut self, inventory: &Inventory, id: &str, network: &ListedNetwork) {
+        if !self.outcome.records.networks.contains_key(id) {
+            if !self.is_confirmed(format!("unknown network {id}"), CONFIRM_SECONDS) {
+                return;
+            }
+            let finding = match self.recall_network(id, network) {
+                Ok(()) => Finding::NetworkUnknown(network.name.clone()),
+                Err(why) => Finding::Refused {
+                    what: format!("network {}", network.name),
+                    why,
+                },
+            };
+            let is_mended = finding.is_mended();
+            self.outcome.findings.push(finding);
+            if !is_mended {
+                return;
+            }
+        }
+        for (endpoint, listed) in &network.endpoints {
+            let is_recorded = self.outcome.records.endpoints.contains_key(endpoint);
+            let end = self.setting.instance.endpoint_end(endpoint);
+            let has_link = self.sight.links.contains_key(&end);
+            let name = || network.name.clone();
+            let container = || listed.name.clone();
+            let finding = if !listed.is_joined {
+                // Docker is at it itself.
+                if inventory.is_alive(&listed.name)
+                    || !self.is_confirmed(format!("left endpoint {endpoint}"), CONFIRM_SECONDS)
+                {
+                    continue;
+                }
+                self.outcome.strikes.push(Strike {
+                    network: id.to_owned(),
+                    endpoint: endpoint.clone(),
+                    container: container(),
+                });
+                Finding::EndpointLeft {
+                    network: name(),
+                    container: container(),
+                }
+            } else if is_recorded
+                || !self.is_confirmed(format!("unknown endpoint {endpoint}"), CONFIRM_SECONDS)
+            {
+                continue;
+            } else if !has_link {
+                Finding::Unplugged {
+                    network: name(),
+                    container: container(),
+                }
+            } else {
+                match self.recall_endpoint(id, endpoint, listed) {
+                    Ok(()) => Finding::EndpointUnknown {
+                        network: name(),
+                        container: container(),
+                    },
+                    Err(why) => Finding::Refused {
+                        what: format!("container {} on network {}", listed.name, network.name),
+                        why,
+                    },
+                }
+            };
+            self.outcome.findings.push(finding);
+        }
+    }
+
+    /// Makes a network as Docker has once asked for it: all of it, or nothing.
+    fn recall_network(&mut self, id: &str, network: &ListedNetwork) -> Result<(), Refusal> {
+        let before = self.outcome.records.clone();
+        let result = self.ask_for_network(id, network);
+        if result.is_err() {
+            self.outcome.records = before;
+        } else if let Some(made) = self.outcome.records.networks.get_mut(id) {
+            made.label = Some(network.name.clone());
+        }
+        result
+    }
+
+    fn ask_for_network(&mut self, id: &str, network: &ListedNetwork) -> Result<(), Refusal> {
+        let mut data: BTreeMap<bool, Vec<PoolData>> = BTreeMap::new();
+        for pool in &network.pools {
+            let v6 = pool.subnet.contains(':');
+            let mut given = PoolData {
+                address_space: if network.is_leased {
+                    ADDRESS_SPACE.to_owned()
+                } else {
+                    String::new()
+                },
+                pool: pool.subnet.clone(),
+                gateway: pool.gateway.clone(),
+                aux_addresses: pool.auxiliary.clone(),
+            };
+            if network.is_leased {
+                let request = RequestPool {
+                    address_space: ADDRESS_SPACE.to_owned(),
+                    pool: pool.subnet.clone(),
+                    sub_pool: pool.range.clone(),
+                    options: network.pool_options.clone(),
+                    v6,
+                };
+                let Answer::Pool { pool_id, .. } = self.ask(&Call::RequestPool(request))? else {
+                    return Ok(());
+                };
+                let kind = ("RequestAddressType", "com.docker.network.gateway");
+                let request = RequestAddress {
+                    pool: pool_id,
+                    address: pool.gateway.clone(),
+                    options: [kind].map(|(a, b)| (a.to_owned(), b.to_owned())).into(),
+                };
+                if let Answer::Address { address, .. } = self.ask(&Call::RequestAddress(request))? {
+                    given.gateway = address;
+                }
+            }
+            data.entry(v6).or_default().push(given);
+        }
+        let request = CreateNetwork {
+            network: id.to_owned(),
+            options: NetworkOptions {
+                generic: network.options.clone(),
+                internal: network.internal,
+            },
+            ipv4: data.remove(&false).unwrap_or_default(),
+            ipv6: data.remove(&true).unwrap_or_default(),
+        };
+        self.ask(&Call::CreateNetwork(request)).map(drop)
+    }
+
+    /// Notes again who is plugged in.
+    fn recall_endpoint(
+        &mut self,
+        network: &str,
+        id: &str,
+        listed: &ListedEndpoint,
+    ) -> Result<(), Refusal> {
+        let request = CreateEndpoint {
+            network: network.to_owned(),
+            endpoint: id.to_owned(),
+            interface: Interface {
+                address: listed.address.clone(),
+                address_ipv6: listed.address_ipv6.clone(),
+                mac_address: listed.mac.clone(),
+            },
+            options: BTreeMap::new(),
+        };
+        self.ask(&Call::CreateEndpoint(request))?;
+        if let Some(endpoint) = self.outcome.records.endpoints.get_mut(id) {
+            endpoint.label = Some(listed.name.clone());
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, call: &Call) -> Result<Answer, Refusal> {
+        answer(&mut self.outcome.records, call, self.setting)
+    }
+
+    /// Finds the links that are nobody's. One that is in a container may be a link that is to be recorded
+    /// again: only Docker can say.
+    fn orphans(&mut self) {
+        let instance = self.setting.instance;
+        let endpoints = self.outcome.records.endpoints.keys();
+        let mut known: BTreeSet<String> = endpoints.map(|id| instance.endpoint_end(id)).collect();
+        for network in self
+            .sight
+            .inventory
+            .iter()
+            .flat_map(|it| it.networks.values())
+        {
+            let joined = network.endpoints.iter().filter(|(_, it)| it.is_joined);
+            known.extend(joined.map(|(id, _)| instance.endpoint_end(id)));
+        }
+        for (end, place) in self
+            .sight
+            .links
+            .iter()
+            .filter(|(end, _)| !known.contains(*end))
+        {
+            let is_orphan = match place {
+                Whereabouts::OnHost => true,
+                Whereabouts::Away => {
+                    self.sight.inventory.is_some()
+                        && self.is_confirmed(format!("link {end}"), CONFIRM_SECONDS)
+                }
+            };
+            if is_orphan {
+                let finding = Finding::LinkOfNobody(end.clone());
+                self.outcome.findings.push(finding);
+                self.outcome.links.push(end.clone());
+            }
+        }
+    }
+}
+
+impl Records {
+    /// Notes what Docker calls its networks and containers.
+    fn learn(&mut self, inventory: &Inventory) {
+        for (id, listed) in &inventory.networks {
+            if let Some(network) = self.networks.get_mut(id) {
+                network.label = Some(listed.name.clone());
+            }
+            for (id, listed) in &listed.endpoints {
+                if let Some(endpoint) = self.endpoints.get_mut(id) {
+                    endpoint.label = Some(listed.name.clone());
+                }
+            }
+        }
+    }
+}
