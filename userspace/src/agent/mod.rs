@@ -2,17 +2,19 @@
 //! is loaded true while the world around it changes. No packet needs it, and it may be killed at any
 //! moment: on return it goes on from what it has written down.
 //!
-//! Five things go on at the same time, on one thread. `prober` sends echoes and writes down what came
+//! Seven things go on at the same time, on one thread. `prober` sends echoes and writes down what came
 //! of them; `planner` plans again what is loaded, when that, the record or the host's own situation
 //! makes a difference; `plugin` carries out what Docker asks for; `exchange` tells other hosts what Docker has
-//! here, and hears what it has there; `metrics` are told to whoever asks.
+//! here, and hears what it has there; `indoors` answers workloads inside their namespaces; `doorman` lets the host itself in to what is published; `metrics` are told to whoever asks.
 //! They know of one another by what each of
 //! them published last.
 
+mod doorman;
 pub mod echo;
 mod exchange;
 mod files;
 mod http;
+mod indoors;
 pub mod liveness;
 pub mod metrics;
 mod notify;
@@ -23,6 +25,7 @@ mod prober;
 pub mod reconcile;
 mod socket;
 pub mod store;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,16 +41,21 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use doorman::Doorman;
 use exchange::Exchange;
+use indoors::{Indoors, Residence, Sandboxes};
 use liveness::State;
 use planner::Planner;
 use plugin::{Plugin, Progress};
 use prober::Prober;
 use socket::Socket;
 
+use crate::conditions::Surroundings;
 use crate::counted::counted;
-use crate::exchange::List;
+use crate::directory::Directory;
+use crate::doorways::{Doorway, Inside};
 use crate::driver::reconcile::Finding;
+use crate::exchange::List;
 use crate::instance::Instance;
 use crate::kernel::clock;
 use crate::plan::Names;
@@ -99,6 +107,12 @@ struct Scene {
     host: Option<String>,
     /// The largest IP packet that fits the underlay through every tunnel, in bytes.
     carried: Option<u32>,
+    directory: Directory,
+    surroundings: Surroundings,
+    /// How the host itself reaches what is published on it.
+    doorways: BTreeMap<Doorway, Inside>,
+    /// Where the workloads of this host are.
+    residences: BTreeMap<String, Residence>,
 }
 
 /// What happens that somebody may want to read in a log.
@@ -244,10 +258,21 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let docker = docker.map(Socket::of_docker).transpose()?;
     let own = Socket::at(&instance.driver_socket())?;
     let (shared, own_list) = watch::channel(List::default());
+    let (housed, sandboxes) = watch::channel(Sandboxes::default());
+    let doorman = Doorman::new(scene.clone(), sandboxes.clone(), say);
+    let indoors = Indoors::new(instance, scene.clone(), sandboxes, verdicts.clone(), say);
     let exchange = Exchange::new(instance, scene.clone(), own_list, wanted.clone(), say);
     let progress = Progress { wanted, done };
     let driver = settings.driver().unwrap_or_default();
-    let plugin = Plugin::new(instance, driver, scene.clone(), progress, shared, say).await?;
+    let plugin = Plugin::new(
+        instance,
+        driver,
+        scene.clone(),
+        progress,
+        (shared, housed),
+        say,
+    )
+    .await?;
     let serve = async {
         match metrics {
             Some(listener) => metrics::serve(&listener, instance, &scene, &verdicts).await,
@@ -257,11 +282,14 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     tokio::select! {
         () = prober.run() => {}
         () = exchange.run() => {}
+        () = indoors.run() => {}
+        () = doorman.run() => {}
         () = serve => {}
         () = plugin.serve(&own, docker.as_ref()) => {}
         result = planner.run(&mut stop) => result?,
     }
     notify::stopping();
+    indoors.finish().await;
     drop((own, docker));
     plugin.finish()?;
     // Whoever reads it need not wait to find out that nobody asks any more.

@@ -22,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::files::Files;
 use super::http::{Question, Reply, converse};
+use super::indoors::Sandboxes;
 use super::socket::{Socket, accept};
 use super::store::{LocalStore, Store};
 use super::{Event, Scene};
@@ -75,6 +76,8 @@ pub(super) struct Plugin<'a> {
     pub(super) progress: Progress,
     /// What other hosts are told.
     shared: watch::Sender<List>,
+    /// Where containers are.
+    housed: watch::Sender<Sandboxes>,
     pub(super) say: &'a dyn Fn(&Event),
     pub(super) state: Mutex<State>,
 }
@@ -101,7 +104,7 @@ impl<'a> Plugin<'a> {
         driver: String,
         scene: watch::Receiver<Arc<Scene>>,
         progress: Progress,
-        shared: watch::Sender<List>,
+        (shared, housed): (watch::Sender<List>, watch::Sender<Sandboxes>),
         say: &'a dyn Fn(&Event),
     ) -> Result<Self> {
         let plugin = Self {
@@ -112,6 +115,7 @@ impl<'a> Plugin<'a> {
             scene,
             progress,
             shared,
+            housed,
             say,
             state: Mutex::default(),
         };
@@ -358,8 +362,13 @@ impl<'a> Plugin<'a> {
         Ok(())
     }
 
-    /// Tells other hosts what is on the disk.
+    /// Tells other hosts and the workloads themselves what is on the disk.
     fn share(&self, records: &Records) {
+        let housed = records.endpoints.iter().filter_map(|(id, endpoint)| {
+            let sandbox = endpoint.sandbox.clone()?;
+            Some((id.clone(), sandbox))
+        });
+        self.housed.send_replace(housed.collect());
         let list = List::of(Member::shared(records));
         self.shared.send_if_modified(|told| {
             let is_new = *told != list;

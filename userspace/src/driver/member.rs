@@ -82,6 +82,9 @@ impl Member {
             port["publish"] = self.publish.clone().into();
         }
         let mut entry = json!({ "endpoint": self.endpoint, "ports": [port] });
+        if !self.names.is_empty() {
+            entry["names"] = self.names.clone().into();
+        }
         if let Some(host) = host {
             entry["host"] = host.into();
         }

@@ -20,6 +20,8 @@ pub struct Places {
     missing: BTreeMap<String, anyhow::Error>,
     /// Those among the missing of which nobody could say whether they are there.
     unknown: BTreeSet<String>,
+    /// The processes of the containers among those that are found.
+    pids: BTreeMap<String, u32>,
     /// Those that Docker plugs in.
     plugged: BTreeSet<String>,
 }
@@ -43,6 +45,7 @@ impl Places {
             found: BTreeMap::new(),
             missing: BTreeMap::new(),
             unknown: BTreeSet::new(),
+            pids: BTreeMap::new(),
             plugged: BTreeSet::new(),
         };
         let wants_docker = here
@@ -59,7 +62,13 @@ impl Places {
                 Place::Netns(netns) => Netns::by_name(netns).map_err(Into::into),
                 Place::Pid(pid) => Netns::by_pid(*pid).map_err(Into::into),
                 Place::Container(container) => match &docker {
-                    Some(Ok(docker)) => by_container(docker, container).await,
+                    Some(Ok(docker)) => match docker.pid(container).await {
+                        Ok(pid) => {
+                            places.pids.insert(name.clone(), pid);
+                            Netns::by_pid(pid).map_err(Into::into)
+                        }
+                        Err(error) => Err(error.into()),
+                    },
                     Some(Err(error)) => Err(anyhow!("{error}")),
                     None => Err(anyhow!("the Docker engine was not asked")),
                 },
@@ -106,6 +115,12 @@ impl Places {
         } else {
             Err(Problems(problems).into())
         }
+    }
+
+    /// The process of a container.
+    #[must_use]
+    pub fn pid(&self, workload: &str) -> Option<u32> {
+        self.pids.get(workload).copied()
     }
 
     /// The workloads that are not there, and why.
@@ -187,10 +202,6 @@ fn says_absent(error: &anyhow::Error) -> bool {
         )
     });
     docker || netns
-}
-
-async fn by_container(docker: &Docker, container: &str) -> Result<Netns> {
-    Ok(Netns::by_pid(docker.pid(container).await?)?)
 }
 
 /// A namespace can be plugged in if it is not the host's and no other workload's.

@@ -6,6 +6,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use integration::lab::{IMAGE, Namespace, eventually, ping, veth};
 
 use super::Driver;
@@ -92,6 +94,19 @@ fn reaches(from: &Driver, container: &str, to: &str) {
     });
 }
 
+/// What is told by HTTP at an address.
+fn fetch(from: &Namespace, to: &str) -> Option<String> {
+    let to: SocketAddr = to.parse().unwrap();
+    from.run(|| {
+        let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+        stream.write_all(b"GET /small HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer.ends_with("x\n").then_some(answer)
+    })
+}
+
 #[test]
 fn containers_of_two_engines_reach_one_another() {
     let Some(site) = Site::set("exchange") else {
@@ -112,15 +127,16 @@ fn containers_of_two_engines_reach_one_another() {
         let fetch = format!("wget -q -O - http://{address}/page | wc -c");
         assert_eq!(alpha.stage.exec("xch-web", &fetch).trim(), "3000000");
     }
-    // From outside, by the address of the host where it is.
-    let published = SocketAddr::from(([192, 0, 2, 12], 8080));
-    let answer = site.outside.run(|| {
-        let mut stream = TcpStream::connect_timeout(&published, Duration::from_secs(2))?;
-        stream.write_all(b"GET /small HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map(|_| answer)
-    });
-    assert!(answer.unwrap().ends_with("x\n"));
+    // From outside, by the address of the host where it is, and from that host itself.
+    let machine = beta.stage.engine().namespace();
+    for (from, to) in [
+        (&site.outside, "192.0.2.12:8080"),
+        (&machine, "192.0.2.12:8080"),
+        (&machine, "127.0.0.1:8080"),
+        (&machine, "[::1]:8080"),
+    ] {
+        eventually(&format!("{to} answers"), || fetch(from, to).is_some());
+    }
     // Another network while both run.
     let back = Site::network(beta, "back");
     beta.stage.docker(&["network", "connect", &back, "xch-db"]);
@@ -221,6 +237,50 @@ fn hosts_agree_again_after_deaths_and_partitions() {
     }
     site.beta.stage.host(&["sh", "-c", &kill]);
     engine.wait().unwrap();
+}
+
+#[test]
+fn containers_find_one_another_by_name_and_hear_how_their_network_is_doing() {
+    let Some(site) = Site::set("names") else {
+        return;
+    };
+    let Site { alpha, beta, .. } = &site;
+    let dns = ["--dns", "169.254.0.53"];
+    Site::run(alpha, "nam-web", "front", &dns);
+    Site::run(beta, "nam-db", "front", &dns);
+    Site::run(beta, "nam-far", "back", &dns);
+    for (driver, from, to) in [
+        (alpha, "nam-web", "nam-db"),
+        (alpha, "nam-web", "NAM-DB.front"),
+        (beta, "nam-db", "nam-web"),
+    ] {
+        reaches(driver, from, to);
+    }
+    // Nobody is told the names of networks that he is not on.
+    assert!(!alpha.reaches("nam-web", "nam-far"));
+    let conditions = || {
+        alpha
+            .stage
+            .exec("nam-web", "wget -q -O - http://169.254.0.53:947/")
+    };
+    eventually("beta is up", || conditions().contains("\"state\": \"up\""));
+    let conditions: Value = serde_json::from_str(&conditions()).unwrap();
+    assert_eq!(conditions["host"], "alpha");
+    assert_eq!(
+        conditions["ports"].as_array().unwrap().len(),
+        1,
+        "{conditions}"
+    );
+    assert_eq!(conditions["ports"][0]["network"], "front");
+    assert!(conditions["ports"][0]["sent_packets"].as_u64() > Some(0));
+    assert_eq!(conditions["peers"]["beta"]["networks"][0], "front");
+    // A container takes nothing of it with it.
+    let inside = Site::inside(alpha, "nam-web");
+    let pid = alpha.inspect("nam-web", "{{.State.Pid}}");
+    drop(inside);
+    alpha.stage.docker(&["rm", "--force", "nam-web"]);
+    assert!(!alpha.stage.engine().path(&format!("/proc/{pid}")).exists());
+    eventually("its links are gone", || alpha.links().is_empty());
 }
 
 /// How soon a host reaches what was started on another one. It says so, and asserts nothing: machines
