@@ -4,12 +4,16 @@
 //! What the workload sends is judged where it enters, what a workload gets on its own host, so that no
 //! host relies on another one. A connection is judged when it begins, and again when its way is found
 //! anew; what answers it is not. Address resolution is nobody's conversation, and always passes.
+//!
+//! A connection with the outside may leave by one gateway and be answered by way of another, which does not
+//! know it. The workload's host sees both directions: what a gateway's router does not let in goes on to
+//! there, as a packet that must be an answer.
 
-use maps_schema::map::EgressPort;
-use maps_schema::{DropReason, Ip, PolicyList, RouterId};
+use maps_schema::map::{EgressPort, IngressPort, MemberKey};
+use maps_schema::{DropReason, Ip, Mac, PolicyList, RouterId};
 
 use crate::edit;
-use crate::flow;
+use crate::flow::{self, Found};
 use crate::frame::Frame;
 use crate::icmp::{self, Message};
 use crate::nat;
@@ -51,6 +55,12 @@ pub(crate) fn admits<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> 
     if !matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) || is_resolution {
         return true;
     }
+    let is_answer = scratch.track.is_reply() || scratch.track.is_related;
+    if packet.source == Mac::ANSWERING && scratch.way.origin.is_host() && !is_answer {
+        scratch.court.reason = DropReason::PolicyForward;
+        scratch.court.is_told = false;
+        return false;
+    }
     let ingress = tables
         .egress_port(scratch.way.destination)
         .map_or(PolicyList::NONE, |exit| match exit.kind {
@@ -62,7 +72,7 @@ pub(crate) fn admits<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> 
     if [egress, first, ingress] == [PolicyList::NONE; 3] {
         return true;
     }
-    if scratch.track.is_reply() || scratch.track.is_related {
+    if is_answer {
         return true;
     }
     let Scratch {
@@ -95,6 +105,30 @@ pub(crate) fn admits<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> 
     }
     court.reason = DropReason::PolicyIngress;
     ingress == PolicyList::NONE || passes::<F, T>(tables, court, ingress)
+}
+
+/// Whether a packet that may not pass goes on to its receiver's host, which knows whether it is an answer.
+#[inline(never)]
+pub(crate) fn is_for_receiver<T: Tables>(tables: &T, scratch: &Scratch) -> bool {
+    let Scratch {
+        way, track, court, ..
+    } = scratch;
+    let is_unknown = matches!(track.found, Found::Nothing);
+    if !way.origin.is_outside() || !is_unknown || court.reason != DropReason::PolicyForward {
+        return false;
+    }
+    let key = MemberKey {
+        port: way.destination,
+        vni: way.vni,
+    };
+    let is_host = tables
+        .member(&key)
+        .is_some_and(|member| IngressPort::leads_to_host(member.flags as u8));
+    // Without a tunnel the frame's addresses would be lost.
+    is_host
+        && tables
+            .egress_port(way.destination)
+            .is_some_and(|exit| exit.kind != EgressPort::DIRECT)
 }
 
 /// Whether a list lets the subject pass.

@@ -26,8 +26,9 @@ use crate::parse::Packet;
 use crate::tables::Tables;
 use crate::tcp;
 
-pub(crate) use life::end;
+pub(crate) use claim::has_port;
 pub use life::lifetime_ns;
+pub(crate) use life::{end, renew};
 pub(crate) use settle::settle;
 pub(crate) use track::{Found, TRANSLATED, Track};
 use track::{identify, is_outside};

@@ -61,6 +61,9 @@ fn station<T: Tables>(tables: &T, port: &IngressPort, mac: Mac) -> Station {
     if port.flags & (IngressPort::LEARNING | IngressPort::PEER) == 0 {
         return Station::Foreign;
     }
+    if mac == Mac::ANSWERING && port.is_host() {
+        return Station::Router;
+    }
     match tables.fdb(&FdbKey::new(port.vni, mac)) {
         Some(entry) if entry.port == port.port => Station::Own,
         Some(entry) if entry.router != RouterId::NONE && port.is_host() => Station::Router,

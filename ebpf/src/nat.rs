@@ -9,8 +9,8 @@ use maps_schema::map::{Flow, Public, PublicKey, RouteKey, Source};
 use maps_schema::{DropReason, Ip, Vni};
 
 use crate::departure::Way;
-use crate::flow::{Found, Track};
-use crate::parse::{Fragment, Packet, TransportKind};
+use crate::flow::{self, Found, Track};
+use crate::parse::{Fragment, Packet, TransportKind, transport};
 use crate::tables::Tables;
 
 /// A packet goes on to whom its destination stands for.
@@ -22,6 +22,35 @@ pub(crate) fn apply(packet: &mut Packet, track: &Track) {
     packet.ip_destination = track.translation.destination;
     if matches!(packet.transport.kind, TransportKind::Ports) {
         packet.transport.destination = track.translation.destination_port;
+    }
+}
+
+/// A packet that is walked goes on to whom its destination stands for.
+#[inline(never)]
+pub(crate) fn translate<T: Tables>(tables: &T, packet: &mut Packet, track: &mut Track) {
+    confirm(tables, packet, track);
+    apply(packet, track);
+}
+
+/// What a flow's destination stood for when it began may stand for somebody else by now, or for nobody: then
+/// the packet begins another one.
+#[inline(always)]
+fn confirm<T: Tables>(tables: &T, packet: &Packet, track: &mut Track) {
+    let is_begun_here = track.flags & (Flow::DESTINATION | Flow::REPLY) == Flow::DESTINATION;
+    if !track.is_known() || !is_begun_here {
+        return;
+    }
+    let translated = &track.translation;
+    let is_same = match public(tables, packet) {
+        Some(public) => {
+            public.ip == translated.destination
+                && (public.port == 0 || public.port == translated.destination_port)
+        }
+        // What is published no more takes no new connections; those that both sides keep go on.
+        None => packet.protocol == transport::TCP,
+    };
+    if !is_same {
+        flow::renew(tables, track);
     }
 }
 
@@ -45,6 +74,7 @@ pub(crate) fn find<T: Tables>(tables: &T, packet: &Packet, track: &mut Track) {
         return;
     };
     track.uplink = public.uplink;
+    track.is_elsewhere = public.flags & Public::ELSEWHERE != 0;
     if public.ip != packet.ip_destination || public.port != 0 {
         redirect(packet, track, public.ip, public.port);
     }
@@ -114,7 +144,9 @@ pub(crate) fn choose<T: Tables>(
     if way.vni != Vni::NONE {
         // What is answered was translated on its way here.
         let is_answer = track.flags & Flow::REPLY != 0 || track.is_related;
-        return if is_translated && !is_answer {
+        // Its port may be another one, so that its answers are told from those of another flow.
+        let is_renamed = is_translated && track.translation.source != packet.ip_source;
+        return if is_renamed && !is_answer {
             Err(DropReason::NatChanged)
         } else {
             Ok(())
@@ -127,7 +159,14 @@ pub(crate) fn choose<T: Tables>(
         return Ok(());
     };
     match track.found {
-        _ if is_translated => Ok(()),
+        _ if is_translated => {
+            let is_answer = track.flags & Flow::REPLY != 0 || track.is_related;
+            if is_answer || has(&pool, track) {
+                Ok(())
+            } else {
+                Err(DropReason::NatChanged)
+            }
+        }
         // Nothing leaves with an address that nobody outside knows.
         _ if pool.addresses == 0 => Err(DropReason::NatExhausted),
         Found::Embryo | Found::Connection => Err(DropReason::NatChanged),
@@ -145,6 +184,19 @@ pub(crate) fn choose<T: Tables>(
         }
         Found::Untracked => Err(DropReason::NatUntracked),
     }
+}
+
+/// Whether a flow's source is one of a pool.
+#[inline(always)]
+fn has(pool: &Source, track: &Track) -> bool {
+    let source = &track.translation;
+    let ([a, b, c, first], [d, e, f, own]) = (pool.first.words(), source.source.words());
+    let offset = u32::from_be(own).wrapping_sub(u32::from_be(first));
+    [a, b, c] == [d, e, f]
+        && offset < pool.addresses
+        && (pool.first_port == 0
+            || !flow::has_port(&track.key)
+            || pool.first_port <= source.source_port && source.source_port <= pool.last_port)
 }
 
 /// A workload asks for itself by the address that the outside knows: no kernel takes a packet that comes

@@ -30,7 +30,8 @@ pub(crate) fn receive<F: Frame, T: Tables>(
     if !matches!(packet.resolution.message, Message::None) {
         return answer(frame, tables, scratch, interface);
     }
-    if packet.destination != uplink.mac {
+    let is_brought = scratch.is_brought;
+    if packet.destination != uplink.mac && !is_brought {
         return pass;
     }
     let track = &mut scratch.track;
@@ -41,12 +42,26 @@ pub(crate) fn receive<F: Frame, T: Tables>(
         packet,
         track,
     );
+    if !is_recalled {
+        nat::translate(tables, packet, track);
+    }
     if track.uplink == PortId::NONE {
         nat::find(tables, packet, track);
     }
     let port = track.uplink;
+    if is_brought && (port == PortId::NONE || track.is_elsewhere) {
+        // Who brought it has an older or a newer topology.
+        let reason = DropReason::NatUntracked;
+        return Progress::Done(Action::refuse(tables, PortId::NONE, reason));
+    }
     if port == PortId::NONE {
         return pass;
+    }
+    if track.is_elsewhere {
+        // As it is: that host does what would be done here.
+        track.clear();
+        scratch.way = Way::to(origin(interface, PortId::NONE), port, Vni::OUTSIDE);
+        return Progress::Prepare;
     }
     tables.count(port, Count::Ingress(frame.len()));
     let origin = origin(interface, port);

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use maps_schema::map::{EgressPort, FloodKey, FloodMember, IngressPort, Network};
-use maps_schema::{DropReason, IfIndex, Ip, PolicyList, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
 
 use crate::admission::{self, Court};
 use crate::departure::{self, Origin, Way};
@@ -84,6 +84,8 @@ pub struct Scratch {
     pub(crate) court: Court,
     pub(crate) decision: Decision,
     routed: MaybeUninit<Routed>,
+    /// Whether another gateway got the packet from the outside, and has brought it here.
+    pub(crate) is_brought: bool,
     /// What the port is that the frame leaves by.
     pub(crate) exit: EgressPort,
 }
@@ -107,6 +109,7 @@ impl Scratch {
             court: Court::NEW,
             decision: Decision::NONE,
             routed: MaybeUninit::uninit(),
+            is_brought: false,
             exit: EgressPort::workload(IfIndex(0)),
         }
     }
@@ -203,40 +206,37 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     interface: IfIndex,
     port: &IngressPort,
 ) -> Result<Progress, DropReason> {
-    let origin = origin(interface, port);
     let packet = &mut scratch.packet;
     let way = &mut scratch.way;
     let track = &mut scratch.track;
-    if flow::recall(frame, tables, &origin, packet, track) {
-        *way = flow::way(origin, track);
+    // Until another one is found. What is kept there needs no place on the stack.
+    *way = Way::back(origin(interface, port));
+    if flow::recall(frame, tables, &way.origin, packet, track) {
+        *way = flow::way(way.origin, track);
         return Ok(Progress::Prepare);
     }
-    nat::apply(packet, track);
+    nat::translate(tables, packet, track);
     let decision = &mut scratch.decision;
     decide(tables, port, packet, decision)?;
     match decision.kind {
         Decided::Deliver => {
-            *way = Way::to(origin, decision.port, port.vni);
+            way.destination = decision.port;
             return Ok(Progress::Pass);
         }
-        Decided::Route if resolver::is_answer(packet) && share(frame, tables, &origin) => {
+        Decided::Route if resolver::is_answer(packet) && share(frame, tables, &way.origin) => {
             return Ok(Progress::Done(Action::Consume(decision.port)));
         }
-        Decided::Route => {
-            *way = Way::back(origin);
-            return Ok(Progress::Route);
-        }
+        Decided::Route => return Ok(Progress::Route),
         Decided::Flood => {
             // Who gets it is not known yet.
-            *way = Way::to(origin, PortId::NONE, port.vni);
+            way.destination = PortId::NONE;
             return Ok(Progress::Pass);
         }
         Decided::Reply => {
             reply(frame, &decision.reply).map_err(|_refused| DropReason::KernelRefused)?;
-            *way = Way::back(origin);
         }
         Decided::Consume => {
-            let _reached = share(frame, tables, &origin);
+            let _reached = share(frame, tables, &way.origin);
             return Ok(Progress::Done(Action::Consume(decision.port)));
         }
     }
@@ -256,7 +256,11 @@ pub fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scrat
         ..
     } = scratch;
     let origin = way.origin;
-    let routed = routed.write(Routed::new(decision.port, packet.ip_destination));
+    let routed = routed.write(Routed::new(
+        decision.port,
+        packet.ip_destination,
+        track.exit,
+    ));
     walk_routers(frame, tables, &origin, packet, routed);
     let told = match routed.outcome {
         Outcome::Deliver => {
@@ -289,6 +293,12 @@ pub fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scrat
 pub fn pass<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Progress {
     let origin = scratch.way.origin;
     if !admission::admits::<F, T>(tables, scratch) {
+        if admission::is_for_receiver(tables, scratch) {
+            // It is of no flow here.
+            scratch.track.clear();
+            scratch.way.source = Mac::ANSWERING;
+            return Progress::Prepare;
+        }
         if let Err(reason) = admission::refuse(frame, tables, scratch) {
             return Progress::Done(Action::refuse(tables, origin.port, reason));
         }

@@ -7,8 +7,8 @@
 use core::ops::ControlFlow;
 
 use maps_schema::map::{
-    FdbKey, IngressPort, NeighborKey, NextHopKey, ROUTERS_MAX, Resolved, Route, RouteKey,
-    RouterAddressKey, RouterPort,
+    FdbKey, GatewayKey, IngressPort, NeighborKey, NextHopKey, Public, ROUTERS_MAX, Resolved, Route,
+    RouteKey, RouterAddressKey, RouterPort,
 };
 use maps_schema::{DropReason, Ip, Mac, PolicyList, PortId, RouterId, Vni};
 
@@ -55,6 +55,9 @@ pub struct Routed {
     pub speaker: Ip,
     /// The network behind the first of the routers.
     pub behind: Vni,
+    /// By which port the packet's flow left before, or came that it answers to: other gateways do not know
+    /// what is translated of it.
+    pub exit: PortId,
     /// Who the packet is for.
     pub ip: Ip,
     /// With `is_redirected`: the port there, in host byte order; 0 if it stays what it is.
@@ -111,7 +114,7 @@ impl Routed {
     /// A packet that came to a router's port. If its walk never ends, this is what became of it.
     #[inline(always)]
     #[must_use]
-    pub const fn new(port: PortId, ip: Ip) -> Self {
+    pub const fn new(port: PortId, ip: Ip, exit: PortId) -> Self {
         Self {
             outcome: Outcome::Drop,
             reason: DropReason::TooManyRouters,
@@ -127,6 +130,7 @@ impl Routed {
             detail: 0,
             speaker: Ip::UNSPECIFIED_V6,
             behind: Vni::NONE,
+            exit,
             ip,
             service: 0,
             is_redirected: false,
@@ -151,8 +155,9 @@ fn refuses(packet: &Packet) -> Option<DropReason> {
     (martian || packet.is_mapped()).then_some(DropReason::Martian)
 }
 
-/// Whether the packet claims to come from the router that it is for. Ports that are held to the
-/// addresses that they were given cannot send such a packet, and need no lookup for it.
+/// Whether the packet claims to come from the router that it is for, or, from the outside, from where the
+/// router does not send to by its uplink (RFC 3704 section 2.2). Ports that are held to the addresses that
+/// they were given cannot send such a packet, and need no lookup for it.
 #[inline(always)]
 fn is_impostor<T: Tables>(
     tables: &T,
@@ -160,7 +165,8 @@ fn is_impostor<T: Tables>(
     packet: &Packet,
     router_port: PortId,
 ) -> bool {
-    let free = IngressPort::MAY_SPOOF | IngressPort::LEARNING | IngressPort::SERVED;
+    let free =
+        IngressPort::MAY_SPOOF | IngressPort::LEARNING | IngressPort::SERVED | IngressPort::OUTSIDE;
     if origin.flags & free == 0 {
         return false;
     }
@@ -171,6 +177,12 @@ fn is_impostor<T: Tables>(
         router: entry.router,
         ip: packet.ip_source,
     };
+    if origin.is_outside() {
+        let route = tables.route(&RouteKey::lookup(entry.router, packet.ip_source));
+        if route.is_some_and(|route| route.kind == Route::FORWARD) {
+            return true;
+        }
+    }
     tables.router_address(&key).is_some()
 }
 
@@ -338,7 +350,7 @@ impl<T: Tables> Walk<'_, T> {
             // The router looks where that is, as if it had been asked for in the first place.
             return Ok(());
         }
-        let (port, _via) = self.next_hop(route)?;
+        let port = self.gateway(entry, route)?;
         let Some(uplink) = self.tables.router_port(port) else {
             if self.is_from_host {
                 return Err(self.drop(DropReason::NotRoutable));
@@ -370,6 +382,20 @@ impl<T: Tables> Walk<'_, T> {
         Err(Done)
     }
 
+    /// By which port the packet leaves for the outside: as before, if that still leads there.
+    #[inline(always)]
+    fn gateway(&mut self, entry: &RouterPort, route: &Route) -> Result<PortId, Done> {
+        let key = GatewayKey {
+            router: entry.router,
+            port: self.routed.exit,
+        };
+        if !self.is_from_host && key.port != PortId::NONE && self.tables.gateway(&key).is_some() {
+            return Ok(key.port);
+        }
+        let (port, _via) = self.next_hop(route)?;
+        Ok(port)
+    }
+
     /// Whether the packet is for an address, or a port, by which the outside knows a workload: it goes
     /// straight there.
     #[inline(always)]
@@ -377,6 +403,9 @@ impl<T: Tables> Walk<'_, T> {
         let Some(public) = nat::public(self.tables, self.packet) else {
             return false;
         };
+        if public.flags & Public::ELSEWHERE != 0 {
+            return false;
+        }
         self.routed.ip = public.ip;
         self.routed.service = public.port;
         self.routed.is_redirected = true;

@@ -4,10 +4,11 @@ use core::hint::black_box;
 
 use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
-    FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MatchKey,
-    Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Policy,
-    PortCounters, PrefixKey, Public, PublicKey, Resolved, Route, RouteKey, RouterAddress,
-    RouterAddressKey, RouterPort, Rule, RuleKey, ServiceKey, Source, Uplink,
+    FlowKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
+    LearnedEntry, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop,
+    NextHopKey, Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, Resolved, Route,
+    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleKey, ServiceKey, Source,
+    Uplink,
 };
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
@@ -91,6 +92,8 @@ pub trait Tables {
     fn next_hop(&self, key: &NextHopKey) -> Option<NextHop>;
     /// What an address, or a port of one, stands for outside.
     fn public(&self, key: &PublicKey) -> Option<Public>;
+    /// Whether what leaves a router may leave by another host.
+    fn gateway(&self, key: &GatewayKey) -> Option<Gateway>;
     /// Which address a workload is given outside, by the longest prefix that covers its own.
     fn source(&self, key: &RouteKey) -> Option<Source>;
     /// Which rules hold.

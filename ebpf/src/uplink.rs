@@ -73,6 +73,7 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     let Some(uplink) = tables.uplink(interface) else {
         return Progress::Done(Action::Pass);
     };
+    scratch.is_brought = false;
     let note = frame.note();
     if note == Note::WRAPPED {
         return match departure::resume(frame, tables) {
@@ -117,7 +118,8 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
 /// The bits of what comes without a tunnel, and yet may be for workloads.
 const BARE: u32 = Uplink::of(EgressPort::DIRECT) | Uplink::of(EgressPort::UPLINK);
 
-/// A frame that came without a tunnel is for a workload, or for the host.
+/// A frame that came without a tunnel is for a workload, or for the host. One that another gateway has
+/// brought has come without one, too, and its marks of congestion are still to be taken over.
 #[inline(always)]
 pub fn bare<F: Frame, T: Tables>(
     frame: &mut F,
@@ -128,15 +130,24 @@ pub fn bare<F: Frame, T: Tables>(
     let Some(uplink) = tables.uplink(interface) else {
         return Progress::Done(Action::Pass);
     };
-    if pipeline::read(frame, &mut scratch.packet).is_err() {
-        return Progress::Done(Action::Pass);
+    if let Err(reason) = pipeline::read(frame, &mut scratch.packet) {
+        return if scratch.is_brought {
+            drop(tables, PortId::NONE, reason)
+        } else {
+            Progress::Done(Action::Pass)
+        };
     }
-    if uplink.kinds & Uplink::of(EgressPort::DIRECT) != 0
+    if scratch.is_brought {
+        let class = scratch.outer.traffic_class;
+        if let Err(reason) = take_mark(frame, &mut scratch.packet, class) {
+            return drop(tables, PortId::NONE, reason);
+        }
+    } else if uplink.kinds & Uplink::of(EgressPort::DIRECT) != 0
         && let Some(station) = direct::station(tables, &scratch.packet)
     {
         return direct::receive(frame, tables, scratch, interface, &station);
     }
-    if uplink.kinds & Uplink::of(EgressPort::UPLINK) != 0 {
+    if scratch.is_brought || uplink.kinds & Uplink::of(EgressPort::UPLINK) != 0 {
         return outside::receive(frame, tables, scratch, interface, &uplink);
     }
     Progress::Done(Action::Pass)
@@ -193,7 +204,7 @@ fn note_arrival<T: Tables>(tables: &T, peer: &Peer, len: u32) {
 /// The port of a peer as the network of its packet sees it; nothing if the peer may not send for that.
 #[inline(always)]
 fn member<T: Tables>(tables: &T, peer: &Peer, outer: &Outer) -> Option<IngressPort> {
-    let vni = Vni::new(outer.vni)?;
+    let vni = Vni::from_wire(outer.vni);
     let port = peer.port;
     let member = tables.member(&MemberKey { port, vni })?;
     Some(IngressPort::peer(port, vni, member.flags as u8))
@@ -234,6 +245,10 @@ fn receive<F: Frame, T: Tables>(
     }
     let port = member(tables, peer, outer).ok_or(DropReason::UnknownVni)?;
     frame.pop(outer.len).map_err(refused)?;
+    if port.vni == Vni::OUTSIDE {
+        scratch.is_brought = true;
+        return Ok(Progress::Bare);
+    }
     pipeline::read(frame, &mut scratch.packet)?;
     take_mark(frame, &mut scratch.packet, outer.traffic_class)?;
     pipeline::forward(frame, tables, scratch, interface, &port)

@@ -18,6 +18,9 @@ impl Mac {
     pub const BROADCAST: Self = Self([u16::MAX; 3]);
     /// The address that no station has.
     pub const ZERO: Self = Self([0; 3]);
+    /// Between hosts, in the place of the last router's: the packet may only be an answer. A router on its
+    /// way lets nobody begin a conversation so, and where it came in nobody knows whether it begins one.
+    pub const ANSWERING: Self = Self::new([0x02, b'a', 0, 0, 0, 0]);
 
     /// The address with these octets.
     #[must_use]
@@ -239,10 +242,12 @@ pub struct Vni(u32);
 impl Vni {
     /// No network.
     pub const NONE: Self = Self(0);
-    /// The largest identifier: 24 bits.
-    pub const MAX: u32 = 0x00ff_ffff;
+    /// The largest identifier of a network: the last one of 24 bits is [`Vni::OUTSIDE`].
+    pub const MAX: u32 = 0x00ff_fffe;
+    /// No network: what gateways bring one another from the outside is in tunnels with this identifier.
+    pub const OUTSIDE: Self = Self((Self::MAX + 1).to_be());
 
-    /// The identifier with this number, or `None` if it is 0 or needs more than 24 bits.
+    /// The identifier of a network with this number, or `None` if it is 0 or larger than [`Vni::MAX`].
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
         if number == 0 || number > Self::MAX {
@@ -250,6 +255,14 @@ impl Vni {
         } else {
             Some(Self(number.to_be()))
         }
+    }
+
+    /// The identifier that a tunnel's header has, whether it is a network's or not. Only the last 24 bits
+    /// of it count.
+    #[must_use]
+    #[inline(always)]
+    pub const fn from_wire(number: u32) -> Self {
+        Self((number & 0x00ff_ffff).to_be())
     }
 
     /// The number, in host order.
@@ -322,6 +335,7 @@ mod tests {
     #[test]
     fn vni_is_24_bits_in_network_order() {
         assert_eq!(Vni::new(0), None);
+        assert_eq!(Vni::new(Vni::OUTSIDE.number()), None);
         assert_eq!(Vni::new(1 << 24), None);
         let vni = Vni::new(0x0a_0b_0c).unwrap();
         assert_eq!(crate::plain::bytes_of(&vni), [0, 0x0a, 0x0b, 0x0c]);

@@ -17,6 +17,7 @@
 //! | `ROUTES` | LPM trie | [`RouteKey`] | [`Route`] | 2,097,152 | user space | datapath: longest prefix |
 //! | `NEXT_HOPS` | hash | [`NextHopKey`] | [`NextHop`] | 1,048,576 | user space | datapath: one of several equal next hops |
 //! | `PUBLIC` | hash | [`PublicKey`] | [`Public`] | 131,072 | user space | datapath: what addresses and ports stand for outside |
+//! | `GATEWAYS` | hash | [`GatewayKey`] | [`Gateway`] | 16,384 | user space | datapath: may what leaves a router leave by another host |
 //! | `SOURCES` | LPM trie | [`RouteKey`] | [`Source`] | 65,536 | user space | datapath: which addresses workloads are given outside |
 //! | `POLICIES` | hash | [`PolicyList`] | [`Policy`] | 16,384 | user space | datapath: which rules hold |
 //! | `IDENTITIES` | hash | [`IdentityKey`] | [`Identity`] | 262,144 | user space | datapath: which groups a workload's address is in |
@@ -63,7 +64,7 @@ pub use bridge::{
     Network,
 };
 pub use flow::{Epoch, Flow, FlowKey, Translation};
-pub use nat::{Public, PublicKey, Source};
+pub use nat::{Gateway, GatewayKey, Public, PublicKey, Source};
 pub use policy::{
     Class, GROUPS_MAX, Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, Policy,
     PrefixKey, RULES_MAX, Rule, RuleCounters, RuleKey, ServiceKey,
@@ -133,6 +134,8 @@ maps! {
     RouterAddresses = "ROUTER_ADDRESSES", 131_072;
     /// Next hops of routes that have several.
     NextHops = "NEXT_HOPS", 1_048_576;
+    /// By which other hosts what leaves routers may leave.
+    Gateways = "GATEWAYS", 16_384;
     /// Routes of virtual routers.
     Routes = "ROUTES", 2_097_152;
     /// Which addresses workloads are given outside.

@@ -150,7 +150,8 @@ reasons! {
     /// conversations with this destination, or the host has no address of that family or pool.
     NatExhausted = 55, "nat_exhausted";
     /// NAT: the packet's source must be translated, but it belongs to no connection: it is a later
-    /// fragment, or a message that begins none.
+    /// fragment, or a message that begins none. Or another gateway has brought it here, and it answers
+    /// nothing.
     NatUntracked = 56, "nat_untracked";
     /// NAT: the connection began when its source was translated otherwise. It is forgotten; the next
     /// packet begins a new one.

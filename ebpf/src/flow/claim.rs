@@ -2,28 +2,30 @@
 
 use core::ops::ControlFlow;
 
+use maps_schema::Ip;
 use maps_schema::map::{Flow, FlowKey, Source};
-use maps_schema::{Ip, PortId};
 
 use super::Store;
 use super::life::lifetime_ns;
-use super::track::Track;
+use super::track::{Track, is_other};
 use crate::frame::{Frame, Step};
 use crate::parse::transport;
 use crate::tables::Tables;
 
-/// How many ports are tried. In a range that is full to nine tenths, one in a million packets finds none
-/// that is free.
+/// How many ports are tried. In a range that is full to nine tenths, one in a thousand packets finds none
+/// among those of the first half that nobody has; the other half may have had somebody.
 const TRIES: u32 = 128;
+/// From which try on a port may be taken over from a connection that is over. Two that take the same one
+/// over at the same moment would both have it, so that ports that nobody has come first.
+const PATIENCE: u32 = TRIES / 2;
 
 /// Gives a new flow's source an address and a port of its pool that nobody has for the same destination,
 /// and makes the row of the other direction, which holds them. `false` if none was found.
 #[inline(always)]
-pub(super) fn claim<F: Frame, T: Tables>(tables: &T, track: &mut Track, uplink: PortId) -> bool {
+pub(super) fn claim<F: Frame, T: Tables>(tables: &T, track: &mut Track) -> bool {
     let mut claim = Claim {
         tables,
         track,
-        uplink,
         is_done: false,
     };
     F::repeat(TRIES, &mut claim);
@@ -34,7 +36,6 @@ pub(super) fn claim<F: Frame, T: Tables>(tables: &T, track: &mut Track, uplink: 
 struct Claim<'a, T> {
     tables: &'a T,
     track: &'a mut Track,
-    uplink: PortId,
     is_done: bool,
 }
 
@@ -46,17 +47,24 @@ impl<T: Tables> Step for Claim<'_, T> {
         let is_fixed = track.pool.first_port == 0 || !has_port(&track.key);
         let port = if is_fixed || idx == 0 && is_within(&track.pool, own) {
             own
+        } else if idx <= 1 {
+            // The same one for every destination, if that is free there (RFC 4787 section 4.1): nobody
+            // guesses it who does not know the sender's own.
+            pick(&track.pool, hash(track.key.source) ^ mix(u32::from(own)))
         } else {
             pick(&track.pool, tables.random())
         };
         let ip = address(&track.pool, track.key.source);
-        track.draft.flags |= Flow::SOURCE;
+        if ip == track.key.source && port == own {
+            track.draft.flags &= !Flow::SOURCE;
+        } else {
+            track.draft.flags |= Flow::SOURCE;
+        }
         track.draft.translation.source = ip;
         track.draft.translation.source_port = port;
-        track.other = track.draft.other(&track.key);
-        track.mirror = track.draft.mirrored(&track.key);
-        track.mirror.origin = self.uplink;
-        if is_free(*tables, track) {
+        track.reflect();
+        let may_take_over = is_fixed || idx >= PATIENCE;
+        if try_claim(*tables, track, may_take_over) {
             self.is_done = true;
             return ControlFlow::Break(());
         }
@@ -68,31 +76,44 @@ impl<T: Tables> Step for Claim<'_, T> {
     }
 }
 
-/// Claims the row of the other direction.
+/// Claims the row of the other direction, if nobody has it.
 #[inline(always)]
-fn is_free<T: Tables>(tables: &T, track: &Track) -> bool {
-    let (key, other, now_ns) = (&track.key, &track.other, track.now_ns);
-    // It may have been the same flow's, whose own row was replaced, or of a connection that is over.
-    let is_left = |flow: &mut Flow| {
-        let is_own = flow.translation.destination == key.source
-            && flow.translation.destination_port == key.source_port;
-        let silence_ns = now_ns.saturating_sub(flow.seen_ns);
-        is_own || silence_ns > lifetime_ns(key.protocol, flow.state, flow.flags)
-    };
-    match tables.visit_flow(Store::Connections, other, is_left) {
-        Some(true) => tables.forget_flow(Store::Connections, other),
-        Some(false) => return false,
-        None => {}
+fn try_claim<T: Tables>(tables: &T, track: &mut Track, may_take_over: bool) -> bool {
+    let other = track.other;
+    for store in [Store::Connections, Store::Embryos] {
+        let is_over = tables.visit_flow(store, &other, |row| {
+            track.rival = row.other(&other);
+            is_over(row, &other, track.now_ns)
+        });
+        let Some(is_over) = is_over else { continue };
+        // It may be the same flow's, whose own row was replaced.
+        if track.rival != track.key && !(may_take_over && is_over && is_left(tables, track)) {
+            return false;
+        }
+        tables.forget_flow(store, &other);
     }
-    if tables.visit_flow(Store::Embryos, other, is_left) == Some(true) {
-        tables.forget_flow(Store::Embryos, other);
-    }
-    tables.claim_flow(Store::Embryos, other, &track.mirror)
+    tables.claim_flow(Store::Embryos, &other, &track.mirror)
+}
+
+/// Whether the flow that has the row of the other direction is over. It may go on without any answers.
+#[inline(never)]
+fn is_left<T: Tables>(tables: &T, track: &Track) -> bool {
+    let (rival, other, now_ns) = (&track.rival, &track.other, track.now_ns);
+    let goes_on = |row: &mut Flow| is_other(row, rival, other) && !is_over(row, rival, now_ns);
+    tables.visit_flow(Store::Connections, rival, goes_on) != Some(true)
+        && tables.visit_flow(Store::Embryos, rival, goes_on) != Some(true)
+}
+
+/// Whether one direction was silent for longer than its connection lasts.
+#[inline(always)]
+fn is_over(row: &Flow, key: &FlowKey, now_ns: u64) -> bool {
+    let silence_ns = now_ns.saturating_sub(row.seen_ns);
+    silence_ns > lifetime_ns(key.protocol, row.state, row.flags)
 }
 
 /// Whether a flow has a port of its sender's choice: of echoes, that is the identifier of the requests.
 #[inline(always)]
-const fn has_port(key: &FlowKey) -> bool {
+pub(crate) const fn has_port(key: &FlowKey) -> bool {
     match key.protocol {
         transport::TCP | transport::UDP => true,
         transport::ICMP | transport::ICMPV6 => key.destination_port == 0,
@@ -103,12 +124,21 @@ const fn has_port(key: &FlowKey) -> bool {
 /// The address of a pool that a source is given: always the same one (RFC 4787 section 4.1, "paired").
 #[inline(always)]
 fn address(pool: &Source, source: Ip) -> Ip {
-    let [a, b, c, d] = source.words();
-    // Multiplied by an odd number without pattern, every bit reaches the upper ones.
-    let hash = (a ^ b ^ c ^ d).wrapping_mul(0x9e37_79b1) >> 16;
     let [w0, w1, w2, last] = pool.first.words();
-    let offset = hash % pool.addresses.max(1);
+    let offset = hash(source) % pool.addresses.max(1);
     Ip::from_words([w0, w1, w2, u32::from_be(last).wrapping_add(offset).to_be()])
+}
+
+#[inline(always)]
+const fn hash(source: Ip) -> u32 {
+    let [a, b, c, d] = source.words();
+    mix(a ^ b ^ c ^ d)
+}
+
+/// Multiplied by an odd number without pattern, every bit reaches the upper ones.
+#[inline(always)]
+const fn mix(word: u32) -> u32 {
+    word.wrapping_mul(0x9e37_79b1) >> 16
 }
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 use maps_schema::map::Flow;
 
 use super::Store;
-use super::track::{Found, Track, is_behind};
+use super::track::{FLIGHT, Found, Track, is_behind, is_other};
 use crate::parse::transport;
 use crate::tables::Tables;
 use crate::tcp;
@@ -49,22 +49,41 @@ pub const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
 }
 
 /// Copies the rows of both directions into the working memory; `false` if the flow's own has just been
-/// replaced. Where the other one has been, it becomes what follows from this one.
-#[inline(always)]
+/// replaced. Where the other one has been, it becomes what follows from this one. A flow that has lost it to
+/// another one gets no answers any more: it is forgotten, too.
+#[inline(never)]
 fn draft<T: Tables>(tables: &T, track: &mut Track) -> bool {
     let store = track.found.store();
-    let key = track.key;
-    let own = tables.visit_flow(store, &key, |flow| {
-        track.other = flow.other(&track.key);
-        track.draft = *flow;
-        track.mirror = flow.mirrored(&track.key);
+    // The keys stay where they are, as the stack has no room for copies.
+    let Track {
+        key,
+        other,
+        draft,
+        mirror,
+        is_paired,
+        ..
+    } = track;
+    let own = tables.visit_flow(store, key, |flow| {
+        *other = flow.other(key);
+        *draft = *flow;
+        *mirror = flow.mirrored(key);
     });
-    let other = track.other;
-    track.is_paired = own.is_some()
-        && tables
-            .visit_flow(store, &other, |flow| track.mirror = *flow)
-            .is_some();
-    own.is_some()
+    if own.is_none() {
+        return false;
+    }
+    let paired = tables.visit_flow(store, other, |flow| {
+        let is_own = is_other(flow, other, key);
+        if is_own {
+            *mirror = *flow;
+        }
+        is_own
+    });
+    if paired == Some(false) {
+        tables.forget_flow(store, key);
+        return false;
+    }
+    *is_paired = paired.is_some();
+    true
 }
 
 /// Whether the flow was silent for longer than its connection lasts, in both directions. It is forgotten
@@ -91,6 +110,13 @@ pub(crate) fn end<T: Tables>(tables: &T, track: &mut Track) {
     if is_known && draft(tables, track) {
         forget(tables, track);
     }
+}
+
+/// The packet begins another connection than the one that it would go on with.
+#[inline(never)]
+pub(crate) fn renew<T: Tables>(tables: &T, track: &mut Track) {
+    end(tables, track);
+    track.begin(Found::Nothing);
 }
 
 /// Forgets the connection.
@@ -131,6 +157,16 @@ pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
         }
         return true;
     }
+    if store == Store::Connections && is_closed(draft) {
+        // Nothing that goes on is to make room for what is over.
+        if tables.keep_flow(Store::Embryos, &track.key, draft)
+            && tables.keep_flow(Store::Embryos, &track.other, mirror)
+        {
+            forget(tables, track);
+            track.found = Found::Embryo;
+        }
+        return true;
+    }
     let (state, flags) = (draft.state, draft.flags);
     tables.visit_flow(store, &track.key, |own| proceed_to(own, state, flags));
     if track.is_paired {
@@ -139,7 +175,7 @@ pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
             proceed_to(other, state, flags);
         });
     } else {
-        let _kept = tables.keep_flow(store, &track.other, mirror);
+        let _kept = tables.claim_flow(store, &track.other, mirror);
     }
     true
 }
@@ -171,7 +207,9 @@ fn proceed(track: &mut Track) {
     if draft.state == Flow::ANSWERED && !is_reply && is_confirmed(protocol, &segment, mirror.next) {
         draft.state = Flow::ESTABLISHED;
     }
-    if segment.flags & tcp::FIN != 0 {
+    // Where it ends is noted by now, if that is plausible.
+    let is_end = draft.next.wrapping_sub(segment.end) <= FLIGHT;
+    if segment.flags & tcp::FIN != 0 && is_end {
         draft.flags |= Flow::FINISHED;
         mirror.flags |= Flow::OTHER_FINISHED;
     }
@@ -188,8 +226,6 @@ fn proceed(track: &mut Track) {
 /// Whether a packet shows that its sender has heard the other side: so much is not to be had by sending
 /// at random.
 const fn is_confirmed(protocol: u8, segment: &tcp::Segment, next: u32) -> bool {
-    /// How much the other side may have sent meanwhile, in bytes.
-    const FLIGHT: u32 = 1 << 20;
     protocol != transport::TCP
         || segment.flags & (tcp::ACK | tcp::SYN) == tcp::ACK
             && next.wrapping_sub(segment.acknowledgment) <= FLIGHT

@@ -1,6 +1,6 @@
 //! The way that was found for a packet is noted for those after it.
 
-use maps_schema::map::{FdbKey, Flow, IngressPort, MemberKey};
+use maps_schema::map::{FdbKey, Flow, IngressPort, MemberKey, Source};
 use maps_schema::{PortId, Vni};
 
 use super::Store;
@@ -33,8 +33,15 @@ pub(crate) fn settle<F: Frame, T: Tables>(
     if !lasts {
         return true;
     }
-    let key = track.key;
-    tables.visit_flow(track.found.store(), &key, |flow| {
+    let store = track.found.store();
+    let Track {
+        key, other, epoch, ..
+    } = track;
+    let moved = tables.visit_flow(store, key, |flow| {
+        let is_moved = flow.origin != way.origin.port;
+        if is_moved {
+            *other = flow.other(key);
+        }
         flow.origin = way.origin.port;
         flow.destination = way.destination;
         flow.vni = way.vni;
@@ -44,8 +51,16 @@ pub(crate) fn settle<F: Frame, T: Tables>(
         flow.frame_source = packet.source;
         flow.source = way.source;
         flow.target = way.target;
-        flow.epoch = track.epoch;
+        flow.epoch = *epoch;
+        is_moved
     });
+    if moved == Some(true) {
+        // It comes by way of another host, which its answers are for from now on.
+        tables.visit_flow(store, other, |other| {
+            other.destination = way.origin.port;
+            other.epoch = 0;
+        });
+    }
     true
 }
 
@@ -94,24 +109,47 @@ fn open<F: Frame, T: Tables>(tables: &T, track: &mut Track, way: &Way) -> bool {
         other_port,
         other_vni,
         origin: way.origin.port,
+        destination: way.destination,
         flags: track.flags & TRANSLATED,
         translation: track.translation,
         next: track.segment.end,
         acked: track.segment.acknowledgment,
         ..Flow::NONE
     };
+    if track.pool.addresses == 0 && track.flags & Flow::DESTINATION != 0 {
+        // The same sender may talk to the same receiver by another of its addresses or ports. To tell the
+        // answers apart, one of them gets another port then.
+        track.pool = Source {
+            first: track.key.source,
+            addresses: 1,
+            first_port: 1,
+            last_port: u16::MAX,
+        };
+    }
     if track.pool.addresses == 0 {
-        track.other = track.draft.other(&track.key);
-        track.mirror = track.draft.mirrored(&track.key);
-        track.mirror.origin = way.destination;
+        track.reflect();
         let _kept = tables.keep_flow(Store::Embryos, &track.other, &track.mirror);
     } else {
-        if !claim::<F, T>(tables, track, way.destination) {
+        if !claim::<F, T>(tables, track) {
             return false;
         }
         track.flags = track.draft.flags;
         track.translation = track.draft.translation;
     }
-    let _kept = tables.keep_flow(Store::Embryos, &track.key, &track.draft);
+    if !tables.claim_flow(Store::Embryos, &track.key, &track.draft) {
+        yield_to_other(tables, track);
+    }
     true
+}
+
+/// Another packet of the flow was faster, on another CPU: what it found holds.
+#[inline(never)]
+fn yield_to_other<T: Tables>(tables: &T, track: &mut Track) {
+    let Track { key, rival, .. } = track;
+    let found = tables.visit_flow(Store::Embryos, key, |flow| *rival = flow.other(key));
+    let key = track.key;
+    tables.visit_flow(Store::Embryos, &key, |flow| track.take(flow));
+    if found.is_some() && track.rival != track.other {
+        tables.forget_flow(Store::Embryos, &track.other);
+    }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Track {
     pub(crate) key: FlowKey,
     /// The key of its other direction, once it is known.
     pub(super) other: FlowKey,
+    /// The key of a flow that has the row of the other direction.
+    pub(super) rival: FlowKey,
     /// The way that was recalled, or a row that is to be written.
     pub(super) draft: Flow,
     /// The row of the other direction.
@@ -40,6 +42,10 @@ pub(crate) struct Track {
     pub(crate) new: Translation,
     /// From outside: the router's uplink that leads to who the packet is for.
     pub(crate) uplink: PortId,
+    /// From outside: whether that is the port of another host, which gives the packet's destination away.
+    pub(crate) is_elsewhere: bool,
+    /// By which port the flow's packets left before, or came that they answer to.
+    pub(crate) exit: PortId,
     /// Which addresses a new flow's source may be given; none if it stays what it is.
     pub(crate) pool: Source,
     /// Whether the packet is an error about one of a flow that goes the other way. The key is that of
@@ -84,6 +90,7 @@ impl Track {
     pub(crate) const NONE: Self = Self {
         key: FlowKey::NONE,
         other: FlowKey::NONE,
+        rival: FlowKey::NONE,
         draft: Flow::NONE,
         mirror: Flow::NONE,
         is_paired: false,
@@ -95,6 +102,8 @@ impl Track {
         old: Translation::NONE,
         new: Translation::NONE,
         uplink: PortId::NONE,
+        is_elsewhere: false,
+        exit: PortId::NONE,
         pool: Source::NONE,
         is_related: false,
         len: 0,
@@ -115,14 +124,32 @@ impl Track {
         self.found = found;
         self.flags = 0;
         self.uplink = PortId::NONE;
+        self.exit = PortId::NONE;
+        self.is_elsewhere = false;
         self.pool = Source::NONE;
         self.is_related = false;
+    }
+
+    /// Makes up the row of the other direction.
+    #[inline(never)]
+    pub(super) fn reflect(&mut self) {
+        // One by one, because the stack has no room for copies.
+        let Self {
+            key,
+            other,
+            draft,
+            mirror,
+            ..
+        } = self;
+        *other = draft.other(key);
+        *mirror = draft.mirrored(key);
     }
 
     /// Copies what a flow's row says besides its way.
     #[inline(always)]
     pub(super) fn take(&mut self, flow: &Flow) {
         self.flags = flow.flags;
+        self.exit = flow.destination;
         if flow.flags & TRANSLATED != 0 {
             self.translation = flow.translation;
         }
@@ -159,7 +186,10 @@ impl Track {
         let is_open = flow.state == Flow::ESTABLISHED || flags & tcp::SYN == 0;
         // What was sent before is sent again where it was lost. A reset's number is still to be judged.
         let is_first = flow.packets == 1 || !is_open;
-        if is_first || flags & tcp::RST == 0 && is_behind(flow.next, self.segment.end) {
+        // Who cannot see the connection does not know what is next (RFC 5961 section 5).
+        let is_next = is_behind(flow.next, self.segment.end)
+            && self.segment.end.wrapping_sub(flow.next) <= FLIGHT;
+        if is_first || flags & tcp::RST == 0 && is_next {
             flow.next = self.segment.end;
         }
         if flags & tcp::ACK != 0 {
@@ -178,6 +208,16 @@ impl Track {
     pub(super) const fn is_turn(&self) -> bool {
         self.segment.flags & (tcp::SYN | tcp::FIN | tcp::RST) != 0
     }
+}
+
+/// How much one side may have sent that the other one has not acknowledged, in bytes: more than the buffers
+/// that Linux gives connections by itself.
+pub(super) const FLIGHT: u32 = 1 << 24;
+
+/// Whether a row is the other direction of the flow with the key `own`; `key` is that of the row.
+#[inline(never)]
+pub(super) fn is_other(row: &Flow, key: &FlowKey, own: &FlowKey) -> bool {
+    row.other(key) == *own
 }
 
 /// Whether a sequence number is before another one, modulo 2^32 (RFC 9293 section 3.4).

@@ -12,9 +12,9 @@ use datapath::policy::Ruling;
 use datapath::{Count, Scratch, Tables};
 use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EMBRYO_ROWS, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort,
-    Epoch, FLOW_ROWS, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey, Identity,
-    IdentityKey, IdentityPrefixKey, IngressPort, LEARNED_ROWS, LearnedEntry, MapName, MatchKey,
-    Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
+    Epoch, FLOW_ROWS, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey, Gateway, GatewayKey,
+    Identity, IdentityKey, IdentityPrefixKey, IngressPort, LEARNED_ROWS, LearnedEntry, MapName,
+    MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
     PEER_STATE_ROWS, Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, RESOLVED_ROWS,
     Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters,
     RuleKey, ServiceKey, Source, Uplink,
@@ -72,6 +72,9 @@ static SOURCES: LpmTrie<RouteTarget, Source> =
 #[map]
 static PUBLIC: HashMap<PublicKey, Public> =
     HashMap::with_max_entries(MapName::Public.rows(), PLANNED);
+#[map]
+static GATEWAYS: HashMap<GatewayKey, Gateway> =
+    HashMap::with_max_entries(MapName::Gateways.rows(), PLANNED);
 #[map]
 static RESOLVED: LruHashMap<NeighborKey, Resolved> = LruHashMap::with_max_entries(RESOLVED_ROWS, 0);
 #[map]
@@ -291,6 +294,11 @@ impl Tables for Maps {
     #[inline(always)]
     fn public(&self, key: &PublicKey) -> Option<Public> {
         row(&PUBLIC, key)
+    }
+
+    #[inline(always)]
+    fn gateway(&self, key: &GatewayKey) -> Option<Gateway> {
+        row(&GATEWAYS, key)
     }
 
     #[inline(always)]

@@ -37,7 +37,25 @@ pub(crate) struct Skb {
 impl Skb {
     #[inline(always)]
     pub(crate) fn new(ctx: &TcContext) -> Self {
-        Self { skb: ctx.skb.skb }
+        let skb = Self { skb: ctx.skb.skb };
+        skb.note_taken_out(0);
+        skb
+    }
+
+    /// The length of the outer headers that were taken off, in bytes; 0 if there were none. The kernel
+    /// still describes that tunnel.
+    #[inline(always)]
+    pub(super) fn taken_out(&self) -> u32 {
+        // SAFETY: the kernel's context is valid while the program runs.
+        unsafe { (*self.skb).cb[0] }
+    }
+
+    /// Notes that in the buffer's memory for programs: the verifier, which follows every value that it
+    /// knows on its own, knows nothing of what is there.
+    #[inline(always)]
+    pub(super) fn note_taken_out(&self, len: u32) {
+        // SAFETY: the kernel's context is valid while the program runs, and programs may write there.
+        unsafe { (*self.skb).cb[0] = len };
     }
 
     /// The kernel's context.

@@ -32,8 +32,22 @@ const SHORTEST: u32 = HEADER_LEN as u32 + 40;
 pub(super) fn push(skb: &mut Skb, outer: Outer) -> Result<(), Refused> {
     drop_priority(skb)?;
     let header = skb.fixed::<0, [u16; 7]>().map_err(|_short| Refused)?;
-    encapsulate(skb, outer, outer.len, HEADER_LEN as u32)?;
+    if encapsulate(skb, outer, outer.len, HEADER_LEN as u32).is_err() {
+        encapsulate_again(skb, outer.len)?;
+    }
     skb.store(outer.len, &header)
+}
+
+/// Makes room for the outer headers of a frame that has been in a tunnel before. The kernel describes one
+/// for a socket buffer, by where the inner headers are, and refuses to describe another (`-EALREADY` of
+/// `bpf_skb_net_grow` in net/core/filter.c). A frame that will not be cut needs no description; for one that
+/// will be, that of the tunnel that it has left is true of one with headers of the same length.
+#[inline(never)]
+fn encapsulate_again(skb: &Skb, len: u32) -> Result<(), Refused> {
+    if skb.segment_len() != 0 && skb.taken_out() != len {
+        return Err(Refused);
+    }
+    adjust_room(skb, len as i32, u64::from(BPF_F_ADJ_ROOM_FIXED_GSO))
 }
 
 /// Makes `room` behind the Ethernet header of an IP packet, in which an outer header and an inner Ethernet
@@ -135,6 +149,7 @@ fn change_head(skb: &Skb, len: u32) -> Result<(), Refused> {
 /// padded meanwhile.
 #[inline(never)]
 pub(super) fn pop(skb: &mut Skb, len: u32) -> Result<(), Refused> {
+    skb.note_taken_out(len);
     drop_priority(skb)?;
     let header = skb.load::<[u16; 7]>(len).map_err(|_short| Refused)?;
     let [a, b, c, d, e, f, kind] = header;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember,
-    Flow, FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MapName,
-    MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
-    Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, Resolved, Route, RouteKey,
-    RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey, Source,
-    Uplink,
+    Flow, FlowKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
+    LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network,
+    NextHop, NextHopKey, Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, Resolved, Route,
+    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey,
+    Source, Uplink,
 };
 use maps_schema::plain::from_bytes;
 use maps_schema::record::PeerState;
@@ -52,6 +52,8 @@ pub struct MemoryTables {
     pub routes: BTreeMap<RouteKey, Route>,
     /// `PUBLIC`.
     pub public: BTreeMap<PublicKey, Public>,
+    /// `GATEWAYS`.
+    pub gateways: BTreeMap<GatewayKey, Gateway>,
     /// `SOURCES`.
     pub sources: BTreeMap<RouteKey, Source>,
     /// `POLICIES`.
@@ -151,6 +153,9 @@ impl MemoryTables {
             }
             MapName::Public => {
                 self.public.insert(from_bytes(key)?, from_bytes(value)?);
+            }
+            MapName::Gateways => {
+                self.gateways.insert(from_bytes(key)?, from_bytes(value)?);
             }
             MapName::Sources => {
                 self.sources.insert(from_bytes(key)?, from_bytes(value)?);
@@ -275,6 +280,10 @@ impl Tables for MemoryTables {
 
     fn public(&self, key: &PublicKey) -> Option<Public> {
         self.public.get(key).copied()
+    }
+
+    fn gateway(&self, key: &GatewayKey) -> Option<Gateway> {
+        self.gateways.get(key).copied()
     }
 
     fn source(&self, key: &RouteKey) -> Option<Source> {

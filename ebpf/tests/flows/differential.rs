@@ -7,7 +7,8 @@ use datapath::memory::{MemoryFrame, MemoryTables, port_ingress, uplink_ingress};
 use maps_schema::map::{EgressPort, FdbKey, Flow, FlowKey, LearnedEntry, NeighborKey, Resolved};
 use maps_schema::{IfIndex, Mac, PortId, Vni};
 
-use super::line::vni;
+use super::edge::{PUBLISHED, WORLD, add_uplink, answer, from_world};
+use super::line::{ip, vni};
 use super::packet::{ACK, FIN, ICMP, ICMPV6, Packet, RST, SYN, TCP, UDP};
 use super::random::Random;
 use super::site::{OUTSIDE, REPLACEMENTS, Station, gateway, one_host, send_away, set_epoch, vary};
@@ -97,6 +98,8 @@ fn lives(rows: &BTreeMap<FlowKey, Flow>) -> BTreeMap<FlowKey, Flow> {
 /// One or two hosts with a line of routers, and what is sent there.
 struct Site {
     routers: u8,
+    /// Whether the first router leads to the outside.
+    has_uplink: bool,
     hosts: Vec<Twins>,
     /// Packets that are sent again and again.
     packets: Vec<Packet>,
@@ -105,6 +108,8 @@ struct Site {
     /// Of some of them: how many were delivered here, and how many of those in a way that was known.
     delivered: u64,
     recalled: u64,
+    /// How many came from the outside and were delivered.
+    from_outside: u64,
 }
 
 impl Site {
@@ -113,10 +118,15 @@ impl Site {
         let routers = random.one_of(&[0, 1, 1, 2, 3, 8]);
         let stations = Station::all(routers);
         let count = 1 + random.below(2) as usize;
+        // An uplink and a tunnel would be two interfaces here.
+        let has_uplink = count == 1 && routers != 0;
         let kind = random.one_of(&[EgressPort::VXLAN, EgressPort::GENEVE, EgressPort::GRE]);
         let mut states: Vec<Vec<MemoryTables>> = vec![Vec::new(); count];
         for state in 0..4 {
             let mut whole = one_host(routers);
+            if has_uplink {
+                add_uplink(&mut whole, routers);
+            }
             if state != 0 {
                 for _ in 0..=random.below(2) {
                     vary(&mut whole, routers, &mut random);
@@ -135,12 +145,14 @@ impl Site {
         }
         let mut site = Self {
             routers,
+            has_uplink,
             hosts: states.into_iter().map(Twins::new).collect(),
             packets: Vec::new(),
             random,
             frames: 0,
             delivered: 0,
             recalled: 0,
+            from_outside: 0,
         };
         for _ in 0..12 {
             let packet = site.packet();
@@ -157,10 +169,11 @@ impl Site {
         let family = random.below(2) as usize;
         let protocol = random.one_of(&[TCP, UDP, ICMP, ICMPV6, 50, TCP, UDP]);
         let is_routed = from.network != to.network;
+        let is_outwards = self.has_uplink && random.once_in(3);
         let echo = random.one_of(&[[8, 7], [0, 7], [128, 7], [129, 7], [3, 7], [135, 7]]);
         let ports = random.one_of(&[[4000, 53], [53, 4000], [4001, 53]]);
         Packet {
-            destination: if is_routed {
+            destination: if is_routed || is_outwards {
                 gateway(&from, self.routers)
             } else {
                 to.mac
@@ -168,7 +181,11 @@ impl Site {
             source: from.mac,
             tag: None,
             ip_source: from.ips()[family],
-            ip_destination: to.ips()[family],
+            ip_destination: if is_outwards {
+                ip(WORLD[family])
+            } else {
+                to.ips()[family]
+            },
             is_mapped: false,
             ttl: 64,
             fragment: 0,
@@ -244,6 +261,11 @@ impl Site {
             if let Action::Underlay { uplink, .. } = action {
                 crossing.push((uplink, frame.to_wire()));
             }
+            if self.has_uplink {
+                for (_, wire) in &crossing {
+                    self.answer_from_outside(host, wire);
+                }
+            }
             if self.hosts.len() == 2 {
                 for (uplink, wire) in crossing.iter().filter(|(uplink, _)| *uplink == OUTSIDE) {
                     let enter = |frame: &mut MemoryFrame, tables: &MemoryTables| {
@@ -253,6 +275,25 @@ impl Site {
                     self.frames += 1;
                 }
             }
+        }
+    }
+
+    /// What left is answered now and then, and somebody calls what is published.
+    fn answer_from_outside(&mut self, host: usize, wire: &[u8]) {
+        let random = &mut self.random;
+        let family = random.below(2) as usize;
+        let ports = random.one_of(&[[4000, PUBLISHED], [4001, PUBLISHED], [4000, 22]]);
+        let call = from_world(family, random.one_of(&[TCP, UDP]), ports);
+        let packets = [answer(wire).filter(|_| !random.once_in(3)), Some(call)];
+        for mut packet in packets.into_iter().flatten() {
+            packet.flags = random.one_of(&[SYN, SYN | ACK, ACK, ACK, ACK, FIN | ACK, RST]);
+            packet.sequence = random.one_of(&[1, 90, 1 << 30]);
+            let enter = |frame: &mut MemoryFrame, tables: &MemoryTables| {
+                uplink_ingress(frame, tables, OUTSIDE)
+            };
+            let (action, _) = self.hosts[host].run(&packet.wire(), 0, enter);
+            self.frames += 1;
+            self.from_outside += u64::from(matches!(action, Action::Deliver(_)));
         }
     }
 
@@ -341,7 +382,7 @@ fn is_recalled(tables: &MemoryTables, wire: &[u8], interface: IfIndex) -> bool {
 
 #[test]
 fn what_is_remembered_changes_nothing() {
-    let (mut frames, mut delivered, mut recalled) = (0, 0, 0);
+    let (mut frames, mut delivered, mut recalled, mut from_outside) = (0, 0, 0, 0);
     for seed in 0..SITES {
         let mut site = Site::new(seed);
         for round in 0..400 {
@@ -359,7 +400,9 @@ fn what_is_remembered_changes_nothing() {
         frames += site.frames;
         delivered += site.delivered;
         recalled += site.recalled;
+        from_outside += site.from_outside;
     }
     assert!(frames > 5_000 * SITES);
     assert!(recalled > delivered / 3, "{recalled} of {delivered}");
+    assert!(from_outside > 100 * SITES, "{from_outside} from outside");
 }

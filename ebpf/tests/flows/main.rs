@@ -6,7 +6,9 @@
 mod line;
 
 mod differential;
+mod edge;
 mod life;
+mod nat;
 mod packet;
 mod random;
 mod site;

@@ -8,7 +8,7 @@ use maps_schema::map::{
     EgressPort, Epoch, FdbEntry, FdbKey, IngressPort, Member, MemberKey, Neighbor, NeighborKey,
     NextHop, NextHopKey, Peer, PortCounters, Route, Uplink,
 };
-use maps_schema::{IfIndex, Ip, Mac, NextHopList, PolicyList, PortId, RouterId};
+use maps_schema::{IfIndex, Ip, Mac, NextHopList, PolicyList, PortId, RouterId, Vni};
 
 use super::line::{DB, Line, WEB, addresses, db_mac, ip, router_mac, vni, web_mac};
 use super::random::Random;
@@ -184,7 +184,8 @@ fn vary_route(tables: &mut MemoryTables, random: &mut Random) {
         0 => {
             tables.routes.remove(&key);
         }
-        1 => {
+        // Ports that are no uplinks lead nowhere outside.
+        1 if route.kind == Route::FORWARD => {
             // Some flows go on as before, others the other way.
             let list = NextHopList(random.next() as u32);
             let ports: Vec<_> = tables.router_ports.keys().copied().collect();
@@ -248,5 +249,7 @@ pub(crate) fn set_epoch(tables: &mut MemoryTables, number: u64) {
         for &vni in tables.networks.keys() {
             tables.epochs.insert(vni, Epoch { number });
         }
+        // That of the outside.
+        tables.epochs.insert(Vni::NONE, Epoch { number });
     }
 }

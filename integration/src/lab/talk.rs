@@ -127,7 +127,8 @@ impl Drop for Talk {
 fn accept(listener: &TcpListener, from: SocketAddr) -> Option<TcpStream> {
     listener.set_nonblocking(true).expect("a socket's mode");
     let (stream, peer) = listener.accept().ok()?;
-    assert_eq!(peer, from, "somebody else calls");
+    // The address may be another one outside.
+    assert_eq!(peer.port(), from.port(), "somebody else calls");
     stream.set_nonblocking(false).expect("a socket's mode");
     Some(stream)
 }

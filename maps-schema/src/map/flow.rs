@@ -73,7 +73,7 @@ pub struct Flow {
     pub other_vni: Vni,
     /// The port that its packets enter by, if that is not part of the key.
     pub origin: PortId,
-    /// The way: the port that its packets leave by.
+    /// The way: the port that its packets leave by; before any has, the one that they answer to.
     pub destination: PortId,
     /// The way: the network that they are in when they get there.
     pub vni: Vni,
@@ -215,6 +215,8 @@ impl Flow {
             began_ns: self.began_ns,
             other_port: key.port,
             other_vni: key.vni,
+            origin: self.destination,
+            destination: self.origin,
             state: self.state,
             flags: (self.flags ^ Self::REPLY) & Self::REPLY | finished | translated,
             translation: key.endpoints().reversed(),

@@ -1,7 +1,7 @@
 //! Network address translation: by which addresses and ports the outside knows workloads.
 
 use crate::address::Ip;
-use crate::id::PortId;
+use crate::id::{PortId, RouterId};
 use crate::plain::plain;
 
 /// Key of what an address, or a port of one, stands for outside.
@@ -43,14 +43,37 @@ impl PublicKey {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Public {
-    /// The uplink of the router that leads there.
+    /// The uplink of the router that leads there; with [`Public::ELSEWHERE`], the port of the host.
     pub uplink: PortId,
     /// The workload's address; the same one if nothing is translated.
     pub ip: Ip,
     /// The workload's port, in host byte order; 0 if ports stay what they are.
     pub port: u16,
+    /// [`Public::ELSEWHERE`].
+    pub flags: u16,
+}
+
+impl Public {
+    /// Flag: another host gives the address away, and knows whom its packets are for.
+    pub const ELSEWHERE: u16 = 1;
+}
+
+/// Key of whether what leaves a router for the outside may leave by another host.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct GatewayKey {
+    /// The router.
+    pub router: RouterId,
+    /// The port that leads to the host.
+    pub port: PortId,
+}
+
+/// Another host at which a router has an uplink, and which is not dead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Gateway {
     /// Always 0.
-    pub reserved: u16,
+    pub reserved: u32,
 }
 
 /// Which address a workload is given outside; the key of its row is that of a route to the workload.
@@ -80,5 +103,7 @@ impl Source {
 plain! {
     PublicKey = 16 + 2 + 1 + 1;
     Public = 4 + 16 + 2 + 2;
+    GatewayKey = 4 + 4;
+    Gateway = 4;
     Source = 16 + 4 + 2 + 2;
 }

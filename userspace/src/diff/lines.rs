@@ -207,6 +207,7 @@ fn row_line(change: &RowChange, names: &Names) -> Line {
         MapName::RouterAddresses => "address",
         MapName::NextHops => "next hop",
         MapName::Routes => "route",
+        MapName::Gateways => "gateway",
         MapName::Sources => "source",
         MapName::Public => "public",
         MapName::Neighbors => "neighbor",

@@ -308,7 +308,7 @@ pub struct Network {
     #[schemars(with = "Option<bool>")]
     pub conditions: Option<Located<bool>>,
     /// The network's identifier, of 24 bits. Derived from the name unless given.
-    #[schemars(with = "Option<u32>", range(min = 1, max = 16_777_215))]
+    #[schemars(with = "Option<u32>", range(min = 1, max = 16_777_214))]
     pub vni: Option<Located<u64>>,
     /// The largest IP packet: a number of bytes or `auto`, as in `defaults`, and as there unless
     /// given.

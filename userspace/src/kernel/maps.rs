@@ -11,11 +11,11 @@ use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use maps_schema::map::{
     Class, Direct, EMBRYOS, ERROR_BUDGETS, EVENTS, EgressPort, Epoch, FLOWS, FdbEntry, FdbKey,
-    FloodKey, FloodMember, Flow, FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
-    LEARNED, LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey,
-    Network, NextHop, NextHopKey, PEER_STATES, Peer, Policy, PortCounters, PrefixKey, Public,
-    PublicKey, RESOLVED, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort,
-    Rule, RuleCounters, RuleKey, ServiceKey, Source, Uplink,
+    FloodKey, FloodMember, Flow, FlowKey, Gateway, GatewayKey, Identity, IdentityKey,
+    IdentityPrefixKey, IngressPort, LEARNED, LearnedEntry, MapName, MatchKey, Matches, Member,
+    MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, PEER_STATES, Peer, Policy,
+    PortCounters, PrefixKey, Public, PublicKey, RESOLVED, Resolved, Route, RouteKey, RouterAddress,
+    RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey, Source, Uplink,
 };
 use maps_schema::plain::bytes_of;
 use maps_schema::reason::REASON_SLOTS;
@@ -88,6 +88,9 @@ macro_rules! with_widths {
             }
             MapName::Routes => {
                 $function::<{ size_of::<RouteKey>() - PREFIX_LEN }, { size_of::<Route>() }>($($argument),*)
+            }
+            MapName::Gateways => {
+                $function::<{ size_of::<GatewayKey>() }, { size_of::<Gateway>() }>($($argument),*)
             }
             MapName::Sources => {
                 $function::<{ size_of::<RouteKey>() - PREFIX_LEN }, { size_of::<Source>() }>($($argument),*)

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use maps_schema::map::{
-    Epoch, FdbKey, IdentityKey, IngressPort, MapName, MemberKey, NeighborKey, Public, RouteKey,
-    RouterAddressKey, RouterPort,
+    Epoch, FdbKey, GatewayKey, IdentityKey, IngressPort, MapName, MemberKey, NeighborKey, Public,
+    RouteKey, RouterAddressKey, RouterPort,
 };
 use maps_schema::plain::{bytes_of, from_bytes};
 use maps_schema::{PolicyList, PortId, RouterId, SCHEMA_VERSION, Vni};
@@ -106,6 +106,10 @@ impl Parts {
             MapName::Public => {
                 let public: Public = from_bytes(value)?;
                 self.uplinks.get(&public.uplink).copied()
+            }
+            MapName::Gateways => {
+                let key: GatewayKey = from_bytes(key)?;
+                self.routers.get(&key.router).copied()
             }
             MapName::RouterAddresses => {
                 let key: RouterAddressKey = from_bytes(key)?;

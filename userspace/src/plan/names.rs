@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use maps_schema::map::{
-    Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName,
-    Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Public,
+    Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember, GatewayKey, IngressPort,
+    MapName, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Public,
     PublicKey, Route, RouteKey, RouterAddressKey, RouterPort, Source, Uplink,
 };
 use maps_schema::plain::from_bytes;
@@ -248,6 +248,10 @@ impl Names {
                 let source: Source = from_bytes(value)?;
                 format!("{router}: {} {}", destination(&key), given(&source))
             }
+            MapName::Gateways => {
+                let key: GatewayKey = from_bytes(key)?;
+                format!("{}: by {}", self.router(key.router), self.port(key.port))
+            }
             MapName::Public => {
                 let key: PublicKey = from_bytes(key)?;
                 let public: Public = from_bytes(value)?;
@@ -262,6 +266,9 @@ impl Names {
                     0 => String::new(),
                     number => format!("{} ", Service::protocol(number)),
                 };
+                if public.flags & Public::ELSEWHERE != 0 {
+                    return Some(format!("{protocol}{outside} is given away by {uplink}"));
+                }
                 format!("{protocol}{outside} is {inside} behind {uplink}")
             }
             MapName::Neighbors => {

@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use maps_schema::map::{
-    EgressPort, MapName, Neighbor, NeighborKey, Public, PublicKey, RouterPort, Source,
+    EgressPort, Gateway, GatewayKey, IngressPort, MapName, Member, MemberKey, Neighbor,
+    NeighborKey, Public, PublicKey, RouterPort, Source,
 };
 use maps_schema::{Ip, Mac, PolicyList, PortId, Vni};
 
 use super::Tables;
 use super::policies::Held;
+use super::routers::others;
 use super::routers::prefix_key;
 use super::rows::{add, add_counters};
 use super::view::View;
@@ -35,17 +37,19 @@ pub(super) fn add_nat(tables: &mut Tables, view: &View<'_>, held: &Held<'_>) -> 
         if let Some(interface) = &view.situation.uplink
             && uplink.is_on(view.own_name())
         {
-            let gateway = Gateway {
+            let exit = Exit {
                 view,
                 router,
                 id: uplink.id,
                 interface,
             };
-            gateway.add_port(tables, held.of_router(name));
-            gateway.add_sources(tables);
-            gateway.add_stations(tables);
+            exit.add_port(tables, held.of_router(name));
+            exit.add_sources(tables);
+            exit.add_stations(tables);
+            exit.add_siblings(tables);
             is_gateway = true;
         }
+        add_gateways(tables, view, router);
     }
     for station in &view.ports {
         for publish in &station.port.publish {
@@ -55,15 +59,26 @@ pub(super) fn add_nat(tables: &mut Tables, view: &View<'_>, held: &Held<'_>) -> 
     is_gateway
 }
 
+/// Adds by which other hosts what leaves a router may leave.
+fn add_gateways(tables: &mut Tables, view: &View<'_>, router: &Router) {
+    for host in others(view, router) {
+        let key = GatewayKey {
+            router: router.id,
+            port: host.id,
+        };
+        add(tables, MapName::Gateways, &key, &Gateway { reserved: 0 });
+    }
+}
+
 /// A router's uplink on this host.
-struct Gateway<'a> {
+struct Exit<'a> {
     view: &'a View<'a>,
     router: &'a Router,
     id: PortId,
     interface: &'a super::Uplink,
 }
 
-impl Gateway<'_> {
+impl Exit<'_> {
     fn add_port(&self, tables: &mut Tables, policy: PolicyList) {
         let own = |family: Ip| {
             let address = own_address(self.view, family.is_v4());
@@ -91,6 +106,22 @@ impl Gateway<'_> {
             remote: Ip::UNSPECIFIED_V6,
         };
         add(tables, MapName::Ports, &self.id, &exit);
+    }
+
+    /// Adds that the other gateways may bring what is for addresses of this one.
+    fn add_siblings(&self, tables: &mut Tables) {
+        let names = gateways(self.view, self.router).into_iter().flatten();
+        let names = names.filter(|name| Some(*name) != self.view.own_name());
+        for host in names.filter_map(|name| self.view.topology.hosts.get(name)) {
+            let key = MemberKey {
+                port: host.id,
+                vni: Vni::OUTSIDE,
+            };
+            let row = Member {
+                flags: u32::from(IngressPort::PEER),
+            };
+            add(tables, MapName::Members, &key, &row);
+        }
     }
 
     /// Adds which addresses workloads are given outside. Of several translations the first one holds, but
@@ -154,18 +185,22 @@ impl Gateway<'_> {
     /// lets nothing out.
     fn share(&self, tables: &mut Tables, pool: Pool) -> Source {
         let gateways = gateways(self.view, self.router);
-        let own = gateways.iter().position(|it| *it == self.view.own_name());
-        let own = own.unwrap_or(0) as u128;
         let (first, last) = (number(pool.first()), number(pool.last()));
-        let (count, gateways) = (last - first + 1, gateways.len().max(1) as u128);
-        let bound = |part: u128| first + count.saturating_mul(part) / gateways;
-        let (start, end) = (bound(own), bound(own + 1));
+        let (count, parts) = (last - first + 1, gateways.len().max(1) as u128);
+        let bound = |part: usize| first + count.saturating_mul(part as u128) / parts;
+        let address = |number| address(number, pool.first().is_ipv4());
+        let (mut start, mut end) = (first, first);
+        for (part, name) in gateways.into_iter().enumerate() {
+            let numbers = bound(part)..bound(part + 1);
+            if name == self.view.own_name() {
+                (start, end) = (numbers.start, numbers.end);
+                numbers.for_each(|number| self.add_neighbor(tables, address(number)));
+            } else if let Some(host) = name.and_then(|name| self.view.topology.hosts.get(name)) {
+                numbers.for_each(|number| add_elsewhere(tables, address(number), host.id));
+            }
+        }
         if start == end {
             return Source::NONE;
-        }
-        let address = |number| address(number, pool.first().is_ipv4());
-        for number in start..end {
-            self.add_neighbor(tables, address(number));
         }
         Source {
             first: Ip::from(address(start)),
@@ -301,12 +336,28 @@ fn published_addresses(view: &View<'_>, host: Option<&str>, wanted: Option<IpAdd
     all.filter(is_wanted).collect()
 }
 
+/// Adds an address that another host gives away.
+fn add_elsewhere(tables: &mut Tables, ip: IpAddr, host: PortId) {
+    let row = Public {
+        uplink: host,
+        ip: Ip::from(ip),
+        port: 0,
+        flags: Public::ELSEWHERE,
+    };
+    add(
+        tables,
+        MapName::Public,
+        &PublicKey::whole(Ip::from(ip)),
+        &row,
+    );
+}
+
 fn add_public(tables: &mut Tables, key: &PublicKey, uplink: PortId, to: (IpAddr, u16)) {
     let row = Public {
         uplink,
         ip: Ip::from(to.0),
         port: to.1,
-        reserved: 0,
+        flags: 0,
     };
     add(tables, MapName::Public, key, &row);
 }

@@ -18,7 +18,7 @@ use super::rows::add;
 use super::view::View;
 use crate::fnv::fnv1a_64;
 use crate::link::link_local;
-use crate::topology::{self, Mss, RouteTarget, Router, RouterRoute};
+use crate::topology::{self, Host, Mss, RouteTarget, Router, RouterRoute};
 
 /// Adds the rows of every router. They are the same on every host that needs the router, but for what
 /// a host knows of those that are dead.
@@ -194,13 +194,24 @@ fn exits(view: &View<'_>, router: &Router) -> Vec<NextHop> {
             .filter(|_| view.situation.uplink.is_some());
         return uplink.map(|uplink| to(uplink.id)).collect();
     }
-    let is_dead = |name: &&str| view.situation.dead.contains(*name);
-    let (dead, alive): (Vec<&str>, Vec<&str>) = gateways.into_iter().flatten().partition(is_dead);
-    let hosts = if alive.is_empty() { dead } else { alive };
-    let hosts = hosts
+    others(view, router)
         .into_iter()
-        .filter_map(|name| view.topology.hosts.get(name));
-    hosts.map(|host| to(host.id)).collect()
+        .map(|host| to(host.id))
+        .collect()
+}
+
+/// The other hosts at which a router has an uplink and that are not dead; all of them if nothing would be
+/// left.
+pub(super) fn others<'a>(view: &View<'a>, router: &Router) -> Vec<&'a Host> {
+    let names = gateways(view, router).into_iter().flatten();
+    let names = names.filter(|name| Some(*name) != view.own_name());
+    let is_dead = |name: &&str| view.situation.dead.contains(*name);
+    let (dead, alive): (Vec<&str>, Vec<&str>) = names.partition(is_dead);
+    let names = if alive.is_empty() { dead } else { alive };
+    let hosts = names.into_iter();
+    hosts
+        .filter_map(|name| view.topology.hosts.get(name))
+        .collect()
 }
 
 /// A route that leads nowhere.

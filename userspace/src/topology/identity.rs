@@ -71,7 +71,7 @@ pub(super) fn vnis<'a>(
     let mut vnis = BTreeMap::new();
     for name in names {
         let hash = fnv1a_32(name);
-        let folded = (hash >> 24) ^ (hash & Vni::MAX);
+        let folded = ((hash >> 24) ^ (hash & 0x00ff_ffff)).min(Vni::MAX);
         // There are far more identifiers than networks in any file that the parser takes.
         let free = (folded..=Vni::MAX)
             .chain(1..folded)

@@ -8,10 +8,10 @@ use datapath::policy::Ruling;
 use datapath::{Action, Bytes as _, Count, Tables};
 use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
-    FlowKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort, LearnedEntry, MatchKey,
-    Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, Peer, Policy,
-    PrefixKey, Public, PublicKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey,
-    RouterPort, Rule, RuleKey, ServiceKey, Source, Uplink,
+    FlowKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
+    LearnedEntry, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop,
+    NextHopKey, Peer, Policy, PrefixKey, Public, PublicKey, Resolved, Route, RouteKey,
+    RouterAddress, RouterAddressKey, RouterPort, Rule, RuleKey, ServiceKey, Source, Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
@@ -281,6 +281,10 @@ impl Tables for Recorder<'_> {
         let found = self.tables.public(key);
         self.note(Lookup::Public(*key, found));
         found
+    }
+
+    fn gateway(&self, key: &GatewayKey) -> Option<Gateway> {
+        self.tables.gateway(key)
     }
 
     fn source(&self, key: &RouteKey) -> Option<Source> {

@@ -227,6 +227,7 @@ fn rows_are_written_read_and_removed() {
         (MapName::RouterAddresses, 20, 4),
         (MapName::NextHops, 8, 20),
         (MapName::Routes, 28, 32),
+        (MapName::Gateways, 8, 4),
         (MapName::Sources, 28, 24),
         (MapName::Public, 20, 24),
         (MapName::Neighbors, 20, 12),

@@ -63,10 +63,10 @@ networks:
         "\
 the vni of network a is 0
   5:26 out of range
-  help: a vni is between 1 and 16777215
+  help: a vni is between 1 and 16777214
 the vni of network b is 16777216
   6:26 out of range
-  help: a vni is between 1 and 16777215
+  help: a vni is between 1 and 16777214
 vni 7 is given to network d and to network c
   7:26 given again here
   4:26 first given here

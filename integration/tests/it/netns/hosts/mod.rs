@@ -36,7 +36,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// How many frames a host has dropped for a reason, at one port or, if that is `None`, at no port's
 /// account.
-fn drops(fleet: &Fleet<'_>, host: &str, reason: &str) -> u64 {
+pub(super) fn drops(fleet: &Fleet<'_>, host: &str, reason: &str) -> u64 {
     let stats = fleet.on(host).json(&["stats"]);
     sum(&stats, reason)
 }

@@ -2,6 +2,7 @@
 
 mod gateways;
 mod publishing;
+mod several;
 mod translating;
 
 use std::io::{Read, Write};
