@@ -242,6 +242,12 @@ impl<'a> Plugin<'a> {
     }
 
     async fn carry_out(&self, call: &Call) -> Result<Answer> {
+        if must_fit(call) {
+            // Until the first plan is made nobody knows which host this is. Nothing here marks what was seen,
+            // so that this has come to pass once and for all; who cannot plan is no reason to wait for ever.
+            let mut scene = self.scene.clone();
+            let _late = timeout(PATIENCE, scene.changed()).await;
+        }
         let (answer, change) = {
             let mut state = self.state.lock().await;
             let answer = match self.change(&mut state, call).await {
