@@ -12,6 +12,7 @@
 //! and nobody is taken in by it before, because its age is looked at.
 
 mod claim;
+mod fragment;
 mod life;
 pub(crate) mod related;
 mod settle;
@@ -66,11 +67,11 @@ pub(crate) fn recall<F: Frame, T: Tables>(
     frame: &F,
     tables: &T,
     origin: &Origin,
-    packet: &Packet,
+    packet: &mut Packet,
     track: &mut Track,
 ) -> bool {
     track.clear();
-    if !identify(frame, origin, packet, track) {
+    if !identify(frame, tables, origin, packet, track) {
         related::note(frame, tables, origin, packet, track);
         return false;
     }

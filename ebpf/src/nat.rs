@@ -10,7 +10,7 @@ use maps_schema::{DropReason, Ip, Vni};
 
 use crate::departure::Way;
 use crate::flow::{self, Found, Track};
-use crate::parse::{Fragment, Packet, TransportKind, transport};
+use crate::parse::{Packet, TransportKind, transport};
 use crate::tables::Tables;
 
 /// A packet goes on to whom its destination stands for.
@@ -84,9 +84,8 @@ pub(crate) fn find<T: Tables>(tables: &T, packet: &Packet, track: &mut Track) {
 #[inline(always)]
 pub(crate) fn public<T: Tables>(tables: &T, packet: &Packet) -> Option<Public> {
     let ip = packet.ip_destination;
-    let is_whole = matches!(packet.fragment, Fragment::Whole);
     let found = match packet.transport.kind {
-        TransportKind::Ports if is_whole => {
+        TransportKind::Ports => {
             let port = packet.transport.destination;
             tables.public(&PublicKey::port(ip, packet.protocol, port))
         }

@@ -4,11 +4,11 @@ use core::hint::black_box;
 
 use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
-    FlowKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
-    LearnedEntry, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop,
-    NextHopKey, Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, Resolved, Route,
-    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleKey, ServiceKey, Source,
-    Uplink,
+    FlowKey, FragmentKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey,
+    IngressPort, LearnedEntry, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey,
+    Network, NextHop, NextHopKey, Peer, Policy, PortCounters, PrefixKey, Public, PublicKey,
+    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleKey,
+    ServiceKey, Source, Start, Uplink,
 };
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
@@ -139,6 +139,10 @@ pub trait Tables {
     fn claim_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool;
     /// Removes the row of a flow.
     fn forget_flow(&self, store: Store, key: &FlowKey);
+    /// What the first fragment of a packet says.
+    fn start(&self, key: &FragmentKey) -> Option<Start>;
+    /// Notes what it says.
+    fn note_start(&self, key: &FragmentKey, start: &Start);
     /// The time that learned addresses age by, in nanoseconds; a few milliseconds coarse.
     fn now_ns(&self) -> u64;
     /// The time to a microsecond, in nanoseconds of the same clock; it costs ten times as much.

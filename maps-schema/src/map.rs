@@ -33,6 +33,7 @@
 //! | `PEER_STATES` | hash | [`PortId`] | [`PeerState`](crate::record::PeerState) | 8,192 | datapath; user space forgets peers that left | user space |
 //! | `FLOWS` | LRU hash | [`FlowKey`] | [`Flow`] | 131,072 | datapath | datapath, user space (show): connections that both sides take part in |
 //! | `EMBRYOS` | LRU hash | [`FlowKey`] | [`Flow`] | 65,536 | datapath | as above: connections that may come to nothing |
+//! | `FRAGMENTS` | LRU hash | [`FragmentKey`] | [`Start`] | 8,192 | datapath | datapath: which flow later fragments belong to |
 //! | `EPOCHS` | hash | [`Vni`] | [`Epoch`] | 4,096 | user space | datapath: may a way that was found before still be used |
 //! | `COUNTERS` | per-CPU hash | [`PortId`] | [`PortCounters`] | 12,289 | user space makes and removes rows, the datapath counts in them | user space |
 //! | `EVENTS` | ring buffer | | [`DropEvent`](crate::record::DropEvent) | 256 KiB | datapath | user space |
@@ -63,7 +64,7 @@ pub use bridge::{
     FLOOD_MAX, FdbEntry, FdbKey, FloodKey, FloodMember, LearnedEntry, Neighbor, NeighborKey,
     Network,
 };
-pub use flow::{Epoch, Flow, FlowKey, Translation};
+pub use flow::{Epoch, Flow, FlowKey, FragmentKey, Start, Translation};
 pub use nat::{Gateway, GatewayKey, Public, PublicKey, Source};
 pub use policy::{
     Class, GROUPS_MAX, Identity, IdentityKey, IdentityPrefixKey, MatchKey, Matches, Policy,
@@ -172,6 +173,10 @@ pub const LEARNED_ROWS: u32 = 16_384;
 pub const RESOLVED: &str = "RESOLVED";
 /// How many such neighbors a host remembers.
 pub const RESOLVED_ROWS: u32 = 16_384;
+/// Symbol and pin name of the map of packets that are cut into fragments.
+pub const FRAGMENTS: &str = "FRAGMENTS";
+/// How many such packets a host follows.
+pub const FRAGMENT_ROWS: u32 = 8192;
 /// Symbol and pin name of the map of ICMP budgets.
 pub const ERROR_BUDGETS: &str = "ERROR_BUDGETS";
 /// How many receivers of ICMP errors a host keeps a budget for.

@@ -149,8 +149,8 @@ reasons! {
     /// NAT: every port of the address that the packet's source is translated to is in use for
     /// conversations with this destination, or the host has no address of that family or pool.
     NatExhausted = 55, "nat_exhausted";
-    /// NAT: the packet's source must be translated, but it belongs to no connection: it is a later
-    /// fragment, or a message that begins none. Or another gateway has brought it here, and it answers
+    /// NAT: the packet's source must be translated, but it belongs to no connection: it is a
+    /// fragment that came before its first, or a message that begins none. Or another gateway has brought it here, and it answers
     /// nothing.
     NatUntracked = 56, "nat_untracked";
     /// NAT: the connection began when its source was translated otherwise. It is forgotten; the next

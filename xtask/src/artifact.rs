@@ -5,7 +5,8 @@
 //! matter here; that takes no JSON library.
 
 use crate::failure::{Failure, Result};
-use crate::process;
+use crate::workspace::Workspace;
+use crate::{process, terminal};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -37,6 +38,20 @@ pub(crate) fn build(command: &mut Command) -> Result<Vec<Executable>> {
         .lines()
         .filter_map(executable)
         .collect())
+}
+
+/// Builds the one test binary of everything that needs the kernel.
+pub(crate) fn tests(workspace: &Workspace) -> Result<Executable> {
+    terminal::step("building the tests");
+    let mut command = workspace.cargo();
+    // All of the workspace, so that its features are resolved as for every other test.
+    command.args(["test", "--workspace", "--test", "it"]);
+    let executables = build(&mut command)
+        .map_err(|_| Failure::new("the tests do not build; cargo says why above"))?;
+    let [tests]: [Executable; 1] = executables
+        .try_into()
+        .map_err(|_| Failure::new("there is not one test binary `it`"))?;
+    Ok(tests)
 }
 
 fn executable(line: &str) -> Option<Executable> {

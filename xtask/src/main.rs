@@ -12,10 +12,12 @@ mod cargo_tool;
 mod check;
 mod demo;
 mod failure;
+mod figures;
 mod fuzz;
 mod libtest;
 mod process;
 mod setup;
+mod soak;
 mod terminal;
 mod test;
 mod toolchain;
@@ -36,7 +38,7 @@ struct Subcommand {
     run: fn(&Workspace, &[OsString]) -> Result<()>,
 }
 
-const SUBCOMMANDS: [Subcommand; 10] = [
+const SUBCOMMANDS: [Subcommand; 13] = [
     Subcommand {
         name: "setup",
         summary: "make sure that everything needed is there",
@@ -90,10 +92,28 @@ const SUBCOMMANDS: [Subcommand; 10] = [
         run: vm::vm,
     },
     Subcommand {
+        name: "figures",
+        summary: "write down what the programs ask of kernels",
+        help: figures::HELP,
+        run: figures::figures,
+    },
+    Subcommand {
         name: "bench",
         summary: "measure",
         help: bench::HELP,
         run: bench::bench,
+    },
+    Subcommand {
+        name: "scale",
+        summary: "measure many workloads, routes and hosts",
+        help: bench::SCALE_HELP,
+        run: bench::scale,
+    },
+    Subcommand {
+        name: "soak",
+        summary: "let everything go wrong under load, and count what is lost",
+        help: soak::HELP,
+        run: soak::soak,
     },
     Subcommand {
         name: "fuzz",

@@ -77,6 +77,12 @@ const NEEDS: &[Need] = &[
         purposes: &[Purpose::Test, Purpose::Bench, Purpose::Vm],
     },
     Need {
+        program: "nft",
+        package: "nftables",
+        reason: "benchmarks compare with its rules",
+        purposes: &[Purpose::Bench],
+    },
+    Need {
         program: "iperf3",
         package: "iperf3",
         reason: "load for tests and benchmarks",

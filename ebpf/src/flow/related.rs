@@ -27,7 +27,7 @@ pub(super) fn note<F: Frame, T: Tables>(
     if !is_ip || !is_error(packet) || !quote(frame, packet, &mut track.key) {
         return;
     }
-    enter(&mut track.key, origin);
+    (track.key.port, track.key.vni) = enter(origin);
     let key = track.key;
     let connection = tables.visit_flow(Store::Connections, &key, |flow| track.take(flow));
     track.is_related = connection.is_some()

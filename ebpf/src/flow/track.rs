@@ -1,13 +1,14 @@
 //! Which flow a packet belongs to.
 
-use maps_schema::PortId;
 use maps_schema::map::{Flow, FlowKey, Source, Translation};
+use maps_schema::{PortId, Vni};
 
-use super::Store;
+use super::{Store, fragment};
 use crate::departure::{self, Origin};
 use crate::frame::Frame;
 use crate::icmp;
 use crate::parse::{Fragment, Kind, Packet, TransportKind, transport};
+use crate::tables::Tables;
 use crate::tcp::{self, Segment};
 
 /// What the datapath finds out about a packet's flow, in the working memory.
@@ -183,6 +184,10 @@ impl Track {
             return;
         }
         let flags = self.segment.flags;
+        if flags == 0 {
+            // No segment has none: it cannot be read.
+            return;
+        }
         let is_open = flow.state == Flow::ESTABLISHED || flags & tcp::SYN == 0;
         // What was sent before is sent again where it was lost. A reset's number is still to be judged.
         let is_first = flow.packets == 1 || !is_open;
@@ -226,23 +231,29 @@ pub(super) const fn is_behind(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) < 0
 }
 
-/// Finds out which flow a packet belongs to; `false` if to none. Fragments belong to none, nor do
-/// neighbor discovery, messages of ICMP that are no echoes, and IPv6 packets with mapped IPv4 addresses.
+/// Finds out which flow a packet belongs to; `false` if to none. Neighbor discovery belongs to none, nor do
+/// messages of ICMP that are no echoes, IPv6 packets with mapped IPv4 addresses, and fragments of which
+/// nobody knows how the packet begins.
 #[inline(never)]
-pub(super) fn identify<F: Frame>(
+pub(super) fn identify<F: Frame, T: Tables>(
     frame: &F,
+    tables: &T,
     origin: &Origin,
-    packet: &Packet,
+    packet: &mut Packet,
     track: &mut Track,
 ) -> bool {
     let is_ip = matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6);
-    let is_whole = matches!(packet.fragment, Fragment::Whole);
     // With mapped addresses it would be taken for the IPv4 packet that has them.
-    if !is_ip || packet.is_mapped() || packet.destination.is_group() || !is_whole {
+    if !is_ip || packet.is_mapped() || packet.destination.is_group() {
+        return false;
+    }
+    let is_later = matches!(packet.fragment, Fragment::Later) && is_read(packet.protocol);
+    if is_later && !fragment::follow(frame, tables, origin, packet, track) {
         return false;
     }
     let key = &mut track.key;
     (key.source_port, key.destination_port) = match packet.transport.kind {
+        _ if is_later => (key.source_port, key.destination_port),
         TransportKind::Ports => (packet.transport.source, packet.transport.destination),
         TransportKind::Icmp => match echo_identifier(frame, packet) {
             Some(identifier) => echo_ports(packet.transport.source, identifier),
@@ -252,7 +263,7 @@ pub(super) fn identify<F: Frame>(
         TransportKind::Absent if is_read(packet.protocol) => return false,
         TransportKind::Absent => (0, 0),
     };
-    enter(key, origin);
+    (key.port, key.vni) = enter(origin);
     (key.source, key.destination) = (packet.ip_source, packet.ip_destination);
     key.protocol = packet.protocol;
     key.reserved = [0; 3];
@@ -263,6 +274,9 @@ pub(super) fn identify<F: Frame>(
     track.len = frame.len();
     track.size = departure::size(frame, packet);
     track.is_awake = false;
+    if matches!(packet.fragment, Fragment::First) && is_read(packet.protocol) {
+        fragment::note(frame, tables, origin, packet, track);
+    }
     true
 }
 
@@ -275,16 +289,16 @@ pub(super) const fn is_outside(key: &FlowKey) -> bool {
     key.vni.number() == 0
 }
 
-/// Notes in a key where the flow enters.
+/// Where a flow enters, as keys have it.
 #[inline(always)]
-pub(super) const fn enter(key: &mut FlowKey, origin: &Origin) {
+pub(super) const fn enter(origin: &Origin) -> (PortId, Vni) {
     // What is routed on another host may come by way of any.
-    key.port = if origin.is_host() || origin.is_outside() {
+    let port = if origin.is_host() || origin.is_outside() {
         PortId::NONE
     } else {
         origin.port
     };
-    key.vni = origin.vni;
+    (port, origin.vni)
 }
 
 const fn is_read(protocol: u8) -> bool {

@@ -12,12 +12,12 @@ use datapath::policy::Ruling;
 use datapath::{Count, Scratch, Tables};
 use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EMBRYO_ROWS, ERROR_BUDGET_ROWS, EVENTS_SIZE, EgressPort,
-    Epoch, FLOW_ROWS, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey, Gateway, GatewayKey,
-    Identity, IdentityKey, IdentityPrefixKey, IngressPort, LEARNED_ROWS, LearnedEntry, MapName,
-    MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey,
-    PEER_STATE_ROWS, Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, RESOLVED_ROWS,
-    Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters,
-    RuleKey, ServiceKey, Source, Uplink,
+    Epoch, FLOW_ROWS, FRAGMENT_ROWS, FdbEntry, FdbKey, FloodKey, FloodMember, Flow, FlowKey,
+    FragmentKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
+    LEARNED_ROWS, LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor,
+    NeighborKey, Network, NextHop, NextHopKey, PEER_STATE_ROWS, Peer, Policy, PortCounters,
+    PrefixKey, Public, PublicKey, RESOLVED_ROWS, Resolved, Route, RouteKey, RouterAddress,
+    RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey, Source, Start, Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{IfIndex, Ip, PolicyList, PortId, RouterId, RuleId, Vni};
@@ -107,6 +107,8 @@ static EPOCHS: HashMap<Vni, Epoch> = HashMap::with_max_entries(MapName::Epochs.r
 static FLOWS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(FLOW_ROWS, 0);
 #[map]
 static EMBRYOS: LruHashMap<FlowKey, Flow> = LruHashMap::with_max_entries(EMBRYO_ROWS, 0);
+#[map]
+static FRAGMENTS: LruHashMap<FragmentKey, Start> = LruHashMap::with_max_entries(FRAGMENT_ROWS, 0);
 #[map]
 static NETWORKS: HashMap<Vni, Network> =
     HashMap::with_max_entries(MapName::Networks.rows(), PLANNED);
@@ -450,6 +452,18 @@ impl Tables for Maps {
     fn forget_flow(&self, store: Store, key: &FlowKey) {
         // What is not there any more need not be removed.
         let _gone = flows(store).remove(key);
+    }
+
+    #[inline(always)]
+    fn start(&self, key: &FragmentKey) -> Option<Start> {
+        // SAFETY: as in `row`.
+        unsafe { FRAGMENTS.get(key) }.copied()
+    }
+
+    #[inline(always)]
+    fn note_start(&self, key: &FragmentKey, start: &Start) {
+        // What cannot be noted is a packet that is of no flow.
+        let _not_noted = FRAGMENTS.insert(key, start, 0);
     }
 
     #[inline(always)]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, Epoch, FdbEntry, FdbKey, FloodKey, FloodMember,
-    Flow, FlowKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
-    LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network,
-    NextHop, NextHopKey, Peer, Policy, PortCounters, PrefixKey, Public, PublicKey, Resolved, Route,
-    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey,
-    Source, Uplink,
+    Flow, FlowKey, FragmentKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey,
+    IngressPort, LearnedEntry, MapName, MatchKey, Matches, Member, MemberKey, Neighbor,
+    NeighborKey, Network, NextHop, NextHopKey, Peer, Policy, PortCounters, PrefixKey, Public,
+    PublicKey, Resolved, Route, RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule,
+    RuleCounters, RuleKey, ServiceKey, Source, Start, Uplink,
 };
 use maps_schema::plain::from_bytes;
 use maps_schema::record::PeerState;
@@ -82,6 +82,8 @@ pub struct MemoryTables {
     pub connections: RefCell<BTreeMap<FlowKey, Flow>>,
     /// `EMBRYOS`.
     pub embryos: RefCell<BTreeMap<FlowKey, Flow>>,
+    /// `FRAGMENTS`.
+    pub fragments: RefCell<BTreeMap<FragmentKey, Start>>,
     /// `LEARNED`.
     pub learned: RefCell<BTreeMap<FdbKey, LearnedEntry>>,
     /// `PEER_STATES`.
@@ -407,6 +409,14 @@ impl Tables for MemoryTables {
 
     fn forget_flow(&self, store: Store, key: &FlowKey) {
         self.flows(store).borrow_mut().remove(key);
+    }
+
+    fn start(&self, key: &FragmentKey) -> Option<Start> {
+        self.fragments.borrow().get(key).copied()
+    }
+
+    fn note_start(&self, key: &FragmentKey, start: &Start) {
+        self.fragments.borrow_mut().insert(*key, *start);
     }
 
     fn now_ns(&self) -> u64 {

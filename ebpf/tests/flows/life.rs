@@ -425,6 +425,16 @@ fn a_packet_that_is_not_alike_is_walked() {
     talk.send(&packet, WEB);
     let alike = [
         packet,
+        // What follows the first fragment has no ports of its own.
+        Packet {
+            fragment: 0x2000,
+            ..packet
+        },
+        Packet {
+            fragment: 0x0001,
+            ports: [9, 9],
+            ..packet
+        },
         Packet { ttl: 9, ..packet },
         Packet { len: 972, ..packet },
     ];
@@ -438,10 +448,6 @@ fn a_packet_that_is_not_alike_is_walked() {
         },
         Packet {
             destination: unknown,
-            ..packet
-        },
-        Packet {
-            fragment: 0x2000,
             ..packet
         },
         Packet {

@@ -366,3 +366,40 @@ fn addresses_that_meet_behind_two_ports_are_two() {
     let second = leaves(&tables, WEB, &out(WEB, UDP, 5000));
     assert_ne!(first.ports[1], second.ports[1]);
 }
+
+#[test]
+fn fragments_go_where_the_first_one_went() {
+    let tables = edge();
+    for protocol in [UDP, TCP, ICMP] {
+        let whole = out(DB, protocol, 40000);
+        // The packets have the same identification: those of another protocol are others.
+        let later = Packet {
+            fragment: 0x0010,
+            ..whole
+        };
+        let (early, _) = send(&tables, DB, &later);
+        assert_eq!(dropped(early), Some(DropReason::NatUntracked));
+        let first = Packet {
+            fragment: 0x2000,
+            ..whole
+        };
+        let answered = leaves(&tables, DB, &first);
+        for _ in 0..2 {
+            let (action, wire) = send(&tables, DB, &later);
+            assert!(matches!(action, Action::Underlay { .. }), "{action:?}");
+            assert_eq!(wire[26..30], ip(HOST[0]).octets()[12..]);
+            // What looks like ports is data.
+            assert_eq!(wire[34..], later.wire()[34..]);
+        }
+        let answers = [0x2000, 0x0010].map(|fragment| Packet {
+            fragment,
+            ..answered
+        });
+        for answer in answers {
+            arrives(&tables, &answer, DB);
+        }
+        wait(&tables, 31 * SECOND);
+        let (late, _) = send(&tables, DB, &later);
+        assert_eq!(dropped(late), Some(DropReason::NatUntracked));
+    }
+}

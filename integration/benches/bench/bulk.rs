@@ -1,23 +1,22 @@
 //! Bulk data over one TCP connection.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use integration::lab::{Namespace, patience};
+use integration::lab::patience;
 
-use crate::site::server;
+use crate::lane::{Lane, PORTS, TIME};
 
-/// How long each round takes.
-const TIME: Duration = Duration::from_secs(1);
 /// Bytes per system call.
 const CHUNK: usize = 128 << 10;
 
 /// Gigabits per second that arrive.
-pub(crate) fn throughput(client: &Namespace, at: &Namespace) -> f64 {
-    let address = server(7002);
-    let listener = at.run(|| TcpListener::bind(address)).expect("a listener");
+pub(crate) fn throughput(lane: &Lane<'_>) -> f64 {
+    let [_, _, port, _] = PORTS;
+    let address = lane.target(port);
+    let listener = lane.listener(port);
     thread::scope(|scope| {
         let sink = scope.spawn(|| {
             let (mut stream, _) = listener.accept().expect("a connection");
@@ -34,7 +33,10 @@ pub(crate) fn throughput(client: &Namespace, at: &Namespace) -> f64 {
             }
         });
         let connect = || TcpStream::connect_timeout(&address, patience());
-        let mut stream = client.run(connect).expect("a connection to the server");
+        let mut stream = lane
+            .client
+            .run(connect)
+            .expect("a connection to the server");
         let chunk = vec![0; CHUNK];
         let begin = Instant::now();
         while begin.elapsed() < TIME {

@@ -1,13 +1,15 @@
 //! A figure and how far it spreads.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// The median of several measurements, with their extremes.
-#[derive(Clone, Copy, Debug, Serialize)]
+/// The median of several measurements, with the quartiles at either side of it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Figure {
     pub(crate) median: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
+    /// A quarter of the measurements are below this.
+    pub(crate) low: f64,
+    /// A quarter of them are above this.
+    pub(crate) high: f64,
 }
 
 impl Figure {
@@ -16,15 +18,43 @@ impl Figure {
         values.sort_by(f64::total_cmp);
         Self {
             median: percentile(&values, 50),
-            min: values.first().copied().unwrap_or(f64::NAN),
-            max: values.last().copied().unwrap_or(f64::NAN),
+            low: percentile(&values, 25),
+            high: percentile(&values, 75),
         }
     }
+
+    /// Whether the middle halves of the measurements of both have something in common.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.low <= other.high && other.low <= self.high
+    }
+
+    /// The median.
+    pub(crate) fn short(&self) -> String {
+        number(self.median)
+    }
+}
+
+/// With its quartiles.
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [median, low, high] = [self.median, self.low, self.high].map(number);
+        write!(f, "{median} ({low} to {high})")
+    }
+}
+
+/// With no more digits than mean something.
+pub(crate) fn number(value: f64) -> String {
+    let digits = match value.abs() {
+        0.0..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$}")
 }
 
 /// The value below which that many percent of sorted values lie.
 pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    let index = (last * percent).div_ceil(100);
+    let index = (last * percent + 50) / 100;
     sorted.get(index).copied().unwrap_or(f64::NAN)
 }

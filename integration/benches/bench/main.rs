@@ -1,22 +1,33 @@
-//! Bowline against a bare veth pair and against a Linux bridge, on this machine, in one run.
+//! Bowline against what else there is, on this machine, in one run.
 //!
-//! Two namespaces are joined in each of the three ways, and measured in turns, so that whatever else
-//! the machine does meets all of them. A figure is the median of the rounds, with the lowest and the
-//! highest beside it. Virtual routers are compared with as many namespaces that route, and tunnels between
-//! two hosts with those of the kernel and of Docker, in the same way.
+//! Two namespaces are joined in each of the ways, and measured in turns, so that whatever else the
+//! machine does meets all of them. A figure is the median of the rounds, with its quartiles.
 
 mod bulk;
+mod compare;
+mod connections;
+mod costs;
+mod docker;
 mod empty;
 mod figure;
 mod hosts;
+mod lane;
+mod memory;
+mod nat;
 mod packets;
+mod page;
+mod plot;
 mod program;
 mod report;
+mod round_trip;
 mod routers;
 mod routes;
-mod rtt;
+mod rules;
+mod same_host;
 mod site;
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use integration::lab::is_usable;
@@ -24,61 +35,46 @@ use integration::lab::is_usable;
 use report::Report;
 
 const USAGE: &str = "\
-Measure bowline against a bare veth pair, a Linux bridge, Linux namespaces that route, and other
-tunnels.
+Measure bowline against what else there is.
 
-Usage: bench [SCENARIO...] [--rounds N] [-o json]
+Usage: bench [SCENARIO...] [--rounds N] [-o json] [--write FOLDER] [--compare FILE]
 
-  rtt       round trips of small UDP packets
-  packets   64-byte UDP frames per second, from one sender
-  program   nanoseconds that the program takes for a frame (BPF_PROG_TEST_RUN)
-  routers   all of these through 1, 3 and 8 virtual routers, against namespaces that route, and
-            what a route costs among up to a million
-  hosts     round trips, packets, processor time and TCP between two hosts in each kind of tunnel,
-            against the kernel's VXLAN with a bridge and against Docker's overlay driver
-  tunnels   nanoseconds that the programs take for a frame into each kind of tunnel and out of it
+  same-host  two workloads of one host: a bare veth pair, a Linux bridge, one with nftables, Docker's
+  hosts      two hosts: the kernel's VXLAN with a bridge, Docker's overlay, each kind of tunnel
+  routers    1, 3 and 8 virtual routers, against namespaces that route
+  rules      policies of 0, 100 and 10000 rules, against a bridge with nftables
+  nat        masquerading and published ports, against the kernel's routing with nftables
+  costs      nanoseconds that the programs take for a frame
+  tunnels    the same into each kind of tunnel and out of it
+  routes     the same among up to a million routes
+  memory     what a connection takes
 
-Without SCENARIO, all of them. N is 5 by default.
+Without SCENARIO, all of them. N is 5 by default. `--write` puts figures, tables and pictures into a
+folder; `--compare` sets the figures against those of an earlier run, its `-o json` or `figures.json`.
 ";
 
-/// What to measure.
+/// Measures and adds to the report.
+type Scenario = fn(&mut Report);
+
+/// What is measured, by name.
+const SCENARIOS: [(&str, Scenario); 9] = [
+    ("same-host", same_host::run),
+    ("hosts", hosts::run),
+    ("routers", routers::run),
+    ("rules", rules::run),
+    ("nat", nat::run),
+    ("costs", costs::run),
+    ("tunnels", hosts::tunnels::run),
+    ("routes", routes::run),
+    ("memory", memory::run),
+];
+
 struct Options {
     scenarios: Vec<Scenario>,
     rounds: usize,
     json: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scenario {
-    Rtt,
-    Packets,
-    Program,
-    Routers,
-    Hosts,
-    Tunnels,
-}
-
-impl Scenario {
-    const ALL: [Self; 6] = [
-        Self::Rtt,
-        Self::Packets,
-        Self::Program,
-        Self::Routers,
-        Self::Hosts,
-        Self::Tunnels,
-    ];
-
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "rtt" => Some(Self::Rtt),
-            "packets" => Some(Self::Packets),
-            "program" => Some(Self::Program),
-            "routers" => Some(Self::Routers),
-            "hosts" => Some(Self::Hosts),
-            "tunnels" => Some(Self::Tunnels),
-            _ => None,
-        }
-    }
+    folder: Option<PathBuf>,
+    compare: Option<Report>,
 }
 
 fn main() -> ExitCode {
@@ -91,19 +87,22 @@ fn main() -> ExitCode {
     }
     let mut report = Report::new(options.rounds);
     for scenario in &options.scenarios {
-        match scenario {
-            Scenario::Rtt => rtt::measure(&mut report),
-            Scenario::Packets => packets::measure(&mut report),
-            Scenario::Program => program::measure(&mut report),
-            Scenario::Routers => {
-                routers::measure(&mut report);
-                routes::measure(&mut report);
-            }
-            Scenario::Hosts => hosts::measure(&mut report),
-            Scenario::Tunnels => hosts::frames::measure(&mut report),
-        }
+        scenario(&mut report);
     }
-    report.print(options.json);
+    if options.json {
+        print!("{}", report.json());
+    } else {
+        report.print();
+    }
+    if let Some(old) = &options.compare {
+        compare::print(old, &report);
+    }
+    if let Some(folder) = &options.folder
+        && let Err(error) = page::write(&report, folder)
+    {
+        eprintln!("{}: {error}", folder.display());
+        return ExitCode::FAILURE;
+    }
     ExitCode::SUCCESS
 }
 
@@ -112,6 +111,8 @@ fn parse(words: impl Iterator<Item = String>) -> Option<Options> {
         scenarios: Vec::new(),
         rounds: 5,
         json: false,
+        folder: None,
+        compare: None,
     };
     let mut words = words;
     while let Some(word) = words.next() {
@@ -120,12 +121,25 @@ fn parse(words: impl Iterator<Item = String>) -> Option<Options> {
             "--bench" => {}
             "--rounds" => options.rounds = words.next()?.parse().ok().filter(|n| *n > 0)?,
             "-o" | "--output" => options.json = words.next()? == "json",
-            "--json" => options.json = true,
-            name => options.scenarios.push(Scenario::named(name)?),
+            "--write" => options.folder = Some(words.next()?.into()),
+            "--compare" => options.compare = Some(read(&words.next()?)?),
+            name => {
+                let known = SCENARIOS.iter().find(|(known, _)| *known == name);
+                options.scenarios.push(known?.1);
+            }
         }
     }
     if options.scenarios.is_empty() {
-        options.scenarios = Scenario::ALL.to_vec();
+        options.scenarios = SCENARIOS.map(|(_, run)| run).to_vec();
     }
     Some(options)
+}
+
+/// An earlier run's figures.
+fn read(path: &str) -> Option<Report> {
+    let text = fs::read_to_string(path).inspect_err(|error| eprintln!("{path}: {error}"));
+    let report = serde_json::from_str(&text.ok()?);
+    report
+        .inspect_err(|error| eprintln!("{path}: {error}"))
+        .ok()
 }

@@ -11,29 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use integration::lab::Namespace;
+use integration::lab::eventually;
 
-use crate::report::Report;
-use crate::site::{in_turns, server};
+use crate::lane::{Lane, PORTS, TIME};
 
-/// How long each round takes.
-const TIME: Duration = Duration::from_secs(1);
 /// With the headers of Ethernet, IPv4 and UDP and the frame's checksum this makes 64 bytes.
 const PAYLOAD: usize = 18;
 /// Packets per system call, so that it is not the system calls that are measured.
 const BATCH: usize = 64;
-
-pub(crate) fn measure(report: &mut Report) {
-    let results = in_turns(report.rounds(), |_, client, server| rate(client, server));
-    let received = results
-        .each_ref()
-        .map(|rounds| rounds.iter().map(|rate| rate.received).collect());
-    let sent = results
-        .each_ref()
-        .map(|rounds| rounds.iter().map(|rate| rate.sent).collect());
-    report.compare("64-byte frames sent", "k/s", sent);
-    report.compare("64-byte frames received", "k/s", received);
-}
 
 /// What came of sending as fast as possible.
 pub(crate) struct Rate {
@@ -48,17 +33,13 @@ pub(crate) struct Rate {
 }
 
 /// How fast packets go from one to the other.
-pub(crate) fn rate(client: &Namespace, at: &Namespace) -> Rate {
-    let address = server(7001);
-    let sink = at
-        .run(|| UdpSocket::bind(address))
-        .expect("a sink's socket");
-    let timeout = Some(Duration::from_millis(50));
+pub(crate) fn rate(lane: &Lane<'_>) -> Rate {
+    let [_, port, ..] = PORTS;
+    let sink = lane.sink(port);
+    let timeout = Some(Duration::from_millis(20));
     sink.set_read_timeout(timeout).expect("a timeout");
-    let socket = client
-        .run(|| UdpSocket::bind("0.0.0.0:0"))
-        .expect("a socket");
-    socket.connect(address).expect("the server's address");
+    let socket = lane.source(port);
+    answer(&socket, &sink);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let counter = scope.spawn(|| {
@@ -84,6 +65,21 @@ pub(crate) fn rate(client: &Namespace, at: &Namespace) -> Rate {
             cost: used.as_nanos() as f64 / sent as f64,
         }
     })
+}
+
+/// Both sides say something, so that whoever follows connections takes this one for established.
+fn answer(client: &UdpSocket, server: &UdpSocket) {
+    let mut byte = [0];
+    client.set_nonblocking(true).expect("a socket's mode");
+    eventually("the client is answered", || {
+        client.send(&[0]).is_ok()
+            && server
+                .recv_from(&mut byte)
+                .and_then(|(_, client)| server.send_to(&byte, client))
+                .is_ok()
+            && client.recv(&mut byte).is_ok()
+    });
+    client.set_nonblocking(false).expect("a socket's mode");
 }
 
 /// Processor time of this thread and of the kernel's threads for packets.

@@ -1,11 +1,10 @@
-//! What the program itself takes for a frame, by the kernel's own clock, less what an empty program
-//! takes.
+//! The programs of an instance, and what they take for a frame by the kernel's own clock, less what an
+//! empty program takes.
 
 use std::path::Path;
 use std::time::Duration;
 
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
-use aya::sys::{Stats, enable_stats};
 use bowline::topology::Topology;
 use integration::case::compile;
 use integration::cast::Cast;
@@ -14,75 +13,17 @@ use integration::lab::{Bowline, Namespace};
 use serde_json::Value;
 
 use crate::empty;
-use crate::report::Report;
-use crate::site::{Site, TOPOLOGY};
 
 /// How often a frame that stays as it is goes through the program in one call.
 const REPEAT: u32 = 1_000_000;
-/// How often one that is turned into an answer does, once a call: the next one must be a question
-/// again.
+/// How often one that is changed does, once a call: the next one must be as it was.
 const CALLS: usize = 20_000;
+/// Where the source port of an IPv4 packet without options is in its frame.
+const SOURCE_PORT: usize = 34;
 /// How much longer a frame may become.
 const ROOM: usize = 128;
 /// `TC_ACT_REDIRECT`.
 const REDIRECT: u32 = 7;
-
-const FRAMES: &[(&str, &str)] = &[
-    (
-        "IPv4 to a known address",
-        "{ ipv4: { to: db }, udp: [7, 7], len: 64 }",
-    ),
-    (
-        "IPv6 to a known address",
-        "{ ipv6: { to: db }, udp: [7, 7], len: 64 }",
-    ),
-    (
-        "a spoofed source, dropped",
-        "{ ipv4: { from: db, to: db }, udp: [7, 7], len: 64 }",
-    ),
-    (
-        "to an unknown address, dropped",
-        "{ to: 02:00:00:00:00:99, ipv4: { to: 10.77.0.99 }, udp: [7, 7], len: 64 }",
-    ),
-];
-
-const QUESTIONS: &[(&str, &str)] = &[
-    (
-        "an ARP question, answered",
-        "{ arp: { target: db }, len: 64 }",
-    ),
-    (
-        "a neighbor solicitation, answered",
-        "{ ipv6: { to: solicited-node db }, \
-         nd: { message: neighbor_solicitation, target: db, options: [{ source: web }] } }",
-    ),
-];
-
-pub(crate) fn measure(report: &mut Report) {
-    let site = Site::new();
-    let bowline = site.bowline();
-    let subject = Subject::of_site(&site, &bowline);
-    let topology = topology(TOPOLOGY);
-    let rounds = report.rounds();
-    let run = |program: &SchedClassifier, frame: &[u8], repeat: u32| {
-        let ifindex = subject.ifindex;
-        site.host.run(|| test_run(program, frame, ifindex, repeat))
-    };
-    for (name, frame) in FRAMES {
-        let frame = bytes(&topology, frame);
-        let values = (0..rounds).map(|_| {
-            let all = run(&subject.program, &frame, REPEAT);
-            all - run(&subject.empty, &frame, REPEAT)
-        });
-        report.add(name, "ns", values.collect());
-    }
-    let _stats = enable_stats(Stats::RunTime).expect("run-time statistics");
-    for (name, question) in QUESTIONS {
-        let question = [bytes(&topology, question)];
-        let values = (0..rounds).map(|_| subject.time(&question));
-        report.add(name, "ns", values.collect());
-    }
-}
 
 /// A program of an instance, and what is needed to run it on frames.
 pub(crate) struct Subject<'a> {
@@ -110,10 +51,28 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The program that frames of the client meet.
-    pub(crate) fn of_site(site: &'a Site, bowline: &Bowline<'_>) -> Self {
-        let ifindex = ingress(&site.host, bowline);
-        Self::new(&site.host, bowline, "port_ingress", ifindex)
+    /// The program that frames of the workload `web` meet.
+    pub(crate) fn port(host: &'a Namespace, bowline: &Bowline<'_>) -> Self {
+        Self::new(host, bowline, "port_ingress", ingress(host, bowline))
+    }
+
+    /// What the program takes for a frame that stays as it is, again and again, less what an empty
+    /// one takes.
+    pub(crate) fn time_repeated(&self, frame: &[u8]) -> f64 {
+        let run = |program| test_run(program, frame, self.ifindex, REPEAT);
+        self.host.run(|| run(&self.program) - run(&self.empty))
+    }
+
+    /// What the program takes for each of the frames that it meets while something is done, less
+    /// what an empty one takes. Run-time statistics must be enabled.
+    pub(crate) fn time_during(&self, work: impl FnOnce()) -> f64 {
+        let before = run_time(&self.program);
+        work();
+        let spent = per_run(before, run_time(&self.program));
+        spent
+            - self
+                .host
+                .run(|| per_call(&self.empty, &[vec![0; 64]], self.ifindex))
     }
 
     /// What the program takes for one of these frames, each of which meets it as it is here, less
@@ -122,6 +81,22 @@ impl<'a> Subject<'a> {
         let per_call = |program| per_call(program, frames, self.ifindex);
         self.host
             .run(|| per_call(&self.program) - per_call(&self.empty))
+    }
+
+    /// What the program takes for the first frames of connections, less what an empty one takes. All
+    /// are made from these by giving each another source port, and those of rounds that follow one
+    /// another have others, too. The checksum of UDP is left as it was: nobody looks. Run-time
+    /// statistics must be enabled.
+    pub(crate) fn time_first(&self, frames: &[Vec<u8>], round: usize) -> f64 {
+        let first = 1024 + (round % 3) * CALLS;
+        let ports = (first..first + CALLS).map(|port| port as u16);
+        let with = |(frame, port): (&Vec<u8>, u16)| {
+            let mut frame = frame.clone();
+            frame[SOURCE_PORT..SOURCE_PORT + 2].copy_from_slice(&port.to_be_bytes());
+            frame
+        };
+        let frames: Vec<_> = frames.iter().cycle().zip(ports).map(with).collect();
+        self.time(&frames)
     }
 
     /// What the program makes of a frame that goes on.
@@ -153,8 +128,12 @@ fn per_call(program: &SchedClassifier, frames: &[Vec<u8>], ifindex: u32) -> f64 
     for frame in frames.iter().cycle().take(CALLS) {
         test_run(program, frame, ifindex, 1);
     }
-    let (time, count) = run_time(program);
-    (time - before.0).as_nanos() as f64 / (count - before.1) as f64
+    per_run(before, run_time(program))
+}
+
+/// Nanoseconds for a run, of those between two looks at the statistics.
+fn per_run(before: (Duration, u64), after: (Duration, u64)) -> f64 {
+    (after.0 - before.0).as_nanos() as f64 / (after.1 - before.1) as f64
 }
 
 /// The bytes of a frame of `web`.
@@ -200,7 +179,7 @@ fn pinned(bowline: &Bowline<'_>, name: &str) -> SchedClassifier {
 }
 
 /// The index of the host's end of the client's link.
-pub(crate) fn ingress(host: &Namespace, bowline: &Bowline<'_>) -> u32 {
+fn ingress(host: &Namespace, bowline: &Bowline<'_>) -> u32 {
     let ports = bowline.json(&["show", "ports"]);
     let ports = ports["ports"].as_array().expect("ports");
     let web = ports.iter().find(|port| port["name"] == "web/eth0");

@@ -2,29 +2,40 @@
 
 use std::fmt::Write;
 
-use aya::sys::{Stats, enable_stats};
-use integration::lab::{Bowline, Namespace, veth};
+use integration::lab::{Namespace, veth};
 
-use crate::figure::percentile;
-use crate::packets::rate;
-use crate::program::{Subject, bytes, topology};
+use crate::lane::{Lane, Metric, measure};
 use crate::report::Report;
-use crate::rtt::round_trips;
-use crate::site::{Site, TOPOLOGY};
+use crate::site::{SERVER, Site, TOPOLOGY};
 
 /// How many routers are in the line.
 const DEPTHS: [usize; 3] = [1, 3, 8];
-const WAYS: [&str; 2] = ["Linux namespaces", "bowline"];
-
-/// A frame, and where in it the packet's time to live is.
-const FRAMES: &[(&str, &str, usize)] = &[
-    ("IPv4", "{ ipv4: { to: db }, udp: [7, 7], len: 64 }", 22),
-    ("IPv6", "{ ipv6: { to: db }, udp: [7, 7], len: 64 }", 21),
+/// What the ways are called.
+const NAMES: [[&str; 2]; 3] = [
+    ["Linux, 1 router", "bowline, 1 router"],
+    ["Linux, 3 routers", "bowline, 3 routers"],
+    ["Linux, 8 routers", "bowline, 8 routers"],
 ];
 
-pub(crate) fn measure(report: &mut Report) {
-    traffic(report);
-    frames(report);
+pub(crate) fn run(report: &mut Report) {
+    report.begin(
+        "routers",
+        "Two workloads of one host with routers in a line between them: network namespaces that forward, and \
+         virtual routers.",
+    );
+    let chains = DEPTHS.map(Chain::new);
+    let sites = DEPTHS.map(|_| Site::new());
+    let lines = DEPTHS.map(line);
+    let joined = sites.iter().zip(&lines);
+    let _bowlines: Vec<_> = joined.map(|(site, text)| site.bowline(text)).collect();
+    let pairs = chains.iter().zip(&sites).zip(NAMES);
+    let lanes = pairs.flat_map(|((chain, site), names)| {
+        let [first, second] = names;
+        [chain.lane(first), site.lane(second)]
+    });
+    let lanes: Vec<_> = lanes.collect();
+    let metrics = [Metric::RoundTrip, Metric::Packets, Metric::Connections];
+    measure(report, "", &lanes, &metrics);
 }
 
 /// The topology of `web` and `db` with this many routers between them, which know the way to both;
@@ -116,97 +127,10 @@ impl Chain {
         chain
     }
 
-    fn client(&self) -> &Namespace {
-        &self.spaces[0]
-    }
-
-    fn server(&self) -> &Namespace {
-        &self.spaces[self.spaces.len() - 1]
-    }
-}
-
-/// What was measured in one way and at one depth, by round.
-#[derive(Default)]
-struct Measured {
-    median: Vec<f64>,
-    high: Vec<f64>,
-    received: Vec<f64>,
-}
-
-/// Measures round trips and packets per second at all depths in turns.
-fn traffic(report: &mut Report) {
-    let chains = DEPTHS.map(Chain::new);
-    let sites = DEPTHS.map(|_| Site::new());
-    let lines = DEPTHS.map(line);
-    let joined = sites.iter().zip(&lines);
-    let _bowlines: Vec<Bowline<'_>> = joined.map(|(site, text)| site.bowline_of(text)).collect();
-    let mut results: [[Measured; 2]; 3] = Default::default();
-    // The first round warms everything up and is thrown away.
-    for round in 0..=report.rounds() {
-        for ((chain, site), results) in chains.iter().zip(&sites).zip(&mut results) {
-            let pairs = [
-                (chain.client(), chain.server()),
-                (&site.client, &site.server),
-            ];
-            for ((client, server), result) in pairs.into_iter().zip(results) {
-                let times = round_trips(client, server);
-                let received = rate(client, server).received;
-                if round > 0 {
-                    result.median.push(percentile(&times, 50));
-                    result.high.push(percentile(&times, 99));
-                    result.received.push(received);
-                }
-            }
-        }
-    }
-    for (depth, results) in DEPTHS.into_iter().zip(results) {
-        let mut add = |name: &str, unit, values: fn(&Measured) -> &Vec<f64>| {
-            let values = results.each_ref().map(|result| values(result).clone());
-            let name = format!("{name}, {}", routers(depth));
-            report.compare_ways(&name, unit, WAYS.into_iter().zip(values).collect());
+    fn lane(&self, name: &'static str) -> Lane<'_> {
+        let [client, .., server] = self.spaces.as_slice() else {
+            unreachable!("a chain has two ends")
         };
-        add("round trip, median", "us", |result| &result.median);
-        add("round trip, 99th percentile", "us", |result| &result.high);
-        add("64-byte frames received", "k/s", |result| &result.received);
-    }
-}
-
-/// Measures what the program takes for a frame at each depth, in turns. A routed frame is another one
-/// afterwards, which is why each run is a call of its own; the bridged one is run in the same way.
-fn frames(report: &mut Report) {
-    let depths = [0, 1, 3, 8];
-    let sites = depths.map(|_| Site::new());
-    let lines = depths.map(line);
-    let joined = sites.iter().zip(&lines);
-    let bowlines: Vec<_> = joined.map(|(site, text)| site.bowline_of(text)).collect();
-    let all = sites.iter().zip(&bowlines);
-    let subjects: Vec<_> = all
-        .map(|(site, bowline)| Subject::of_site(site, bowline))
-        .collect();
-    let topologies: Vec<_> = lines.iter().map(|text| topology(text)).collect();
-    let _stats = enable_stats(Stats::RunTime).expect("run-time statistics");
-    for (family, frame, ttl_at) in FRAMES {
-        let mut results = depths.map(|_| Vec::new());
-        for _ in 0..report.rounds() {
-            let all = topologies.iter().zip(&subjects).zip(depths);
-            for (((topology, subject), depth), values) in all.zip(&mut results) {
-                let frame = bytes(topology, frame);
-                let after = subject.result(&frame);
-                let passed = usize::from(frame[*ttl_at] - after[*ttl_at]);
-                assert_eq!(passed, depth, "the packet passes all routers");
-                values.push(subject.time(&[frame]));
-            }
-        }
-        for (depth, values) in depths.into_iter().zip(results) {
-            report.add(&format!("{family}, {}", routers(depth)), "ns", values);
-        }
-    }
-}
-
-fn routers(number: usize) -> String {
-    match number {
-        0 => "bridged".to_owned(),
-        1 => "1 router".to_owned(),
-        _ => format!("{number} routers"),
+        Lane::new(name, client, server, SERVER)
     }
 }

@@ -18,14 +18,20 @@ use crate::site::{SERVER, Site};
 const ROUTES: [u32; 3] = [10, 10_000, 1_000_000];
 /// How long writing them may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// To how many destinations frames go, so that they do not all find the same route in the cache.
+/// To how many destinations frames go, so that they do not all find the same route in the processor's
+/// cache.
 const DESTINATIONS: u32 = 1000;
 
-pub(crate) fn measure(report: &mut Report) {
+pub(crate) fn run(report: &mut Report) {
+    report.begin(
+        "routes",
+        "What `port_ingress` takes for the first packet of a flow through one router, to a thousand destinations, by \
+         how many routes the router has. Each frame is given to it by itself (`BPF_PROG_TEST_RUN`).",
+    );
     let site = Site::new();
     let text = line(1);
-    let bowline = site.bowline_of(&text);
-    let subject = Subject::of_site(&site, &bowline);
+    let bowline = site.bowline(&text);
+    let subject = Subject::port(&site.host, &bowline);
     let topology = topology(&text);
     let datapath = Datapath::open(bowline.instance()).expect("the datapath");
     let mut datapath = datapath.expect("it is loaded");
@@ -58,10 +64,10 @@ pub(crate) fn measure(report: &mut Report) {
         for frame in &frames {
             subject.result(frame);
         }
-        let values = (0..report.rounds()).map(|_| subject.time(&frames));
+        let values = (0..report.rounds()).map(|round| subject.time_first(&frames, round));
         let seconds = time.as_secs_f64();
         let name = format!("{written} routes, written in {seconds:.1} s");
-        report.add(&name, "ns", values.collect());
+        report.add(&name, "ns", None, values.collect());
         if written < wanted {
             // There was no time for the rest.
             break;

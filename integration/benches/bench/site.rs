@@ -1,38 +1,12 @@
-//! Two namespaces joined in the ways that are compared.
+//! Two namespaces on one host, joined in the ways that are compared.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::Stdio;
 
 use integration::lab::{Bowline, Namespace, eventually, ping, veth};
 
-/// A way to join two namespaces.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// A veth pair from one to the other: nothing can be faster.
-    Veth,
-    /// A Linux bridge on the host.
-    Bridge,
-    /// Bowline.
-    Bowline,
-}
-
-impl Way {
-    pub(crate) const ALL: [Self; 3] = [Self::Veth, Self::Bridge, Self::Bowline];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Veth => "bare veth",
-            Self::Bridge => "Linux bridge",
-            Self::Bowline => "bowline",
-        }
-    }
-}
-
-/// Three namespaces: a host, and two workloads that are joined.
-pub(crate) struct Site {
-    pub(crate) host: Namespace,
-    pub(crate) client: Namespace,
-    pub(crate) server: Namespace,
-}
+use crate::lane::Lane;
 
 /// The address of the server.
 pub(crate) const SERVER: &str = "10.77.0.20";
@@ -47,6 +21,13 @@ workloads:
   db: { netns: @db, ports: [{ network: front, addresses: [10.77.0.20, "fd00:77::20"] }] }
 "#;
 
+/// Three namespaces: a host, and two workloads that are joined.
+pub(crate) struct Site {
+    pub(crate) host: Namespace,
+    pub(crate) client: Namespace,
+    pub(crate) server: Namespace,
+}
+
 impl Site {
     pub(crate) fn new() -> Self {
         Self {
@@ -56,76 +37,83 @@ impl Site {
         }
     }
 
-    pub(crate) fn bowline(&self) -> Bowline<'_> {
-        self.bowline_of(TOPOLOGY)
+    /// The way from the one workload to the other.
+    pub(crate) fn lane(&self, name: &'static str) -> Lane<'_> {
+        Lane::new(name, &self.client, &self.server, SERVER)
     }
 
     /// Joins the two by a topology, in which they are `@web` and `@db`.
-    pub(crate) fn bowline_of(&self, topology: &str) -> Bowline<'_> {
+    pub(crate) fn bowline(&self, topology: &str) -> Bowline<'_> {
         let bowline = Bowline::new(env!("CARGO_BIN_EXE_lab-bowline"), &self.host);
         let text = topology
             .replace("@web", self.client.name())
             .replace("@db", self.server.name());
         bowline.load(&text);
-        self.wait();
+        reach(&self.client, SERVER);
         bowline
     }
 
-    /// Joins the two by a veth pair or a bridge.
-    pub(crate) fn join(&self, way: Way) {
+    /// Joins the two by a veth pair, which nothing can be faster than.
+    pub(crate) fn veth(&self) {
+        veth((&self.client, "eth0"), (&self.server, "eth0"));
+        self.address();
+    }
+
+    /// Joins the two by a Linux bridge; with rules of nftables, by way of these.
+    pub(crate) fn bridge(&self, rules: Option<&str>) {
         let (host, client, server) = (&self.host, &self.client, &self.server);
-        if way == Way::Veth {
-            veth((client, "eth0"), (server, "eth0"));
-        } else {
-            host.ip(&["link", "add", "br0", "type", "bridge"]);
-            host.ip(&["link", "set", "br0", "up"]);
-            for (end, space) in [("left", client), ("right", server)] {
-                veth((host, end), (space, "eth0"));
-                host.ip(&["link", "set", end, "master", "br0"]);
-            }
+        bridge_rules_apply(host, rules.is_some());
+        ip(host, "link add br0 type bridge");
+        ip(host, "link set br0 up");
+        for (end, space) in [("left", client), ("right", server)] {
+            veth((host, end), (space, "eth0"));
+            host.ip(&["link", "set", end, "master", "br0"]);
         }
-        for (space, last) in [(client, "10"), (server, "20")] {
-            space.ip(&[
-                "address",
-                "add",
-                &format!("10.77.0.{last}/24"),
-                "dev",
-                "eth0",
-            ]);
+        if let Some(rules) = rules {
+            nft(host, rules);
         }
-        self.wait();
+        self.address();
     }
 
-    fn wait(&self) {
-        let server: IpAddr = SERVER.parse().expect("an address");
-        eventually("the server is reached", || ping(&self.client, server));
+    fn address(&self) {
+        for (space, last) in [(&self.client, "10"), (&self.server, "20")] {
+            ip(space, &format!("address add 10.77.0.{last}/24 dev eth0"));
+        }
+        reach(&self.client, SERVER);
     }
 }
 
-/// Measures something in each of the ways, in turns; calls `measure` with the way, the client and the
-/// server, and collects what it says by way and round.
-pub(crate) fn in_turns<T>(
-    rounds: usize,
-    mut measure: impl FnMut(Way, &Namespace, &Namespace) -> T,
-) -> [Vec<T>; 3] {
-    let sites = [Site::new(), Site::new(), Site::new()];
-    let _bowline = sites[2].bowline();
-    sites[0].join(Way::Veth);
-    sites[1].join(Way::Bridge);
-    let mut results = [const { Vec::new() }; 3];
-    // The first round warms everything up and is thrown away.
-    for round in 0..=rounds {
-        for ((way, site), results) in Way::ALL.into_iter().zip(&sites).zip(&mut results) {
-            let result = measure(way, &site.client, &site.server);
-            if round > 0 {
-                results.push(result);
-            }
+/// Whether the rules for routed packets hold for bridged ones, too. That costs them something even if
+/// there are no rules; it is what Docker and others ask the kernel for.
+pub(crate) fn bridge_rules_apply(host: &Namespace, apply: bool) {
+    let value = if apply { "1" } else { "0" };
+    for family in ["iptables", "ip6tables", "arptables"] {
+        let path = format!("net/bridge/bridge-nf-call-{family}");
+        // A kernel without the file has nothing that could be called.
+        if host.run(|| std::fs::exists(format!("/proc/sys/{path}")).unwrap_or(false)) {
+            host.sysctl(&path, value);
         }
     }
-    results
 }
 
-/// A socket address of the server.
-pub(crate) fn server(port: u16) -> SocketAddr {
-    SocketAddr::new(SERVER.parse().expect("an address"), port)
+/// Gives a host rules of nftables.
+pub(crate) fn nft(host: &Namespace, rules: &str) {
+    let mut command = host.command("nft");
+    let child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn();
+    let mut child = child.expect("start nft");
+    let mut stdin = child.stdin.take().expect("a standard input");
+    stdin.write_all(rules.as_bytes()).expect("write to nft");
+    drop(stdin);
+    assert!(child.wait().expect("wait for nft").success(), "nft failed");
+}
+
+/// Waits until the server is reached.
+pub(crate) fn reach(client: &Namespace, server: &str) {
+    let server: IpAddr = server.parse().expect("an address");
+    eventually("the server is reached", || ping(client, server));
+}
+
+/// `ip` with the words of a line.
+pub(crate) fn ip(space: &Namespace, line: &str) {
+    space.ip(&line.split(' ').collect::<Vec<_>>());
 }

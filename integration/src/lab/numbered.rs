@@ -121,12 +121,28 @@ impl Flow {
     /// It is not so.
     #[track_caller]
     pub fn assert_complete(&self) {
-        let numbers: BTreeSet<u64> = self.received.iter().map(|(number, _)| *number).collect();
+        let numbers = self.numbers();
         let missing: Vec<u64> = (0..self.sent)
             .filter(|number| !numbers.contains(number))
             .collect();
         assert!(missing.is_empty(), "of {}: lost {missing:?}", self.sent);
         assert_eq!(self.received.len(), numbers.len(), "some came twice");
+    }
+
+    /// How many packets did not arrive.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.sent - self.numbers().len() as u64
+    }
+
+    /// How many times more than once packets arrived.
+    #[must_use]
+    pub fn repeated(&self) -> usize {
+        self.received.len() - self.numbers().len()
+    }
+
+    fn numbers(&self) -> BTreeSet<u64> {
+        self.received.iter().map(|(number, _)| *number).collect()
     }
 
     /// How many packets were sent.

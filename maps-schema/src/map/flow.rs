@@ -254,6 +254,55 @@ impl Flow {
     }
 }
 
+/// Key of what the first fragment of a packet says: what all of its fragments have in common.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(C)]
+pub struct FragmentKey {
+    /// Where it enters, as [`FlowKey::port`].
+    pub port: PortId,
+    /// As above: the network.
+    pub vni: Vni,
+    /// Who sends it.
+    pub source: Ip,
+    /// Who it is for.
+    pub destination: Ip,
+    /// The packet's identification, in network byte order; IPv4 has 16 bits of it.
+    pub identification: u32,
+    /// The protocol, as IANA numbers them.
+    pub protocol: u8,
+    /// Always 0.
+    pub reserved: [u8; 3],
+}
+
+impl FragmentKey {
+    /// A key of zeroes.
+    pub const NONE: Self = Self {
+        port: PortId::NONE,
+        vni: Vni::NONE,
+        source: Ip::UNSPECIFIED_V6,
+        destination: Ip::UNSPECIFIED_V6,
+        identification: 0,
+        protocol: 0,
+        reserved: [0; 3],
+    };
+}
+
+/// What the first fragment of a packet says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Start {
+    /// When it was seen, in nanoseconds of `CLOCK_MONOTONIC_COARSE`.
+    pub seen_ns: u64,
+    /// [`FlowKey::source_port`] of its flow.
+    pub source_port: u16,
+    /// [`FlowKey::destination_port`] of its flow.
+    pub destination_port: u16,
+    /// The sender's port, or the type of an ICMP message, in host byte order.
+    pub source: u16,
+    /// The receiver's port, or the code of an ICMP message.
+    pub destination: u16,
+}
+
 /// When the ways of a network's flows were found that may still be used: a number that changes with
 /// everything that such a way depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -268,4 +317,6 @@ plain! {
     Flow = 5 * 8 + 9 * 4 + 4 * 6 + 2 + 6 + 36;
     Translation = 2 * 16 + 2 * 2;
     Epoch = 8;
+    FragmentKey = 2 * 4 + 2 * 16 + 4 + 1 + 3;
+    Start = 8 + 4 * 2;
 }

@@ -1,6 +1,7 @@
 //! What the loaded files and other hosts say, as far as Docker's side must fit it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::Result;
 
@@ -20,6 +21,8 @@ pub(super) struct Files {
     others: Others,
     own: Option<String>,
     pub(super) world: World,
+    /// What they were together with Docker's side last, by the text of that.
+    compiled: Option<(Option<String>, Arc<Topology>)>,
 }
 
 impl Files {
@@ -37,14 +40,24 @@ impl Files {
         self.sources = sources;
         self.others = others;
         self.own = own;
+        self.compiled = None;
         Ok(())
     }
 
     /// What they are together with Docker's side.
-    pub(super) fn with(&self, text: Option<&str>) -> Result<Topology, Refusal> {
+    pub(super) fn with(&mut self, text: Option<&str>) -> Result<Arc<Topology>, Refusal> {
+        // Docker asks several times of what has not changed meanwhile.
+        if let Some((of, topology)) = &self.compiled
+            && of.as_deref() == text
+        {
+            return Ok(Arc::clone(topology));
+        }
         let own = text.map(|text| draft(source::NAME, text));
         let all = drafts(&self.sources).chain(own).collect();
-        compile_with(all, &self.others).map_err(|problems| refusal(&problems))
+        let topology = compile_with(all, &self.others);
+        let topology = Arc::new(topology.map_err(|problems| refusal(&problems))?);
+        self.compiled = Some((text.map(str::to_owned), Arc::clone(&topology)));
+        Ok(topology)
     }
 }
 

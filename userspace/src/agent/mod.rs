@@ -9,6 +9,7 @@
 //! They know of one another by what each of
 //! them published last.
 
+pub mod attach;
 mod doorman;
 pub mod echo;
 mod exchange;
@@ -17,6 +18,7 @@ mod http;
 mod indoors;
 pub mod liveness;
 pub mod metrics;
+mod networks;
 mod notify;
 pub mod path_mtu;
 mod planner;
@@ -248,8 +250,10 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let prober = Prober::new(instance, settings, scene.clone(), found, say);
     let (wanted, wishes) = watch::channel(0);
     let (carried_out, done) = watch::channel(0);
+    let (heard, news) = watch::channel(0);
     let wishes = planner::Wishes {
         wanted: wishes,
+        heard: news,
         done: carried_out,
     };
     let planner = Planner::new(instance, settings, scenes, verdicts.clone(), wishes, say)?;
@@ -262,7 +266,11 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let doorman = Doorman::new(scene.clone(), sandboxes.clone(), say);
     let indoors = Indoors::new(instance, scene.clone(), sandboxes, verdicts.clone(), say);
     let exchange = Exchange::new(instance, scene.clone(), own_list, wanted.clone(), say);
-    let progress = Progress { wanted, done };
+    let progress = Progress {
+        wanted,
+        heard,
+        done,
+    };
     let driver = settings.driver().unwrap_or_default();
     let plugin = Plugin::new(
         instance,

@@ -49,6 +49,8 @@ pub(super) struct Planner<'a> {
 /// What Docker's driver has changed, by number, and up to which change it is in force.
 pub(super) struct Wishes {
     pub(super) wanted: watch::Receiver<u64>,
+    /// Docker's containers have changed, or what is recorded of them has.
+    pub(super) heard: watch::Receiver<u64>,
     pub(super) done: watch::Sender<u64>,
 }
 
@@ -117,6 +119,11 @@ impl<'a> Planner<'a> {
                 }
                 // The mark stays: whoever plans takes it.
                 true = has_changed(&mut self.wishes.wanted) => due = Some(Instant::now()),
+                Ok(()) = self.wishes.heard.changed() => {
+                    if self.stamp != Some(self.ledger.stamp()) || self.has_containers() {
+                        due = Some(Instant::now());
+                    }
+                }
                 result = self.changes.next() => {
                     result?;
                     moved = moved.or(Some(Instant::now() + SETTLE));
@@ -138,6 +145,16 @@ impl<'a> Planner<'a> {
             verdicts.apply(&planned.topology, &mut situation);
             situation != planned.situation
         })
+    }
+
+    /// Whether containers are plugged in that Docker gives no network.
+    fn has_containers(&self) -> bool {
+        let workloads = self
+            .planned
+            .iter()
+            .flat_map(|it| it.topology.workloads.values());
+        let mut places = workloads.map(|it| &it.place);
+        places.any(|place| matches!(place, Place::Container(_)))
     }
 
     /// Whether this host is in another situation than the one that was planned for.
@@ -234,14 +251,24 @@ impl<'a> Planner<'a> {
             self.scenes.send_replace(Arc::default());
             return Ok(true);
         }
-        let mut outlook = self.look(asking).await?;
-        // Who loads by hand meanwhile is not held up for nothing.
-        if !outlook.diff.is_empty() {
-            let lock = match self.ledger.lock(Duration::ZERO) {
+        // Where Docker waits there is something to do; else who loads by hand meanwhile is not held up for
+        // nothing.
+        let mut lock = None;
+        if !asking.may_ask {
+            lock = match self.ledger.lock(Duration::ZERO) {
                 Err(LockError::Busy { .. }) => return Ok(false),
-                lock => lock?,
+                lock => Some(lock?),
+            };
+        }
+        let mut outlook = self.look(asking).await?;
+        if lock.is_none() && !outlook.diff.is_empty() {
+            lock = match self.ledger.lock(Duration::ZERO) {
+                Err(LockError::Busy { .. }) => return Ok(false),
+                lock => Some(lock?),
             };
             outlook = self.look(asking).await?;
+        }
+        if let Some(lock) = lock {
             let summary = self.host.load(&lock, &outlook).await?;
             lock.remove_if_empty()?;
             if !summary.is_empty() {

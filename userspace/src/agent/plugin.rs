@@ -50,6 +50,14 @@ const LOOK_AFTER: Duration = Duration::from_secs(30);
 const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 /// What the command line asks for what is recorded.
 pub const RECORDS: &str = "Bowline.Records";
+/// What it asks for to have a container plugged in.
+pub const ATTACH: &str = "Bowline.Attach";
+/// What it asks for to have one plugged out.
+pub const DETACH: &str = "Bowline.Detach";
+/// What it asks for to have the addresses looked through.
+pub const CHECK: &str = "Bowline.Check";
+/// What it asks for to have an address forgotten that nobody has.
+pub const RELEASE: &str = "Bowline.Release";
 /// What it asks for to be told the agent's version.
 pub const VERSION: &str = "Bowline.Version";
 /// What it asks for to have Docker, records and kernel made one again.
@@ -63,6 +71,8 @@ const INTERFACE: &str = "eth0";
 #[derive(Debug)]
 pub(super) struct Progress {
     pub(super) wanted: watch::Sender<u64>,
+    /// Something has changed that Docker does not wait for: the planner may ask it.
+    pub(super) heard: watch::Sender<u64>,
     pub(super) done: watch::Receiver<u64>,
 }
 
@@ -95,6 +105,10 @@ pub(super) struct State {
     pub(super) suspects: Suspects,
     /// What the user was told to do.
     pub(super) said: BTreeSet<Finding>,
+    /// Containers that cannot be plugged in as their labels say, by id, and why.
+    pub(super) unattached: BTreeMap<String, String>,
+    /// Networks of files that cannot be made Docker's, and why.
+    pub(super) unmade: BTreeMap<String, String>,
 }
 
 impl<'a> Plugin<'a> {
@@ -228,6 +242,29 @@ impl<'a> Plugin<'a> {
         if question.path == REPAIR {
             let request = serde_json::from_slice(&question.body)?;
             return Ok(serde_json::to_string(&self.repair(request).await?)?);
+        }
+        if question.path == ATTACH {
+            let request = serde_json::from_slice(&question.body)?;
+            return Ok(serde_json::to_string(&self.attach(request).await?)?);
+        }
+        if question.path == DETACH {
+            let request = serde_json::from_slice(&question.body)?;
+            return Ok(serde_json::to_string(&self.detach(request).await?)?);
+        }
+        if question.path == RELEASE {
+            let mut state = self.state.lock().await;
+            let mut after = state.records.clone();
+            after.release(serde_json::from_slice(&question.body)?, now())?;
+            self.record(&mut state, after).await?;
+            return Ok(serde_json::to_string(&())?);
+        }
+        if question.path == CHECK {
+            let mut state = self.state.lock().await;
+            let own = self.scene.borrow().host.clone();
+            state.files.read(&self.ledger, own)?;
+            return Ok(serde_json::to_string(
+                &state.records.check(&state.files.world),
+            )?);
         }
         if question.path == VERSION {
             return Ok(serde_json::to_string(env!("CARGO_PKG_VERSION"))?);

@@ -74,32 +74,47 @@ impl Plugin<'_> {
     async fn follow_engine(&self) -> Result<()> {
         let docker = connect().await?;
         let mut changes = docker.changes();
+        let mut scene = self.scene.clone();
+        scene.mark_unchanged();
         let mut due = Instant::now();
+        // Whether Docker has told of something since the planner heard of it last.
+        let mut news = true;
         loop {
             tokio::select! {
                 biased;
                 change = changes.next() => {
                     change.context("it has nothing more to say")??;
+                    news = true;
+                    due = due.min(Instant::now() + SETTLE);
+                }
+                // A file may have brought a network that is to be Docker's, or that a container waits for.
+                Ok(()) = scene.changed() => {
                     due = due.min(Instant::now() + SETTLE);
                 }
                 () = sleep_until(due) => {
-                    let is_open = self.look(&docker).await?;
+                    let is_open = self.look(&docker, news).await?;
+                    news = false;
                     due = Instant::now() + if is_open { CONFIRM } else { LOOK };
                 }
             }
         }
     }
 
-    /// Compares once, and does what is to be done. Tells whether something must be looked at again.
-    async fn look(&self, docker: &Docker) -> Result<bool> {
+    /// Compares once, does what is to be done, and lets the planner know if there are news. Tells whether something must be looked at again.
+    async fn look(&self, docker: &Docker, news: bool) -> Result<bool> {
         let inventory = docker.inventory(&self.driver).await?;
         let outcome = {
             let mut state = self.state.lock().await;
             let outcome = self.compare(&mut state, Some(&inventory)).await?;
             self.adopt(&mut state, &outcome).await?;
+            self.attach_labelled(&mut state, &inventory).await?;
             outcome
         };
+        if news {
+            self.progress.heard.send_modify(|number| *number += 1);
+        }
         self.strike(docker, &outcome).await;
+        self.make_networks(docker, &inventory).await;
         let recently = now().saturating_sub(2 * CONFIRM_SECONDS);
         Ok(outcome.suspects.values().any(|since| *since > recently))
     }
@@ -205,6 +220,6 @@ impl Plugin<'_> {
 }
 
 /// Connecting waits for the engine, and the engine may be waiting for us.
-async fn connect() -> Result<Docker> {
+pub(super) async fn connect() -> Result<Docker> {
     Ok(tokio::task::spawn_blocking(Docker::connect).await??)
 }

@@ -33,6 +33,7 @@ pub trait Store: Debug + Send {
 /// One table for each kind of record: JSON by key.
 const NETWORKS: Table = TableDefinition::new("networks");
 const ENDPOINTS: Table = TableDefinition::new("endpoints");
+const ATTACHMENTS: Table = TableDefinition::new("attachments");
 const POOLS: Table = TableDefinition::new("pools");
 const LEASES: Table = TableDefinition::new("leases");
 
@@ -55,7 +56,7 @@ impl LocalStore {
         let open = || -> Result<Database> {
             let database = Database::create(path)?;
             let transaction = database.begin_write()?;
-            for table in [NETWORKS, ENDPOINTS, POOLS, LEASES] {
+            for table in [NETWORKS, ENDPOINTS, ATTACHMENTS, POOLS, LEASES] {
                 transaction.open_table(table)?;
             }
             transaction.commit()?;
@@ -89,6 +90,7 @@ impl Store for LocalStore {
             Ok(Records {
                 networks: rows(&transaction, NETWORKS)?,
                 endpoints: rows(&transaction, ENDPOINTS)?,
+                attachments: rows(&transaction, ATTACHMENTS)?,
                 pools: rows(&transaction, POOLS)?,
                 leases: leases.into_values().collect(),
             })
@@ -107,6 +109,12 @@ impl Store for LocalStore {
             };
             change(&transaction, NETWORKS, &from.networks, &to.networks)?;
             change(&transaction, ENDPOINTS, &from.endpoints, &to.endpoints)?;
+            change(
+                &transaction,
+                ATTACHMENTS,
+                &from.attachments,
+                &to.attachments,
+            )?;
             change(&transaction, POOLS, &from.pools, &to.pools)?;
             if from.leases != to.leases {
                 change(&transaction, LEASES, &leases(from), &leases(to))?;

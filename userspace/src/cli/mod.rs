@@ -2,6 +2,7 @@
 //! everything else is in the library's stages.
 
 mod agent;
+mod attach;
 mod completions;
 mod doctor;
 mod drops;
@@ -20,6 +21,7 @@ mod titles;
 mod trace;
 mod unload;
 mod validate;
+mod wait;
 
 use std::io::{self, Read};
 use std::process::ExitCode;
@@ -96,10 +98,13 @@ enum Verb {
     Drops(drops::Drops),
     Flows(flows::Flows),
     Agent(agent::Agent),
+    Attach(attach::Attach),
+    Detach(attach::Detach),
     Doctor(doctor::Doctor),
     Ipam(ipam::Ipam),
     Ports(ports::Ports),
     Repair(repair::Repair),
+    Wait(wait::Wait),
     Schema(schema::Schema),
     Completions(completions::Completions),
     Man(completions::Man),
@@ -135,6 +140,9 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Drops(verb) => block_on(verb.run(&global)),
         Verb::Flows(verb) => block_on(verb.run(&global)),
         Verb::Agent(verb) => block_on(verb.run(&global)),
+        Verb::Attach(verb) => verb.run(&global),
+        Verb::Detach(verb) => verb.run(&global),
+        Verb::Wait(verb) => verb.run(),
         Verb::Doctor(verb) => block_on(verb.run(&global)),
         Verb::Ipam(verb) => verb.run(&global),
         Verb::Ports(verb) => verb.run(&global),

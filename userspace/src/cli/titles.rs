@@ -44,6 +44,9 @@ impl Titles {
             };
             titles.insert(object_name(id), title);
         }
+        for (id, attachment) in &records.attachments {
+            titles.insert(object_name(id), attachment.container.clone());
+        }
         Self(titles)
     }
 

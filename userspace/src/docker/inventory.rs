@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use bollard::errors::Error;
 use bollard::models::{
-    ContainerSummary, ContainerSummaryStateEnum, EndpointResource, Ipam, NetworkDisconnectRequest,
-    NetworkInspect,
+    ContainerSummary, ContainerSummaryStateEnum, EndpointResource, Ipam, IpamConfig,
+    NetworkCreateRequest, NetworkDisconnectRequest, NetworkInspect,
 };
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::{Stream, StreamExt};
@@ -14,6 +14,7 @@ use super::{Docker, DockerError, no_answer};
 use crate::driver::inventory::{
     Inventory, ListedContainer, ListedEndpoint, ListedNetwork, ListedPool,
 };
+use crate::driver::networks::Make;
 use crate::driver::reconcile::Strike;
 
 /// What Docker puts before the ids of endpoints that are in no container (moby,
@@ -128,6 +129,48 @@ impl Docker {
     }
 }
 
+impl Docker {
+    /// Lets the engine make a network of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`DockerError::NoAnswer`] with what the engine or the driver says.
+    pub async fn make_network(&self, make: &Make, driver: &str) -> Result<(), DockerError> {
+        let config = make.subnets.iter().map(|subnet| IpamConfig {
+            subnet: Some(subnet.clone()),
+            ..IpamConfig::default()
+        });
+        let net = HashMap::from([("net".to_owned(), make.name.clone())]);
+        let request = NetworkCreateRequest {
+            name: make.name.clone(),
+            driver: Some(driver.to_owned()),
+            internal: Some(make.internal),
+            enable_ipv6: Some(make.subnets.iter().any(|subnet| subnet.contains(':'))),
+            ipam: Some(Ipam {
+                driver: Some(driver.to_owned()),
+                config: Some(config.collect()),
+                options: Some(net.clone()),
+            }),
+            options: Some(net),
+            labels: Some(make.labels.clone().into_iter().collect()),
+            ..NetworkCreateRequest::default()
+        };
+        let made = self.client.create_network(request).await;
+        made.map_err(|error| no_answer(&self.socket, &error))
+            .map(drop)
+    }
+
+    /// Lets the engine remove a network.
+    ///
+    /// # Errors
+    ///
+    /// [`DockerError::NoAnswer`]: somebody uses it, for example.
+    pub async fn remove_network(&self, id: &str) -> Result<(), DockerError> {
+        let removed = self.client.remove_network(id).await;
+        removed.map_err(|error| no_answer(&self.socket, &error))
+    }
+}
+
 fn is_not_found(error: &Error) -> bool {
     matches!(
         error,
@@ -157,6 +200,10 @@ fn listed_container(container: ContainerSummary) -> Option<(String, ListedContai
                     | ContainerSummaryStateEnum::RESTARTING
             )
         ),
+        mode: container
+            .host_config
+            .and_then(|config| config.network_mode)
+            .unwrap_or_default(),
         labels: sorted(container.labels),
     };
     Some((container.id?, listed))

@@ -281,6 +281,7 @@ pub(super) const NETWORK_KEYS: &[&str] = &[
     "ageing",
     "policy",
     "routers",
+    "docker",
 ];
 
 /// A virtual L2 segment. Short forms: its one subnet, or a list of its subnets.
@@ -329,6 +330,10 @@ pub struct Network {
     /// The policy that holds for all its ports, behind those of their groups.
     #[schemars(with = "Option<String>")]
     pub policy: Option<Located<String>>,
+    /// Whether the agent makes it a network of Docker's, of the same name, on every host that has this
+    /// loaded. Off unless given.
+    #[schemars(with = "Option<bool>")]
+    pub docker: Option<Located<bool>>,
     /// Routers of any loaded file that it is plugged into, by name, with their addresses here. It is
     /// the same as a port of that name under the router, for who cannot change the router's file.
     #[schemars(

@@ -60,6 +60,7 @@ fn network(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Network {
         unknown_unicast: None,
         ageing: None,
         policy: None,
+        docker: None,
         routers: BTreeMap::new(),
     };
     match &entry.node.value {
@@ -100,6 +101,7 @@ fn long_form(reader: &mut Reader, node: &Node, what: &str, network: &mut Network
     });
     network.ageing = fields.optional(reader, "ageing", scalar::duration);
     network.policy = fields.optional(reader, "policy", Reader::text);
+    network.docker = fields.optional(reader, "docker", Reader::switch);
     fields.optional(reader, "routers", |reader, node, what| {
         network.routers = router::ports(reader, node, what)?;
         Some(())

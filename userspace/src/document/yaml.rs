@@ -82,6 +82,13 @@ pub(super) fn read(text: &str) -> Result<Node, NotYaml> {
         reject_non_finite_typeless_float: false,
         with_snippet: false,
         emit_comments: false,
+        // What is written is as long as it is; only what aliases make of it needs a limit, and has one
+        // of its own. A hundred thousand workloads are several million events.
+        budget: serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+        },
     };
     let read = serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options);
     let text = Text::new(text);
@@ -308,7 +315,7 @@ fn not_yaml(error: &serde_saphyr::Error, text: &Text<'_>) -> NotYaml {
             "the file is not valid YAML: the alias refers to what it is part of".to_owned()
         }
         serde_saphyr::Error::Budget { .. } => {
-            "the file is nested too deeply or far larger than any topology".to_owned()
+            "the file is nested too deeply, or its aliases make too much of it".to_owned()
         }
         other => {
             let reason = UserMessageFormatter.format_message(other);

@@ -69,11 +69,27 @@ pub struct ListedContainer {
     pub name: String,
     /// Whether it has processes, or will soon have some again by itself.
     pub is_alive: bool,
+    /// Its network mode: `none`, `host`, `container:ID`, `default` or the name of a network.
+    pub mode: String,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
 }
 
 impl Inventory {
+    /// The container of a name, or of an id or the beginning of one.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<(&String, &ListedContainer)> {
+        let named = self.containers.iter().find(|(_, it)| it.name == name);
+        named.or_else(|| {
+            let begun = self.containers.iter();
+            let mut begun = begun.filter(|(id, _)| !name.is_empty() && id.starts_with(name));
+            match (begun.next(), begun.next()) {
+                (Some(only), None) => Some(only),
+                _ => None,
+            }
+        })
+    }
+
     /// Whether a container of this name is alive.
     #[must_use]
     pub fn is_alive(&self, container: &str) -> bool {

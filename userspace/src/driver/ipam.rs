@@ -171,8 +171,9 @@ impl Records {
     }
 
     /// Forgets the addresses of a subnet that is in no pool.
-    fn forget_scope(&mut self, scope: &Scope) {
-        if !self.pools.values().any(|pool| pool.scope == *scope) {
+    pub(super) fn forget_scope(&mut self, scope: &Scope) {
+        let is_pool = self.pools.values().any(|pool| pool.scope == *scope);
+        if !is_pool && !self.is_attached(scope) {
             self.leases.retain(|(other, _), _| other != scope);
         }
     }
@@ -180,7 +181,14 @@ impl Records {
     /// Whether a network has a subnet.
     pub(super) fn is_used(&self, scope: &Scope) -> bool {
         let mut networks = self.networks.values();
-        networks.any(|network| network.scopes().any(|used| used == *scope))
+        let is_dockers = networks.any(|network| network.scopes().any(|used| used == *scope));
+        is_dockers || self.is_attached(scope)
+    }
+
+    /// Whether a container that we plug in has an address of a subnet.
+    fn is_attached(&self, scope: &Scope) -> bool {
+        let mut leases = self.leases.iter();
+        leases.any(|((of, _), lease)| of == scope && matches!(lease.holder, Holder::Attached(_)))
     }
 
     /// Gives out an address.
@@ -270,7 +278,12 @@ impl Records {
     }
 
     /// An address that somebody asked for by name, if it is free.
-    fn free(&self, scope: &Scope, wanted: IpAddr, world: &World) -> Result<IpAddr, Refusal> {
+    pub(super) fn free(
+        &self,
+        scope: &Scope,
+        wanted: IpAddr,
+        world: &World,
+    ) -> Result<IpAddr, Refusal> {
         if !Range::of(scope.subnet).contains(wanted) {
             return Err(Refusal(format!(
                 "no station can have {wanted} in {}",
@@ -295,6 +308,7 @@ impl Records {
             Holder::Gateway => Some("the gateway".to_owned()),
             Holder::Auxiliary => Some("an auxiliary address (--aux-address)".to_owned()),
             Holder::Endpoint(id) => Some(self.endpoint_title(id)),
+            Holder::Attached(id) => Some(self.attachment_title(id)),
             Holder::Unclaimed(_) | Holder::Released(_) => None,
         }
     }
@@ -306,7 +320,7 @@ impl Records {
 
     /// Any address: the one that the container had, else one that nobody had, else the one that has
     /// been free for the longest time, so that whoever remembers its last holder has had time to forget.
-    fn choose(
+    pub(super) fn choose(
         &self,
         pool: &Pool,
         container: Option<&str>,
@@ -371,7 +385,7 @@ impl Records {
         let held = self.leases.iter();
         let held = held.filter(|((of, ip), lease)| of == scope && is_here(ip) && lease.is_held());
         let containers = held
-            .filter(|(_, lease)| matches!(lease.holder, Holder::Endpoint(_) | Holder::Unclaimed(_)))
+            .filter(|(_, lease)| !matches!(lease.holder, Holder::Gateway | Holder::Auxiliary))
             .count();
         let by_files = declared.into_iter();
         let by_files = by_files.flat_map(|it| it.gateways.keys().chain(it.addresses.keys()));
@@ -402,7 +416,9 @@ impl Records {
             return;
         };
         match lease.holder {
-            Holder::Endpoint(_) | Holder::Auxiliary | Holder::Released(_) => return,
+            Holder::Endpoint(_) | Holder::Attached(_) | Holder::Auxiliary | Holder::Released(_) => {
+                return;
+            }
             Holder::Gateway => {
                 // The network that it is of takes it with it.
                 let mut networks = self.networks.values();

@@ -9,10 +9,13 @@
 //! not make: so a request that was carried out before is answered in the same way, and nothing that is
 //! missing is an error where something is given back.
 
+pub mod attach;
+mod check;
 pub mod inventory;
 mod ipam;
 pub mod member;
 mod network;
+pub mod networks;
 mod options;
 pub mod protocol;
 pub mod range;

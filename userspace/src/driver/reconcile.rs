@@ -248,6 +248,18 @@ impl Work<'_> {
             };
             self.outcome.records.delete_network(&given, self.setting);
         }
+        for (id, attachment) in &records.attachments {
+            let container = inventory.containers.get(id);
+            // One that is asked for by a label is plugged in again when it starts.
+            let stays = container.is_some_and(|it| it.is_alive || !attachment.by_label);
+            if stays
+                || !(container.is_some()
+                    || self.is_confirmed(format!("attached container {id}"), CONFIRM_SECONDS))
+            {
+                continue;
+            }
+            self.outcome.records.detach(id, None, now);
+        }
         // Networks of other drivers may have addresses of ours.
         let leased = inventory.networks.values().filter(|it| it.is_leased);
         let leased: BTreeSet<&str> = leased
@@ -472,6 +484,11 @@ impl Records {
                 if let Some(endpoint) = self.endpoints.get_mut(id) {
                     endpoint.label = Some(listed.name.clone());
                 }
+            }
+        }
+        for (id, attachment) in &mut self.attachments {
+            if let Some(listed) = inventory.containers.get(id) {
+                attachment.container = listed.name.clone();
             }
         }
     }

@@ -22,6 +22,9 @@ pub struct Records {
     pub networks: BTreeMap<String, Network>,
     /// What is plugged into them, by id. Each one's network is there.
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// Containers that we plug in ourselves, by Docker's id.
+    #[serde(default)]
+    pub attachments: BTreeMap<String, Attachment>,
     /// Pools that were given out, by the name that Docker was told.
     pub pools: BTreeMap<String, Pool>,
     /// Addresses that were given out, and those that were given back.
@@ -102,6 +105,35 @@ pub struct Endpoint {
     pub published: Vec<PortMapping>,
 }
 
+/// A container that Docker has given no network.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What it is called.
+    pub container: String,
+    /// Whether its labels say so; else somebody has asked for it.
+    pub by_label: bool,
+    /// Its interfaces.
+    pub ports: Vec<AttachedPort>,
+}
+
+/// One of its interfaces.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AttachedPort {
+    /// The network, by its name in the topology.
+    pub network: String,
+    /// What the user calls the network.
+    pub title: String,
+    /// What the interface is called in the container.
+    pub interface: String,
+    /// Its addresses, with their subnets' lengths.
+    pub addresses: Vec<IpNet>,
+    /// The MAC address, if somebody said so.
+    #[serde(with = "mac_text_if_given")]
+    pub mac: Option<Mac>,
+    /// The security groups that it belongs to.
+    pub groups: Vec<String>,
+}
+
 /// A subnet among those that have a name in common: networks of files may have the same subnets.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct Scope {
@@ -144,6 +176,8 @@ pub enum Holder {
     Auxiliary,
     /// The endpoint of this id.
     Endpoint(String),
+    /// The container of this id, which is plugged in by us.
+    Attached(String),
     /// It was given out at this time, in seconds since 1970, and nobody came with it yet.
     Unclaimed(u64),
     /// Nobody, since this time, in seconds since 1970. Who had it last may still be known by it.
@@ -208,7 +242,10 @@ impl Records {
     /// Whether Docker has nothing of ours.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.networks.is_empty() && self.endpoints.is_empty() && self.pools.is_empty()
+        self.networks.is_empty()
+            && self.endpoints.is_empty()
+            && self.pools.is_empty()
+            && self.attachments.is_empty()
     }
 
     /// What people call a network.
@@ -236,6 +273,13 @@ impl Records {
     pub fn container_name(&self, endpoint: &str) -> Option<String> {
         let label = self.endpoints.get(endpoint)?.label.clone();
         label.or_else(|| self.told(endpoint))
+    }
+
+    /// What people call a container that we have plugged in.
+    #[must_use]
+    pub fn attachment_title(&self, id: &str) -> String {
+        let container = self.attachments.get(id).map(|it| it.container.as_str());
+        format!("container {}", container.unwrap_or_else(|| short(id)))
     }
 
     /// The container's name as it was told with the request for an address.
@@ -313,5 +357,28 @@ pub(super) mod mac_text {
     ) -> Result<Mac, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_mac(&text).ok_or_else(|| serde::de::Error::custom("no MAC address"))
+    }
+}
+
+/// The same where there may be none.
+mod mac_text_if_given {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        mac: &Option<Mac>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        mac.map(|mac| mac.to_string()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Mac>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let Some(text) = text else {
+            return Ok(None);
+        };
+        let mac = parse_mac(&text).ok_or_else(|| serde::de::Error::custom("no MAC address"))?;
+        Ok(Some(mac))
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::member::Member;
-use super::records::{Network, Records};
+use super::records::{AttachedPort, Network, Records, object_name};
 
 /// The name of the source. No file may have it.
 pub const NAME: &str = "docker";
@@ -11,7 +11,7 @@ pub const NAME: &str = "docker";
 /// The text of the topology file, or nothing if Docker has no networks of ours.
 #[must_use]
 pub fn text(records: &Records) -> Option<String> {
-    if records.networks.is_empty() {
+    if records.networks.is_empty() && records.attachments.is_empty() {
         return None;
     }
     let mut networks = Map::new();
@@ -33,7 +33,13 @@ pub fn text(records: &Records) -> Option<String> {
         let member = Member::of(records, id, endpoint)?;
         Some((member.name(), member.workload(None)))
     });
-    let workloads: Map<String, Value> = workloads.collect();
+    let attachments = records.attachments.iter().map(|(id, attachment)| {
+        let ports = attachment.ports.iter();
+        let ports: Vec<Value> = ports.map(attached_entry).collect();
+        let entry = json!({ "container": id, "ports": ports });
+        (object_name(id), entry)
+    });
+    let workloads: Map<String, Value> = workloads.chain(attachments).collect();
     let mut file = json!({ "version": 1, "name": NAME });
     for (key, section) in [
         ("networks", networks),
@@ -76,6 +82,23 @@ fn network_entry(network: &Network) -> Value {
     }
     if let Some(router) = network.router.as_ref().filter(|_| !network.internal) {
         entry["routers"] = json!({ (router.clone()): gateways(network) });
+    }
+    entry
+}
+
+fn attached_entry(port: &AttachedPort) -> Value {
+    let addresses = port.addresses.iter();
+    let addresses: Vec<String> = addresses.map(|it| it.addr().to_string()).collect();
+    let mut entry = json!({
+        "network": port.network,
+        "interface": port.interface,
+        "addresses": addresses,
+    });
+    if let Some(mac) = port.mac {
+        entry["mac"] = mac.to_string().into();
+    }
+    if !port.groups.is_empty() {
+        entry["groups"] = port.groups.clone().into();
     }
     entry
 }

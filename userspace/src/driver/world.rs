@@ -33,6 +33,8 @@ pub struct Declared {
     pub subnets: Vec<IpNet>,
     /// Whether its members get no default route.
     pub internal: bool,
+    /// Whether it is to be a network of Docker's.
+    pub docker: bool,
     /// The addresses of routers, and whose they are.
     pub gateways: BTreeMap<IpAddr, String>,
     /// The addresses of everybody else, and whose they are.
@@ -50,6 +52,7 @@ impl World {
                 source: network.origin.file.title().to_owned(),
                 subnets: network.subnets.clone(),
                 internal: network.internal,
+                docker: network.docker,
                 ..Declared::default()
             };
             (name.clone(), declared)

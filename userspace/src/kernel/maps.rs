@@ -10,8 +10,8 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{HashMap, Map, MapData, MapError, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
 use maps_schema::map::{
-    Class, Direct, EMBRYOS, ERROR_BUDGETS, EVENTS, EgressPort, Epoch, FLOWS, FdbEntry, FdbKey,
-    FloodKey, FloodMember, Flow, FlowKey, Gateway, GatewayKey, Identity, IdentityKey,
+    Class, Direct, EMBRYOS, ERROR_BUDGETS, EVENTS, EgressPort, Epoch, FLOWS, FRAGMENTS, FdbEntry,
+    FdbKey, FloodKey, FloodMember, Flow, FlowKey, Gateway, GatewayKey, Identity, IdentityKey,
     IdentityPrefixKey, IngressPort, LEARNED, LearnedEntry, MapName, MatchKey, Matches, Member,
     MemberKey, Neighbor, NeighborKey, Network, NextHop, NextHopKey, PEER_STATES, Peer, Policy,
     PortCounters, PrefixKey, Public, PublicKey, RESOLVED, Resolved, Route, RouteKey, RouterAddress,
@@ -142,6 +142,7 @@ pub(super) fn symbols() -> impl Iterator<Item = &'static str> {
         PEER_STATES,
         FLOWS,
         EMBRYOS,
+        FRAGMENTS,
         EVENTS,
     ])
 }

@@ -180,6 +180,8 @@ pub struct Network {
     pub ageing: Duration,
     /// The policy that holds for all its ports, which is in [`Topology::policies`].
     pub policy: Option<String>,
+    /// Whether it is to be a network of Docker's, too.
+    pub docker: bool,
     /// Whether a file names it.
     pub kind: NetworkKind,
     /// Where it is declared.

@@ -50,6 +50,7 @@ pub(super) fn resolve(
             ageing: ageing(name, network, problems),
             subnets,
             policy: network.policy.as_ref().map(|given| given.value.clone()),
+            docker: network.docker.as_ref().is_some_and(|given| given.value),
             kind: NetworkKind::Declared,
             origin: network.origin.clone(),
         };

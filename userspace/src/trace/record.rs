@@ -8,10 +8,11 @@ use datapath::policy::Ruling;
 use datapath::{Action, Bytes as _, Count, Tables};
 use maps_schema::map::{
     Budget, BudgetKey, Class, Direct, EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, Flow,
-    FlowKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey, IngressPort,
-    LearnedEntry, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey, Network, NextHop,
-    NextHopKey, Peer, Policy, PrefixKey, Public, PublicKey, Resolved, Route, RouteKey,
-    RouterAddress, RouterAddressKey, RouterPort, Rule, RuleKey, ServiceKey, Source, Uplink,
+    FlowKey, FragmentKey, Gateway, GatewayKey, Identity, IdentityKey, IdentityPrefixKey,
+    IngressPort, LearnedEntry, MatchKey, Matches, Member, MemberKey, Neighbor, NeighborKey,
+    Network, NextHop, NextHopKey, Peer, Policy, PrefixKey, Public, PublicKey, Resolved, Route,
+    RouteKey, RouterAddress, RouterAddressKey, RouterPort, Rule, RuleKey, ServiceKey, Source,
+    Start, Uplink,
 };
 use maps_schema::record::PeerState;
 use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
@@ -383,6 +384,14 @@ impl Tables for Recorder<'_> {
 
     fn forget_flow(&self, store: Store, key: &FlowKey) {
         self.tables.forget_flow(store, key);
+    }
+
+    fn start(&self, key: &FragmentKey) -> Option<Start> {
+        self.tables.start(key)
+    }
+
+    fn note_start(&self, key: &FragmentKey, start: &Start) {
+        self.tables.note_start(key, start);
     }
 
     fn now_ns(&self) -> u64 {

@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::setup::{self, CARGO_DENY, Purpose};
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
-use crate::{bpf, process, terminal};
+use crate::{bpf, figures, process, terminal};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ Usage: cargo xtask check
   lints-bpf      the same for the programs, compiled for BPF
   documentation  cargo doc with -D warnings
   direction      crates depend on each other in one direction only; aya-ebpf stays off the host
+  figures        the programs ask no more of this kernel than ebpf/figures.toml says
   tidy           no file over 600 lines, no path of this machine in a tracked file
   dependencies   cargo-deny: licences, bans, sources
   advisories     cargo-deny: known vulnerabilities, where the database can be reached
@@ -41,12 +42,13 @@ enum Verdict {
 
 type Check = fn(&Workspace) -> Result<Verdict>;
 
-const CHECKS: [(&str, Check); 8] = [
+const CHECKS: [(&str, Check); 9] = [
     ("format", format),
     ("lints", lints),
     ("lints-bpf", lints_bpf),
     ("documentation", documentation),
     ("direction", direction::check),
+    ("figures", figures),
     ("tidy", tidy::check),
     ("dependencies", dependencies),
     ("advisories", advisories),
@@ -152,6 +154,21 @@ fn documentation(workspace: &Workspace) -> Result<Verdict> {
         .env("RUSTDOCFLAGS", "-D warnings");
     process::run(&mut command)?;
     Ok(Verdict::Passed)
+}
+
+fn figures(workspace: &Workspace) -> Result<Verdict> {
+    if !process::is_root() && process::find("sudo").is_none() {
+        let reason = "loading the programs needs root, and there is no sudo";
+        return Ok(Verdict::Skipped(reason.to_owned()));
+    }
+    let counts = figures::compare(workspace)?;
+    match counts.verdict() {
+        "passed" => Ok(Verdict::Passed),
+        "skipped" => Ok(Verdict::Skipped("see above".to_owned())),
+        _ => Err(Failure::new(
+            "the programs have moved; if that is meant, run `cargo xtask figures`",
+        )),
+    }
 }
 
 fn dependencies(workspace: &Workspace) -> Result<Verdict> {

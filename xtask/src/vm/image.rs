@@ -49,6 +49,8 @@ pub(super) struct Payload<'a> {
     pub(super) patterns: &'a [String],
     /// How many times longer than usual tests wait.
     pub(super) patience: u32,
+    /// Variables that tests find.
+    pub(super) environment: &'a [(&'static str, &'static str)],
 }
 
 impl Payload<'_> {
@@ -89,9 +91,12 @@ impl Payload<'_> {
         let program = self.tests.path.display().to_string();
         let words = std::iter::once(&program).chain(self.patterns);
         let words: Vec<_> = words.map(|word| quoted(word)).collect();
+        let variables = self.environment.iter();
+        let variables = variables.map(|(name, value)| format!("export {name}={}\n", quoted(value)));
         format!(
-            "export BOWLINE_LAB_PATIENCE={}\ncd {}\nexec {}\n",
+            "export BOWLINE_LAB_PATIENCE={}\n{}cd {}\nexec {}\n",
             self.patience,
+            variables.collect::<String>(),
             quoted(&self.tests.folder.display().to_string()),
             words.join(" ")
         )

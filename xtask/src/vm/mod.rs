@@ -19,6 +19,7 @@ use kernel::{SERIES, Series};
 use machine::{Accelerator, Machine};
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
@@ -72,6 +73,18 @@ struct Options {
     series: Vec<&'static Series>,
     patterns: Vec<String>,
     accelerator: Accelerator,
+    environment: &'static [(&'static str, &'static str)],
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            series: SERIES.iter().collect(),
+            patterns: LEVELS.map(str::to_owned).to_vec(),
+            accelerator: Accelerator::choose(),
+            environment: &[],
+        }
+    }
 }
 
 /// Runs the tests on the chosen kernels and judges them.
@@ -82,17 +95,8 @@ pub(crate) fn vm(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     }
     setup::ensure(&[Purpose::Vm])?;
     bpf::build(workspace)?;
-    terminal::step("building the tests");
-    let mut command = workspace.cargo();
-    // All of the workspace, so that its features are resolved as for every other test.
-    command.args(["test", "--workspace", "--test", "it"]);
-    let executables = artifact::build(&mut command)
-        .map_err(|_| Failure::new("the tests do not build; cargo says why above"))?;
-    let [tests] = executables.as_slice() else {
-        return Err(Failure::new("there is not one test binary `it`"));
-    };
-
-    let outcomes = run(workspace, &options, tests)?;
+    let tests = artifact::tests(workspace)?;
+    let outcomes = run(workspace, &options, &tests)?;
     terminal::say("");
     terminal::say(terminal::heading(
         "kernel                      verdict   passed   failed  skipped        time",
@@ -114,11 +118,8 @@ pub(crate) fn vm(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
 }
 
 fn parse(arguments: &[OsString]) -> Result<Options> {
-    let mut options = Options {
-        series: Vec::new(),
-        patterns: LEVELS.map(str::to_owned).to_vec(),
-        accelerator: Accelerator::choose(),
-    };
+    let mut options = Options::default();
+    let mut chosen = Vec::new();
     let mut filters = Vec::new();
     let mut words = arguments.iter().map(|word| word.to_string_lossy());
     while let Some(word) = words.next() {
@@ -131,8 +132,7 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
                 filters.push(pattern.into_owned());
             }
             name => {
-                let series = SERIES.iter().find(|series| series.name == name);
-                options.series.push(series.ok_or_else(|| {
+                chosen.push(series(name).ok_or_else(|| {
                     let names = SERIES.map(|series| series.name).join(", ");
                     Failure::usage(format!("no kernel or option `{name}`: kernels are {names}"))
                 })?);
@@ -142,10 +142,56 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
     if !filters.is_empty() {
         options.patterns = filters;
     }
-    if options.series.is_empty() {
-        options.series = SERIES.iter().collect();
+    if !chosen.is_empty() {
+        options.series = chosen;
     }
     Ok(options)
+}
+
+fn series(name: &str) -> Option<&'static Series> {
+    SERIES.iter().find(|series| series.name == name)
+}
+
+/// The names of all kernels.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    SERIES.iter().map(|series| series.name)
+}
+
+/// What one test prints on these kernels when it finds a variable.
+pub(crate) fn said(
+    workspace: &Workspace,
+    tests: &Executable,
+    kernels: &[&str],
+    test: &str,
+    environment: &'static [(&'static str, &'static str)],
+) -> Result<String> {
+    if let Some(reason) = obstacle() {
+        return Err(Failure::new(reason));
+    }
+    setup::ensure(&[Purpose::Vm])?;
+    let options = Options {
+        series: kernels.iter().filter_map(|name| series(name)).collect(),
+        patterns: vec![test.to_owned(), "--nocapture".to_owned()],
+        environment,
+        ..Options::default()
+    };
+    let mut said = String::new();
+    for (release, counts, _) in run(workspace, &options, tests)? {
+        if counts.failed > 0 {
+            return Err(Failure::new(format!("{test} failed on Linux {release}")));
+        }
+    }
+    for series in options.series {
+        let log = log(workspace, series);
+        let text = fs::read(&log).context(|| format!("cannot read {}", log.display()))?;
+        said += &String::from_utf8_lossy(&text);
+    }
+    Ok(said)
+}
+
+/// Where everything is that tests print on a kernel.
+fn log(workspace: &Workspace, series: &Series) -> PathBuf {
+    workspace.target.join(format!("vm/{}.log", series.name))
 }
 
 /// The quick half on every kernel, for `cargo xtask test`.
@@ -158,9 +204,8 @@ pub(crate) fn quick(workspace: &Workspace, tests: &Executable) -> Result<Counts>
     }
     setup::ensure(&[Purpose::Vm])?;
     let options = Options {
-        series: SERIES.iter().collect(),
         patterns: QUICK.map(str::to_owned).to_vec(),
-        accelerator: Accelerator::choose(),
+        ..Options::default()
     };
     let mut sum = Counts::default();
     for (_, counts, _) in run(workspace, &options, tests)? {
@@ -227,6 +272,7 @@ fn prepare(
         program: &program,
         patterns: &options.patterns,
         patience: options.accelerator.patience(),
+        environment: options.environment,
     };
     payload.write(image.clone(), &kernel)?;
     Ok(Machine {
@@ -234,7 +280,7 @@ fn prepare(
         kernel,
         accelerator: options.accelerator,
         image,
-        log: file("log"),
+        log: log(workspace, series),
         console: file("console"),
         limit: LIMIT,
     })

@@ -4,20 +4,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use integration::lab::{Bowline, Namespace, eventually, ping, veth};
 
-use crate::site::SERVER;
+use crate::lane::Lane;
+use crate::site::{SERVER, bridge_rules_apply, ip, reach};
 
 /// What each host calls its interface to the other.
-pub(super) const UPLINK: &str = "up0";
+pub(crate) const UPLINK: &str = "up0";
 
 /// The family of the hosts' addresses.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(crate) enum Family {
     V4,
     V6,
 }
 
 impl Family {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
@@ -34,16 +35,16 @@ impl Family {
 }
 
 /// The namespaces of two hosts and of their workloads.
-pub(super) struct Pair {
-    pub(super) family: Family,
+pub(crate) struct Pair {
+    pub(crate) family: Family,
     /// The hosts `alpha` and `beta`.
-    pub(super) hosts: [Namespace; 2],
-    pub(super) client: Namespace,
-    pub(super) server: Namespace,
+    pub(crate) hosts: [Namespace; 2],
+    pub(crate) client: Namespace,
+    pub(crate) server: Namespace,
 }
 
 impl Pair {
-    pub(super) fn new(family: Family) -> Self {
+    pub(crate) fn new(family: Family) -> Self {
         let hosts = ["alpha", "beta"].map(Namespace::new);
         connect(&hosts, family);
         Self {
@@ -54,8 +55,13 @@ impl Pair {
         }
     }
 
+    /// The way from the one workload to the other.
+    pub(crate) fn lane(&self, name: &'static str) -> Lane<'_> {
+        Lane::new(name, &self.client, &self.server, SERVER)
+    }
+
     /// The topology of bowline, with this tunnel between the hosts.
-    pub(super) fn topology(&self, tunnel: &str) -> String {
+    pub(crate) fn topology(&self, tunnel: &str) -> String {
         let [alpha, beta] = self.family.addresses();
         format!(
             r#"
@@ -75,21 +81,21 @@ workloads:
     }
 
     /// Joins the workloads by bowline.
-    pub(super) fn bowline(&self, tunnel: &str) -> [Bowline<'_>; 2] {
+    pub(crate) fn bowline(&self, tunnel: &str) -> [Bowline<'_>; 2] {
         let text = self.topology(tunnel);
         let hosts = self.hosts.each_ref();
         let instances = hosts.map(|host| Bowline::new(env!("CARGO_BIN_EXE_lab-bowline"), host));
         for bowline in &instances {
             bowline.load(&text);
         }
-        self.wait();
+        reach(&self.client, SERVER);
         instances
     }
 
     /// Joins the workloads by a VXLAN device and a bridge of the kernel's own on each host. They are
     /// given every advantage that bowline has: the same MTU, no checksum of the outer header, and
     /// nothing to learn.
-    pub(super) fn kernel(&self) {
+    pub(crate) fn kernel(&self) {
         let [alpha, beta] = self.family.addresses().map(|address| address.to_string());
         let ways = [(alpha.clone(), beta.clone()), (beta, alpha)];
         let workloads = [(&self.client, "10"), (&self.server, "20")];
@@ -99,6 +105,7 @@ workloads:
                  dstport 4789 dev {UPLINK} noudpcsum nolearning"
             );
             ip(host, &vxlan);
+            bridge_rules_apply(host, false);
             ip(host, "link add br0 type bridge");
             ip(host, "link set vx0 master br0 up");
             ip(host, "link set br0 up");
@@ -108,16 +115,12 @@ workloads:
             ip(space, "link set eth0 mtu 1450");
             ip(space, &format!("address add 10.77.0.{last}/24 dev eth0"));
         }
-        self.wait();
-    }
-
-    fn wait(&self) {
-        reach(&self.client);
+        reach(&self.client, SERVER);
     }
 }
 
 /// Joins two hosts by a cable.
-pub(super) fn connect([alpha, beta]: &[Namespace; 2], family: Family) {
+pub(crate) fn connect([alpha, beta]: &[Namespace; 2], family: Family) {
     veth((alpha, UPLINK), (beta, UPLINK));
     let prefix_len = match family {
         Family::V4 => 24,
@@ -135,14 +138,4 @@ pub(super) fn connect([alpha, beta]: &[Namespace; 2], family: Family) {
     }
     let [_, other] = family.addresses();
     eventually("the hosts reach one another", || ping(alpha, other));
-}
-
-/// Waits until the client reaches the server.
-pub(super) fn reach(client: &Namespace) {
-    let server = SERVER.parse().expect("an address");
-    eventually("the server is reached", || ping(client, server));
-}
-
-fn ip(space: &Namespace, line: &str) {
-    space.ip(&line.split(' ').collect::<Vec<_>>());
 }

@@ -3,6 +3,7 @@
 
 mod changed;
 mod datapath;
+mod figures;
 mod link;
 mod uplink;
 mod xdp;

@@ -2,7 +2,10 @@
 //! it might make others.
 
 mod address;
+mod attach;
+mod check;
 mod network;
+mod networks;
 mod order;
 mod reconcile;
 mod replay;

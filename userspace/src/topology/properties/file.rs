@@ -42,6 +42,7 @@ pub(super) fn valid() -> impl Strategy<Value = Value> {
                     network["ageing"] = json!(mtu);
                     network["mss"] = json!(if mtu % 3 == 0 { "keep" } else { "clamp" });
                     network["internal"] = json!(mtu % 2 == 0);
+                    network["docker"] = json!(mtu % 5 == 0);
                 }
                 file["networks"][name] = network;
             }

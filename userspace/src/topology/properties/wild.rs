@@ -94,6 +94,7 @@ const KEYS: &[&str] = &[
     "learning",
     "spoofing",
     "internal",
+    "docker",
     "routers",
     "peer",
     "metric",

@@ -21,6 +21,9 @@ pub(super) fn written(document: &Document) -> Value {
         put(&mut value, "internal", network.internal.as_ref(), |on| {
             json!(on)
         });
+        put(&mut value, "docker", network.docker.as_ref(), |on| {
+            json!(on)
+        });
         put(&mut value, "vni", network.vni.as_ref(), |vni| json!(vni));
         put(&mut value, "mtu", network.mtu.as_ref(), |mtu| match mtu {
             Mtu::Auto => json!("auto"),

@@ -124,6 +124,7 @@ fn add(links: BTreeMap<String, (Wire, Origin)>, networks: &mut BTreeMap<String, 
             unknown_unicast: UnknownUnicast::Drop,
             ageing: DEFAULT_AGEING,
             policy: None,
+            docker: false,
             kind: NetworkKind::Link,
             origin: origin.clone(),
         };

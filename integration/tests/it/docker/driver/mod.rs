@@ -1,7 +1,10 @@
 //! bowline as Docker's network and IPAM driver.
 
+mod attach;
+mod declared;
 mod hosts;
 mod life;
+mod modes;
 mod outside;
 mod repair;
 mod running;

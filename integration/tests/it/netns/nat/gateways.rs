@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use integration::lab::{Family, Fleet, Underlay, eventually, ping};
+use integration::lab::{Family, Fleet, UPLINK, Underlay, eventually, ping};
 
 use super::super::hosts::fleet;
-use super::{at, tcp, udp};
+use super::{at, fragments, tcp, udp};
 
 /// `web` and `far` are on a host that is no gateway; `far` is behind one more router. The world is one
 /// more host on the underlay, which knows nothing of bowline.
@@ -63,9 +63,13 @@ fn what_is_for_the_outside_goes_by_way_of_the_gateway() {
     for family in [Family::V4, Family::V6] {
         let Some(underlay) = site(family) else { return };
         let _fleet = load(&underlay);
+        // The world's packets fit the tunnel: a router does not cut them anew.
+        let beta = underlay.address("beta").to_string();
+        let route = ["route", "add", &beta, "dev", UPLINK, "mtu", "1400"];
+        underlay.host("world").ip(&route);
         let world = underlay.address("world");
         for name in ["web", "far", "db"] {
-            for (call, port) in [(tcp as super::Call, 80), (udp, 53)] {
+            for (call, port) in [(tcp as super::Call, 80), (udp, 53), (fragments, 53)] {
                 let to = at(&world.to_string(), port);
                 let peer = call(underlay.workload(name), to, (underlay.host("world"), to));
                 assert_eq!(

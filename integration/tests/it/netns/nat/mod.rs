@@ -129,7 +129,23 @@ fn tcp(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> 
 /// As above, over UDP.
 #[track_caller]
 fn udp(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> SocketAddr {
-    let (space, own) = listener;
+    datagrams(from, to, listener, 8)
+}
+
+/// As above, in packets that have to be cut into fragments.
+#[track_caller]
+fn fragments(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> SocketAddr {
+    datagrams(from, to, listener, 5000)
+}
+
+#[track_caller]
+fn datagrams(
+    from: &Namespace,
+    to: SocketAddr,
+    (space, own): (&Namespace, SocketAddr),
+    len: usize,
+) -> SocketAddr {
+    let (question, answer) = (vec![b'q'; len], vec![b'a'; len]);
     // As above.
     let listener = eventually_some("there is a listener", || {
         space.run(|| UdpSocket::bind(own)).ok()
@@ -145,12 +161,12 @@ fn udp(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> 
         .set_read_timeout(Some(Duration::from_secs(1)))
         .expect("a timeout");
     caller.connect(to).expect("a destination");
-    caller.send(b"question").expect("to ask");
-    let mut data = [0; 64];
+    caller.send(&question).expect("to ask");
+    let mut data = [0; 8192];
     let (len, peer) = listener.recv_from(&mut data).expect("what is asked");
-    assert_eq!(data.get(..len), Some(b"question".as_slice()));
-    listener.send_to(b"answer", peer).expect("to answer");
+    assert_eq!(data.get(..len), Some(question.as_slice()));
+    listener.send_to(&answer, peer).expect("to answer");
     let len = caller.recv(&mut data).expect("what is answered");
-    assert_eq!(data.get(..len), Some(b"answer".as_slice()));
+    assert_eq!(data.get(..len), Some(answer.as_slice()));
     peer
 }

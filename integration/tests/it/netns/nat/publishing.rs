@@ -5,7 +5,7 @@ use std::net::{IpAddr, TcpListener};
 use integration::lab::{Snapshot, Talk, ping};
 use serde_json::json;
 
-use super::{EDGE, Edge, HOST, at, tcp, udp};
+use super::{EDGE, Edge, HOST, at, fragments, tcp, udp};
 
 const WEB: [&str; 2] = ["10.1.0.10", "fd00:1::10"];
 
@@ -22,7 +22,9 @@ fn a_published_port_leads_to_its_workload_from_everywhere() {
         for (caller, seen) in callers {
             let peer = tcp(caller, at(host, 8080), (edge.workload("web"), at(web, 80)));
             assert_eq!(peer.ip(), seen[family].parse::<IpAddr>().unwrap());
-            let peer = udp(caller, at(host, 5302), (edge.workload("web"), at(web, 55)));
+            let listener = (edge.workload("web"), at(web, 55));
+            fragments(caller, at(host, 5302), listener);
+            let peer = udp(caller, at(host, 5302), listener);
             assert_eq!(peer.ip(), seen[family].parse::<IpAddr>().unwrap());
         }
     }

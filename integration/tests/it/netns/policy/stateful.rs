@@ -29,17 +29,20 @@ fn answers_and_errors_pass_where_nobody_may_enter() {
         eventually(&format!("web1 reaches {to}"), || ping(web, ip));
         // Nobody listens there: the error is about what was let through.
         let address = SocketAddr::new(ip, 7000);
-        let refused = web.run(|| {
-            let any: SocketAddr = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }
-                .parse()
-                .unwrap();
-            let socket = UdpSocket::bind(any).unwrap();
-            socket.connect(address).unwrap();
-            socket.set_read_timeout(Some(patience())).unwrap();
-            socket.send(b"anybody?").unwrap();
-            socket.recv(&mut [0; 8]).unwrap_err().kind()
-        });
-        assert_eq!(refused, ErrorKind::ConnectionRefused, "{to}");
+        // What is cut into fragments is judged by its first one.
+        for len in [8, 5000] {
+            let refused = web.run(|| {
+                let any: SocketAddr = if ip.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }
+                    .parse()
+                    .unwrap();
+                let socket = UdpSocket::bind(any).unwrap();
+                socket.connect(address).unwrap();
+                socket.set_read_timeout(Some(patience())).unwrap();
+                socket.send(&vec![b'?'; len]).unwrap();
+                socket.recv(&mut [0; 8]).unwrap_err().kind()
+            });
+            assert_eq!(refused, ErrorKind::ConnectionRefused, "{len} bytes to {to}");
+        }
         let refused = web.run(|| {
             TcpStream::connect_timeout(&address, patience())
                 .unwrap_err()

@@ -5,12 +5,17 @@ use integration::case::compile;
 
 use super::TUNNELS;
 use super::pair::{Family, Pair, UPLINK};
-use crate::program::{Subject, bytes, index, ingress};
+use crate::program::{Subject, bytes, index};
 use crate::report::Report;
 
 const FRAME: &str = "{ ipv4: { to: db }, udp: [7, 7], len: 64 }";
 
-pub(crate) fn measure(report: &mut Report) {
+pub(crate) fn run(report: &mut Report) {
+    report.begin(
+        "tunnels",
+        "What the programs take for a 64-byte UDP frame of a known flow into each kind of tunnel and out of it. Each \
+         frame is given to them by itself (`BPF_PROG_TEST_RUN`), which is dearer than one of many.",
+    );
     let ways: Vec<_> = [Family::V4, Family::V6]
         .into_iter()
         .flat_map(|family| TUNNELS.map(|(tunnel, _)| (family, tunnel)))
@@ -31,7 +36,7 @@ pub(crate) fn measure(report: &mut Report) {
             let text = pair.topology(tunnel).replace("bllab-", "lab-");
             let topology = compile("bench.yaml", &text).expect("a topology");
             let frame = bytes(&topology, FRAME);
-            let out = Subject::new(near, alpha, "port_ingress", ingress(near, alpha));
+            let out = Subject::port(near, alpha);
             let wrapped = out.result(&frame);
             let back = Subject::new(far, beta, "uplink_ingress", index(far, UPLINK));
             back.result(&wrapped);
@@ -49,7 +54,12 @@ pub(crate) fn measure(report: &mut Report) {
     }
     for ((family, tunnel), [out, back]) in ways.into_iter().zip(results) {
         let underlay = family.name();
-        report.add(&format!("into {tunnel} over {underlay}"), "ns", out);
-        report.add(&format!("out of {tunnel} over {underlay}"), "ns", back);
+        report.add(&format!("into {tunnel} over {underlay}"), "ns", None, out);
+        report.add(
+            &format!("out of {tunnel} over {underlay}"),
+            "ns",
+            None,
+            back,
+        );
     }
 }

@@ -1,0 +1,178 @@
+//! What the programs take for a frame: of flows that are known, while traffic goes on, and of flows
+//! that have only begun.
+
+use aya::sys::{Stats, enable_stats};
+use integration::lab::Bowline;
+
+use crate::hosts::pair::{Family, Pair, UPLINK};
+use crate::lane::Lane;
+use crate::nat::{self, Edge};
+use crate::packets::rate;
+use crate::program::{Subject, bytes, index, topology};
+use crate::report::Report;
+use crate::routers::line;
+use crate::rules;
+use crate::site::{Site, TOPOLOGY};
+
+/// What is known of a flow, while traffic goes on.
+struct Case<'a> {
+    name: &'static str,
+    /// Nanoseconds that it should take at most.
+    aim: f64,
+    lane: Lane<'a>,
+    subject: Subject<'a>,
+}
+
+const SPOOFED: &str = "{ ipv4: { from: db, to: db }, udp: [7, 7], len: 64 }";
+const QUESTION: &str = "{ arp: { target: db }, len: 64 }";
+const FRAME: &str = "{ ipv4: { to: db }, udp: [7, 7], len: 64 }";
+
+pub(crate) fn run(report: &mut Report) {
+    report.begin(
+        "costs",
+        "What the program that a 64-byte UDP frame meets takes for it, by the kernel's own run-time statistics, less \
+         what an empty program takes. \"known\": one sender sends as fast as it can on an established connection. \
+         \"first\": every frame begins another connection, and is given to the program by itself \
+         (`BPF_PROG_TEST_RUN`). Redirecting the frame comes after the program and is not in the figure.",
+    );
+    known(report);
+    first(report);
+}
+
+fn known(report: &mut Report) {
+    let [bridged, routed, policed] = std::array::from_fn(|_| Site::new());
+    let (edge, pair) = (Edge::new(), Pair::new(Family::V4));
+    let bridged_by = bridged.bowline(TOPOLOGY);
+    let routed_by = routed.bowline(&line(1));
+    let policed_by = policed.bowline(&guarded(&line(1)));
+    let edge_by = edge.bowline();
+    let [near_by, far_by] = pair.bowline("vxlan");
+    let [near, far] = &pair.hosts;
+    let uplink = |host, bowline: &Bowline<'_>, name| {
+        Subject::new(host, bowline, "uplink_ingress", index(host, name))
+    };
+    let case = |name, aim, lane, subject| Case {
+        name,
+        aim,
+        lane,
+        subject,
+    };
+    let cases = [
+        case(
+            "known, bridged",
+            60.0,
+            bridged.lane(""),
+            Subject::port(&bridged.host, &bridged_by),
+        ),
+        case(
+            "known, routed",
+            100.0,
+            routed.lane(""),
+            Subject::port(&routed.host, &routed_by),
+        ),
+        case(
+            "known, routed, policy",
+            100.0,
+            policed.lane(""),
+            Subject::port(&policed.host, &policed_by),
+        ),
+        case(
+            "known, masqueraded",
+            120.0,
+            edge.out(""),
+            Subject::port(&edge.host, &edge_by),
+        ),
+        case(
+            "known, to a published port",
+            120.0,
+            edge.published(""),
+            uplink(&edge.host, &edge_by, "eth0"),
+        ),
+        case(
+            "known, into VXLAN",
+            120.0,
+            pair.lane(""),
+            Subject::port(near, &near_by),
+        ),
+        case(
+            "known, out of VXLAN",
+            120.0,
+            pair.lane(""),
+            uplink(far, &far_by, UPLINK),
+        ),
+    ];
+    let topology = topology(TOPOLOGY);
+    let dropped = bytes(&topology, SPOOFED);
+    let question = [bytes(&topology, QUESTION)];
+    let _stats = enable_stats(Stats::RunTime).expect("run-time statistics");
+    let mut times = cases.each_ref().map(|_| Vec::new());
+    let [mut drops, mut answers] = [Vec::new(), Vec::new()];
+    for _ in 0..report.rounds() {
+        for (case, times) in cases.iter().zip(&mut times) {
+            times.push(case.subject.time_during(|| {
+                rate(&case.lane);
+            }));
+        }
+        let [bridged, ..] = &cases;
+        drops.push(bridged.subject.time_repeated(&dropped));
+        answers.push(bridged.subject.time(&question));
+    }
+    for (case, times) in cases.iter().zip(times) {
+        report.add(case.name, "ns", Some(case.aim), times);
+    }
+    report.add("a spoofed source, dropped", "ns", Some(40.0), drops);
+    report.add("an ARP question, answered", "ns", None, answers);
+}
+
+/// The topology, with a policy for what its server is told.
+fn guarded(text: &str) -> String {
+    let port = "addresses: [10.77.0.20, \"fd00:77::20\"]";
+    let text = text.replace(port, &format!("{port}, groups: [db]"));
+    text + "policies: { db: { ingress: [{ allow: [udp/7000-7003, icmp/echo-request] }] } }\n"
+}
+
+fn first(report: &mut Report) {
+    let sites: [Site; 5] = std::array::from_fn(|_| Site::new());
+    let edge = Edge::new();
+    let texts = [
+        ("first, bridged", TOPOLOGY.to_owned()),
+        ("first, 1 router", line(1)),
+        ("first, 8 routers", line(8)),
+        ("first, 100 rules", rules::topology(100)),
+        ("first, 10000 rules", rules::topology(10_000)),
+    ];
+    let joined = sites.iter().zip(&texts);
+    let bowlines: Vec<_> = joined.map(|(site, (_, text))| site.bowline(text)).collect();
+    let edge_by = edge.bowline();
+    let subjects = sites.iter().zip(&bowlines).zip(texts);
+    let mut subjects: Vec<_> = subjects
+        .map(|((site, bowline), (name, text))| {
+            let frame = bytes(&topology(&text), &FRAME.replace("[7, 7]", "[7, 7000]"));
+            (name, Subject::port(&site.host, bowline), frame)
+        })
+        .collect();
+    let out = format!(
+        "{{ ipv4: {{ to: {} }}, udp: [7, 7000], len: 64 }}",
+        nat::WORLD
+    );
+    let out = bytes(&topology(nat::TOPOLOGY), &out);
+    subjects.push((
+        "first, masqueraded",
+        Subject::port(&edge.host, &edge_by),
+        out,
+    ));
+    let _stats = enable_stats(Stats::RunTime).expect("run-time statistics");
+    let mut times = vec![Vec::new(); subjects.len()];
+    for round in 0..report.rounds() {
+        for ((_, subject, frame), times) in subjects.iter().zip(&mut times) {
+            times.push(subject.time_first(std::slice::from_ref(frame), round));
+        }
+    }
+    for ((name, ..), times) in subjects.iter().zip(times) {
+        report.add(name, "ns", None, times);
+    }
+    report.note(
+        "\"first, masqueraded\" begins 20,000 connections a round to one destination, which may have \
+         36,000 ports: from the second round on it is mostly the search for a free one",
+    );
+}

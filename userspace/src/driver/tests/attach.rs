@@ -1,0 +1,109 @@
+//! Containers that Docker has given no network.
+
+use std::collections::BTreeMap;
+
+use super::super::Setting;
+use super::super::attach::{Wish, check_mode};
+use super::super::inventory::ListedContainer;
+use super::super::records::Holder;
+use super::{Stage, id};
+use crate::instance::Instance;
+
+fn container(labels: &[(&str, &str)]) -> ListedContainer {
+    let labels = labels.iter();
+    let labels = labels.map(|(key, value)| (format!("bowline.{key}"), (*value).to_owned()));
+    ListedContainer {
+        name: "jam".to_owned(),
+        is_alive: true,
+        mode: "none".to_owned(),
+        labels: labels.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn wish(labels: &[(&str, &str)]) -> Result<Option<Wish>, String> {
+    let wish = Wish::of_labels(&id(7), &container(labels), "default");
+    wish.map_err(|refusal| refusal.0)
+}
+
+impl Stage {
+    fn attach(&mut self, wish: &Wish) -> Result<(), String> {
+        let instance = Instance::new(None).unwrap();
+        let setting = Setting {
+            world: &self.world,
+            instance: &instance,
+            now: self.now,
+        };
+        let result = self.records.attach(wish, setting);
+        self.check();
+        result.map_err(|refusal| refusal.0)
+    }
+}
+
+#[test]
+fn labels_say_which_networks_and_slips_are_told() {
+    assert_eq!(wish(&[]), Ok(None));
+    assert_eq!(wish(&[("network", "front"), ("instance", "lab")]), Ok(None));
+    let both = [
+        ("network", "front, closed"),
+        ("address", "10.77.0.99"),
+        ("groups", "web,db"),
+    ];
+    let both = wish(&both).unwrap().unwrap();
+    assert_eq!(both.networks, ["front", "closed"]);
+    assert_eq!(both.groups, ["web", "db"]);
+    let slip = wish(&[("network", "front"), ("adress", "10.77.0.99")]).unwrap_err();
+    assert_eq!(
+        slip,
+        "unknown label `bowline.adress`: did you mean `bowline.address`?"
+    );
+    assert!(wish(&[("network", "front"), ("address", "x")]).is_err());
+    assert!(wish(&[("network", "front"), ("mac", "01:00:00:00:00:00")]).is_err());
+    let other = ListedContainer {
+        mode: "bridge".to_owned(),
+        ..container(&[])
+    };
+    assert!(check_mode(&other).is_err() && check_mode(&container(&[])).is_ok());
+}
+
+#[test]
+fn an_attached_container_has_its_addresses_to_itself() {
+    let mut stage = Stage::with_file("alpha");
+    let labels = [("network", "front,closed"), ("address", "10.77.0.99")];
+    let mut one = wish(&labels).unwrap().unwrap();
+    stage.attach(&one).unwrap();
+    let held = |stage: &Stage| {
+        let leases = stage.records.leases.values();
+        leases
+            .filter(|it| it.holder == Holder::Attached(id(7)))
+            .count()
+    };
+    // One of each family of the first network, and one of the second.
+    assert_eq!(held(&stage), 3);
+    let topology = stage.topology();
+    assert_eq!(topology.ports.len(), 1 + 2);
+    // Again is no change; another one comes second.
+    let before = stage.records.clone();
+    stage.attach(&one).unwrap();
+    assert_eq!(stage.records, before);
+    one.id = id(8);
+    one.container = "tin".to_owned();
+    let taken = stage.attach(&one).unwrap_err();
+    assert!(taken.contains("container jam has it"), "{taken}");
+    assert_eq!(stage.records, before);
+    one.addresses = vec!["192.0.2.1".parse().unwrap()];
+    assert!(stage.attach(&one).unwrap_err().contains("is in no subnet"));
+    one.networks = vec!["frnt".to_owned()];
+    assert!(
+        stage
+            .attach(&one)
+            .unwrap_err()
+            .contains("did you mean `front`")
+    );
+    assert_eq!(stage.records, before);
+    // What is given back is nobody's.
+    assert!(stage.records.detach(&id(7), Some("closed"), stage.now));
+    assert_eq!(held(&stage), 2);
+    assert!(stage.records.detach(&id(7), None, stage.now));
+    assert!(!stage.records.detach(&id(7), None, stage.now));
+    assert!(stage.records.is_empty() && stage.records.leases.is_empty());
+}
