@@ -248,7 +248,8 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let (scenes, scene) = watch::channel(Arc::new(Scene::default()));
     let (found, verdicts) = watch::channel(Arc::new(former));
     let prober = Prober::new(instance, settings, scene.clone(), found, say);
-    let (wanted, wishes) = watch::channel(0);
+    // What the agent before this one was asked for is still to be planned.
+    let (wanted, wishes) = watch::channel(1);
     let (carried_out, done) = watch::channel(0);
     let (heard, news) = watch::channel(0);
     let wishes = planner::Wishes {

@@ -397,8 +397,12 @@ impl<'a> Plugin<'a> {
         };
         store.write(&state.records, &after)?;
         let text = source::text(&after);
-        if text != source::text(&state.records) {
-            self.ledger.put_driver_source(text.as_deref())?;
+        if text != source::text(&state.records)
+            && let Err(error) = self.ledger.put_driver_source(text.as_deref())
+        {
+            // On the disk is what Docker was told, and no more.
+            store.write(&after, &state.records)?;
+            return Err(error.into());
         }
         state.records = after;
         self.share(&state.records);
@@ -464,10 +468,12 @@ impl<'a> Plugin<'a> {
         let ready = state.rising.iter().filter(|(_, change)| **change <= done);
         let ready: Vec<String> = ready.map(|(id, _)| id.clone()).collect();
         for id in ready {
-            state.rising.remove(&id);
             let end = self.instance.endpoint_end(&id);
-            // A container whose namespace is gone has taken its link with it.
-            let _gone = self.links.raise(&end).await;
+            // A container whose namespace is gone has taken its link with it, and its endpoint goes soon.
+            // Until then it is tried again.
+            if self.links.raise(&end).await.is_ok() {
+                state.rising.remove(&id);
+            }
         }
     }
 }

@@ -13,8 +13,11 @@ use super::yaml::{Kind, Node, Value};
 use crate::problem::Problem;
 use crate::topology::{Pool, PortRange, Service};
 
-/// The protocol of published ports that do not say theirs, as Docker has it.
+/// The protocols that ports can be published of; the first one is that of ports that do not say theirs, as
+/// Docker has it.
 const TCP: u8 = 6;
+/// As above.
+const UDP: u8 = 17;
 
 /// A router's way to the outside; `false` is none.
 pub(super) fn uplink(reader: &mut Reader, node: &Node, what: &str) -> Option<Option<Uplink>> {
@@ -148,7 +151,7 @@ fn pool(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Pool>> {
         }
         // Every address of a prefix is one of a pool's: none of them is a network's own here.
         let pool = Pool::new(net.network(), net.broadcast())?;
-        return Some(reader.located(node, pool));
+        return sized(reader, node, what, pool);
     }
     let ends = text.split_once('-');
     let ends = ends.and_then(|(first, last)| Some((first.parse().ok()?, last.parse().ok()?)));
@@ -156,12 +159,21 @@ fn pool(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<Pool>> {
         return reader.wrong(node, what, expected);
     };
     match Pool::new(first, last) {
-        Some(pool) => Some(reader.located(node, pool)),
+        Some(pool) => sized(reader, node, what, pool),
         None => {
             let help = "the lower address comes first, and both are of one family";
             reader.wrong_with_help(node, what, expected, help)
         }
     }
+}
+
+fn sized(reader: &mut Reader, node: &Node, what: &str, pool: Pool) -> Option<Located<Pool>> {
+    if pool.addresses() <= Pool::ADDRESSES_MAX {
+        return Some(reader.located(node, pool));
+    }
+    let expected = format!("no more than {} addresses", Pool::ADDRESSES_MAX);
+    let help = "each of them has 64,512 ports for every destination: a few will do";
+    reader.wrong_with_help(node, what, &expected, help)
 }
 
 /// Published ports, in Docker's words.
@@ -186,8 +198,9 @@ fn parse(text: &str) -> Result<Publish, Option<String>> {
         None => (text, TCP),
         Some((rest, name)) => {
             let protocol = Service::named_protocol(&name.to_lowercase());
-            let protocol = protocol.filter(|&protocol| Service::has_ports(protocol));
-            let help = "the protocol is tcp, udp or sctp";
+            // The checksum of SCTP covers the whole packet, which cannot be read here.
+            let protocol = protocol.filter(|protocol| [TCP, UDP].contains(protocol));
+            let help = "the protocol is tcp or udp";
             (rest, protocol.ok_or_else(|| Some(help.to_owned()))?)
         }
     };

@@ -558,8 +558,9 @@ fn answers(mapping: &PortMapping, addresses: &[IpNet]) -> Result<(), Refusal> {
 
 /// Whether both want the same port of the same address.
 fn collide(one: &PortMapping, other: &PortMapping) -> bool {
-    let any = |ip: &str| matches!(ip, "" | "0.0.0.0" | "::");
-    one.proto == other.proto
-        && one.host_port == other.host_port
-        && (any(&one.host_ip) || any(&other.host_ip) || one.host_ip == other.host_ip)
+    let is_any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
+    let (a, b) = (one.host_ip.as_str(), other.host_ip.as_str());
+    let is_family = a.contains(':') == b.contains(':');
+    let meet = a.is_empty() || b.is_empty() || a == b || is_family && (is_any(a) || is_any(b));
+    one.proto == other.proto && one.host_port == other.host_port && meet
 }

@@ -18,7 +18,7 @@ const PROGRAMS: [&str; 13] = [
 
 /// Modules that bowline or its tests use. The kernel loads them itself when they are asked for, as
 /// everywhere.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 19] = [
     "act_bpf",
     "act_mirred",
     "bridge",
@@ -35,6 +35,8 @@ const MODULES: [&str; 17] = [
     "sch_netem",
     "tun",
     "veth",
+    "virtio_net",
+    "virtio_pci",
     "vxlan",
 ];
 

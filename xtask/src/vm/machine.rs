@@ -73,7 +73,7 @@ impl Accelerator {
 #[derive(Debug)]
 pub(super) struct Machine {
     /// What lines from it begin with.
-    pub(super) name: &'static str,
+    pub(super) name: String,
     pub(super) kernel: Kernel,
     pub(super) accelerator: Accelerator,
     /// What is unpacked into its memory.
@@ -84,12 +84,40 @@ pub(super) struct Machine {
     pub(super) console: PathBuf,
     /// After this it is ended.
     pub(super) limit: Duration,
+    /// What joins it to another one.
+    pub(super) cable: Option<Cable>,
+}
+
+/// One end of a cable between two virtual machines, which each have a virtio interface for it.
+#[derive(Debug)]
+pub(super) struct Cable {
+    /// The socket at this end, and the one at the other.
+    pub(super) own: PathBuf,
+    pub(super) other: PathBuf,
+    /// Tells this end from the other one, from 1 to 9.
+    pub(super) number: usize,
+}
+
+impl Cable {
+    fn arguments(&self) -> [String; 4] {
+        let [own, other] = [&self.own, &self.other].map(|path| path.display());
+        let unix = "local.type=unix,remote.type=unix";
+        [
+            "-netdev".to_owned(),
+            format!("dgram,id=cable,{unix},local.path={own},remote.path={other}"),
+            "-device".to_owned(),
+            format!(
+                "virtio-net-pci,netdev=cable,mac=52:54:00:00:00:0{}",
+                self.number
+            ),
+        ]
+    }
 }
 
 /// What a run reported.
 #[derive(Debug, Default)]
 struct Report {
-    name: &'static str,
+    name: String,
     counts: Counts,
     exit: Option<i32>,
 }
@@ -117,7 +145,7 @@ impl Machine {
             .take()
             .ok_or_else(|| Failure::new("QEMU has no output"))?;
         let mut report = Report {
-            name: self.name,
+            name: self.name.clone(),
             ..Report::default()
         };
         let mut reader = BufReader::new(stdout);
@@ -161,6 +189,7 @@ impl Machine {
             .arg("-serial")
             .arg(format!("file:{}", self.console.display()));
         command.args(["-serial", "stdio"]);
+        command.args(self.cable.iter().flat_map(Cable::arguments));
         command
     }
 

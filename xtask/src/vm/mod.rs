@@ -16,7 +16,7 @@ use crate::workspace::Workspace;
 use crate::{apt, bpf, terminal};
 use image::Payload;
 use kernel::{SERIES, Series};
-use machine::{Accelerator, Machine};
+use machine::{Accelerator, Cable, Machine};
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
@@ -41,6 +41,7 @@ machine's own kernel is what `cargo xtask test` runs on.
 Options:
   --quick           edge, and a few tests of kernel and netns: what `cargo xtask test` runs
   --filter PATTERN  only tests with this in their names; several mean any of them
+  --pair            two virtual machines that a cable joins, as two hosts, and the tests that are for those
   --tcg             do without KVM
 
 What tests print is also in target/vm/KERNEL.log, what the kernel says in target/vm/KERNEL.console.
@@ -48,6 +49,7 @@ What tests print is also in target/vm/KERNEL.log, what the kernel says in target
 Examples:
   cargo xtask vm
   cargo xtask vm 6.1 --filter netns::routing
+  cargo xtask vm --pair
 ";
 
 /// After this, a virtual machine hangs.
@@ -69,11 +71,18 @@ const QUICK: [&str; 9] = [
     "netns::routing::spreading::",
 ];
 
+/// What two machines do together. Each finds in a variable which of the two it is.
+const PAIR: &str = "netns::pair::";
+const END: &str = "BOWLINE_PAIR";
+const ENDS: [&str; 2] = ["alpha", "beta"];
+
 struct Options {
     series: Vec<&'static Series>,
     patterns: Vec<String>,
     accelerator: Accelerator,
     environment: &'static [(&'static str, &'static str)],
+    /// Whether there are two of each kernel, joined by a cable.
+    is_pair: bool,
 }
 
 impl Default for Options {
@@ -83,6 +92,7 @@ impl Default for Options {
             patterns: LEVELS.map(str::to_owned).to_vec(),
             accelerator: Accelerator::choose(),
             environment: &[],
+            is_pair: false,
         }
     }
 }
@@ -125,6 +135,10 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
     while let Some(word) = words.next() {
         match &*word {
             "--quick" => options.patterns = QUICK.map(str::to_owned).to_vec(),
+            "--pair" => {
+                options.is_pair = true;
+                options.patterns = vec![PAIR.to_owned()];
+            }
             "--tcg" => options.accelerator = Accelerator::Tcg,
             "--filter" => {
                 let pattern = words.next();
@@ -231,7 +245,13 @@ fn run(
 ) -> Result<Vec<(String, Counts, Duration)>> {
     let mut machines = Vec::new();
     for series in &options.series {
-        machines.push(prepare(workspace, series, tests, options)?);
+        if options.is_pair {
+            for end in ENDS {
+                machines.push(prepare(workspace, series, tests, options, Some(end))?);
+            }
+        } else {
+            machines.push(prepare(workspace, series, tests, options, None)?);
+        }
     }
     // Emulation of one processor keeps one processor busy.
     thread::scope(|scope| {
@@ -248,17 +268,33 @@ fn run(
     })
 }
 
-/// A kernel with its image, ready to boot.
+/// A kernel with its image, ready to boot; one end of a pair, or alone.
 fn prepare(
     workspace: &Workspace,
     series: &'static Series,
     tests: &Executable,
     options: &Options,
+    end: Option<&'static str>,
 ) -> Result<Machine> {
     let kernel = series.ensure()?;
     let folder = workspace.target.join("vm");
     fs::create_dir_all(&folder).context(|| format!("cannot make {}", folder.display()))?;
-    let file = |ending: &str| folder.join(format!("{}.{ending}", series.name));
+    let name = match end {
+        Some(end) => format!("{}-{end}", series.name),
+        None => series.name.to_owned(),
+    };
+    let file = |ending: &str| folder.join(format!("{name}.{ending}"));
+    let socket = |end: &str| folder.join(format!("{}-{end}.socket", series.name));
+    let cable = end.map(|own| {
+        let number = ENDS.iter().position(|end| *end == own).unwrap_or_default();
+        Cable {
+            own: socket(own),
+            other: socket(ENDS[1 - number]),
+            number: number + 1,
+        }
+    });
+    let variables = options.environment.iter().copied();
+    let environment: Vec<_> = variables.chain(end.map(|end| (END, end))).collect();
     // Cargo puts programs one level above the tests that run them.
     let program = tests
         .path
@@ -272,16 +308,17 @@ fn prepare(
         program: &program,
         patterns: &options.patterns,
         patience: options.accelerator.patience(),
-        environment: options.environment,
+        environment: &environment,
     };
     payload.write(image.clone(), &kernel)?;
     Ok(Machine {
-        name: series.name,
         kernel,
         accelerator: options.accelerator,
         image,
-        log: log(workspace, series),
+        log: file("log"),
         console: file("console"),
         limit: LIMIT,
+        cable,
+        name,
     })
 }

@@ -10,6 +10,7 @@ mod learning;
 mod lifecycle;
 mod mounts;
 mod nat;
+mod pair;
 mod policy;
 mod reference;
 mod refusal;

@@ -73,7 +73,7 @@ fn published_ports_are_read() {
         ("127.0.0.1:8080:80", "127.0.0.1:8080:80/tcp"),
         ("127.0.0.1::80", "127.0.0.1:80:80/tcp"),
         ("127.0.0.1:80", "127.0.0.1:80:80/tcp"),
-        ("'[::]:443:443/sctp'", "[::]:443:443/sctp"),
+        ("'[::]:443:443/udp'", "[::]:443:443/udp"),
         ("'[::1]:443'", "[::1]:443:443/tcp"),
     ];
     for (given, expected) in cases {
@@ -90,7 +90,8 @@ fn published_ports_in_bad_form() {
     let cases = [
         ("web:80", Some("ports are numbers from 1 to 65535")),
         ("0:80", Some("ports are numbers from 1 to 65535")),
-        ("8080:80/icmp", Some("the protocol is tcp, udp or sctp")),
+        ("8080:80/icmp", Some("the protocol is tcp or udp")),
+        ("8080:80/sctp", Some("the protocol is tcp or udp")),
         (
             "5300-5302:53",
             Some("3 ports cannot stand for one: write `5300-5302:53-55`"),
@@ -189,6 +190,27 @@ routers.d.nat[10].to must be an address such as 10.1.0.1 or fd00:1::1
 unknown key `masquarade` in routers.d.nat[11]
   21:11 this key is not known
   help: did you mean `masquerade`?
+",
+    );
+}
+
+/// Every address of a pool is a row: without a limit, a prefix of IPv6 would never be done.
+#[test]
+fn a_pool_has_a_size() {
+    check_below_head(
+        "\
+routers:
+  a: { ports: {}, nat: [{ snat: 10.1.0.0/24, to: 10.0.0.0/16 }] }
+  b: { ports: {}, nat: [{ snat: 10.1.0.0/24, to: 10.0.0.0/15 }] }
+  c: { ports: {}, nat: [{ snat: 'fd00:1::/64', to: '2001:db8::/64' }] }
+",
+        "\
+routers.b.nat[0].to must be no more than 65536 addresses
+  5:50 this is the text \"10.0.0.0/15\"
+  help: each of them has 64,512 ports for every destination: a few will do
+routers.c.nat[0].to must be no more than 65536 addresses
+  6:52 this is the text \"2001:db8::/64\"
+  help: each of them has 64,512 ports for every destination: a few will do
 ",
     );
 }

@@ -84,6 +84,19 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// How many addresses a pool may have: each of them is a row that says whose it is.
+    pub const ADDRESSES_MAX: u128 = 1 << 16;
+
+    /// How many addresses it has.
+    #[must_use]
+    pub fn addresses(self) -> u128 {
+        let number = |ip| match ip {
+            IpAddr::V4(ip) => u128::from(Ipv4Addr::to_bits(ip)),
+            IpAddr::V6(ip) => Ipv6Addr::to_bits(ip),
+        };
+        (number(self.last) - number(self.first)).saturating_add(1)
+    }
+
     /// The addresses from `first` to `last`; `None` if there are none, or they are of two families.
     #[must_use]
     pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
@@ -147,7 +160,7 @@ pub struct Publish {
     /// Which of the host's addresses. The unspecified one stands for all of its family; `None` for all
     /// of those families that the workload's port has an address of.
     pub address: Option<IpAddr>,
-    /// TCP, UDP or SCTP, by its number (IANA, "Protocol Numbers").
+    /// TCP or UDP, by its number (IANA, "Protocol Numbers").
     pub protocol: u8,
     /// The host's ports.
     pub host_ports: PortRange,
