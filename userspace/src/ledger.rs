@@ -4,7 +4,7 @@
 //!
 //! A source is `sources/<name>.yaml`, the text as it was loaded, with `sources/<name>.json` beside it
 //! that says where the text came from. The text decides: a source exists if and only if its text
-//! does. `host` holds the name that this host was given among those of the topology. Each file is
+//! does. `others/<host>.json` is what another host has said of its containers. `host` holds the name that this host was given among those of the topology. Each file is
 //! written whole under another name, flushed and renamed, so that a crash at any point leaves the old
 //! state or the new one.
 
@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::driver;
+use crate::exchange::{List, Others};
 use crate::instance::Instance;
 
 /// One loaded source.
@@ -51,7 +52,7 @@ pub struct Ledger {
 
 /// When the record was changed last: see [`Ledger::stamp`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp([Option<SystemTime>; 2]);
+pub struct Stamp([Option<SystemTime>; 3]);
 
 /// The right to change an instance; given back when it is dropped or the process ends.
 #[derive(Debug)]
@@ -130,6 +131,7 @@ impl Ledger {
         let changed = |dir: PathBuf| fs::metadata(dir).and_then(|it| it.modified()).ok();
         Stamp([
             changed(self.sources_dir()),
+            changed(self.others_dir()),
             changed(self.instance.state_dir()),
         ])
     }
@@ -165,16 +167,53 @@ impl Ledger {
     pub fn put_driver_source(&self, text: Option<&str>) -> Result<()> {
         let path = self.text_path(driver::source::NAME);
         let Some(text) = text else {
-            return match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).with_context(|| format!("remove {}", path.display()))
-                }
-                _ => Ok(()),
-            };
+            return remove_file(&path);
         };
         let dir = self.sources_dir();
         make_dirs(&dir).with_context(|| format!("make {}", dir.display()))?;
         write_whole(&path, text.as_bytes())
+    }
+
+    /// What other hosts have said last of their containers. What cannot be read is asked for again.
+    ///
+    /// # Errors
+    ///
+    /// The folder is there but cannot be read.
+    pub fn others(&self) -> Result<Others> {
+        let dir = self.others_dir();
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Others::new()),
+            entries => entries.with_context(|| format!("read {}", dir.display()))?,
+        };
+        let mut others = Others::new();
+        for entry in entries {
+            let file = entry.with_context(|| format!("read {}", dir.display()))?;
+            let name = file.file_name();
+            if let Some(host) = name.to_str().and_then(|it| it.strip_suffix(".json"))
+                && let Ok(text) = fs::read(file.path())
+                && let Ok(list) = List::read(&text)
+            {
+                others.insert(host.to_owned(), list);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Records what another host has said of its containers; with `None`, that there is no such host any
+    /// more. It needs no lock, as [`Ledger::put_driver_source`].
+    ///
+    /// # Errors
+    ///
+    /// The host's name cannot be a file's, or the disk refuses; the former record is then still there.
+    pub fn put_other(&self, host: &str, list: Option<&List>) -> Result<()> {
+        ensure!(is_source_name(host), "`{host}` cannot name a host");
+        let path = self.others_dir().join(format!("{host}.json"));
+        let Some(list) = list else {
+            return remove_file(&path);
+        };
+        let dir = self.others_dir();
+        make_dirs(&dir).with_context(|| format!("make {}", dir.display()))?;
+        write_whole(&path, list.body().as_bytes())
     }
 
     /// The name that this host was given among those of the topology, if it was given one.
@@ -274,6 +313,10 @@ impl Ledger {
         self.instance.state_dir().join("sources")
     }
 
+    fn others_dir(&self) -> PathBuf {
+        self.instance.state_dir().join("others")
+    }
+
     fn host_path(&self) -> PathBuf {
         self.instance.state_dir().join("host")
     }
@@ -326,12 +369,7 @@ impl Locked {
         let path = self.ledger.host_path();
         match name {
             Some(name) => write_whole(&path, format!("{name}\n").as_bytes()),
-            None => match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(error).with_context(|| format!("remove {}", path.display()))
-                }
-                _ => Ok(()),
-            },
+            None => remove_file(&path),
         }
     }
 
@@ -343,12 +381,7 @@ impl Locked {
     pub fn remove(&self, name: &str) -> Result<()> {
         ensure!(is_source_name(name), "`{name}` cannot name a source");
         for path in [self.ledger.text_path(name), self.ledger.note_path(name)] {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("remove {}", path.display()));
-                }
-                _ => {}
-            }
+            remove_file(&path)?;
         }
         let dir = self.ledger.sources_dir();
         if dir.exists() {
@@ -387,6 +420,16 @@ fn make_dirs(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
+/// Removes a file that may be gone already.
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes a file so that a crash leaves the old content or the new one under its name. The name of
 /// the unfinished file is always the same, so that what a crash left is overwritten next time.
 fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
@@ -407,153 +450,4 @@ fn flush_dir(dir: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Duration = Duration::ZERO;
-
-    fn ledger(root: &Path) -> Ledger {
-        Ledger::new(&Instance::new(Some("test")).unwrap().with_state_root(root))
-    }
-
-    fn source(text: &str) -> Source {
-        Source {
-            path: "shop.yaml".to_owned(),
-            loaded: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
-            text: text.to_owned(),
-        }
-    }
-
-    #[test]
-    fn what_is_put_is_there_until_it_is_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let ledger = ledger(root.path());
-        assert!(ledger.sources().unwrap().is_empty());
-        let locked = ledger.lock(NOW).unwrap();
-        locked.put("shop", &source("one")).unwrap();
-        locked.put("shop.v2", &source("two")).unwrap();
-        locked.put("shop", &source("three")).unwrap();
-        let expected = BTreeMap::from([
-            ("shop".to_owned(), source("three")),
-            ("shop.v2".to_owned(), source("two")),
-        ]);
-        assert_eq!(ledger.sources().unwrap(), expected);
-        locked.remove("shop.v2").unwrap();
-        locked.remove("never-there").unwrap();
-        assert_eq!(ledger.sources().unwrap().len(), 1);
-        locked.remove("shop").unwrap();
-        locked.remove_if_empty().unwrap();
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn the_stamp_changes_with_the_record() {
-        let root = tempfile::tempdir().unwrap();
-        let ledger = ledger(root.path());
-        let mut stamps = vec![ledger.stamp()];
-        let mut expect_another = || {
-            let stamp = ledger.stamp();
-            let is_new = stamps.last() != Some(&stamp);
-            stamps.push(stamp);
-            // File systems stamp what changes by a coarse clock.
-            thread::sleep(Duration::from_millis(20));
-            is_new
-        };
-        let locked = ledger.lock(NOW).unwrap();
-        locked.put("shop", &source("one")).unwrap();
-        assert!(expect_another());
-        assert!(!expect_another());
-        locked.put("shop", &source("two")).unwrap();
-        assert!(expect_another());
-        locked.put_host(Some("alpha")).unwrap();
-        assert!(expect_another());
-        locked.remove("shop").unwrap();
-        assert!(expect_another());
-        locked.remove_if_empty().unwrap();
-        assert!(expect_another());
-    }
-
-    #[test]
-    fn the_name_that_the_host_was_given_is_kept_as_long_as_a_source() {
-        let root = tempfile::tempdir().unwrap();
-        let ledger = ledger(root.path());
-        assert_eq!(ledger.host().unwrap(), None);
-        let locked = ledger.lock(NOW).unwrap();
-        locked.put("shop", &source("one")).unwrap();
-        for name in ["alpha", "beta"] {
-            locked.put_host(Some(name)).unwrap();
-            assert_eq!(ledger.host().unwrap().as_deref(), Some(name));
-        }
-        locked.put_host(None).unwrap();
-        locked.put_host(None).unwrap();
-        assert_eq!(ledger.host().unwrap(), None);
-        locked.put_host(Some("alpha")).unwrap();
-        locked.remove("shop").unwrap();
-        locked.remove_if_empty().unwrap();
-        assert_eq!(ledger.host().unwrap(), None);
-    }
-
-    #[test]
-    fn a_crash_leaves_the_old_state_or_the_new_one() {
-        let root = tempfile::tempdir().unwrap();
-        let ledger = ledger(root.path());
-        let locked = ledger.lock(NOW).unwrap();
-        locked.put("shop", &source("old")).unwrap();
-        let dir = ledger.sources_dir();
-        // In the middle of writing either file: only the unfinished one is touched.
-        fs::write(dir.join("shop.unfinished"), "torn").unwrap();
-        assert_eq!(ledger.sources().unwrap()["shop"].text, "old");
-        // Between the note and the text of a new source.
-        fs::write(dir.join("new.json"), "{}").unwrap();
-        assert_eq!(ledger.sources().unwrap().len(), 1);
-        // Between the text and the note of a removed source, or a note that cannot be read.
-        fs::write(dir.join("shop.json"), "{").unwrap();
-        assert_eq!(ledger.sources().unwrap()["shop"].text, "old");
-        fs::remove_file(dir.join("shop.json")).unwrap();
-        assert_eq!(ledger.sources().unwrap()["shop"].path, "");
-        // The next change cleans up.
-        locked.put("shop", &source("new")).unwrap();
-        assert_eq!(ledger.sources().unwrap()["shop"], source("new"));
-        assert!(!dir.join("shop.unfinished").exists());
-    }
-
-    #[test]
-    fn one_changes_at_a_time_and_the_other_learns_who() {
-        let root = tempfile::tempdir().unwrap();
-        let ledger = ledger(root.path());
-        let locked = ledger.lock(NOW).unwrap();
-        let busy = ledger.lock(Duration::from_millis(30)).unwrap_err();
-        let expected = format!(
-            "another bowline (pid {}) is changing instance test; try again when it has finished",
-            std::process::id()
-        );
-        assert_eq!(busy.to_string(), expected);
-        drop(locked);
-        ledger.lock(NOW).unwrap();
-    }
-
-    #[test]
-    fn waiting_gets_the_lock_after_the_state_was_removed() {
-        let root = tempfile::tempdir().unwrap();
-        let ledger = ledger(root.path());
-        let locked = ledger.lock(NOW).unwrap();
-        thread::scope(|scope| {
-            let waiting = scope.spawn(|| ledger.lock(Duration::from_secs(10)));
-            thread::sleep(Duration::from_millis(50));
-            locked.remove_if_empty().unwrap();
-            let locked = waiting.join().unwrap().unwrap();
-            locked.put("shop", &source("text")).unwrap();
-            assert!(ledger.lock(NOW).is_err());
-        });
-    }
-
-    #[test]
-    fn a_name_never_leaves_the_folder() {
-        let root = tempfile::tempdir().unwrap();
-        let locked = ledger(root.path()).lock(NOW).unwrap();
-        for name in ["", "..", ".x", "a/b", "../x", &"x".repeat(65)] {
-            assert!(locked.put(name, &source("text")).is_err(), "{name}");
-            assert!(locked.remove(name).is_err(), "{name}");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! What the loaded files say, as far as Docker's side must fit it.
+//! What the loaded files and other hosts say, as far as Docker's side must fit it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +9,16 @@ use crate::document::{Draft, draft};
 use crate::driver::Refusal;
 use crate::driver::source;
 use crate::driver::world::World;
+use crate::exchange::{Others, compile_with};
 use crate::ledger::{Ledger, Source};
 use crate::problem::Problem;
-use crate::topology::{Topology, compile_drafts};
+use crate::topology::Topology;
 
-/// The loaded files as they were read last, and what they declare.
+/// The loaded files and what other hosts have said as they were read last, and what they declare.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     sources: BTreeMap<String, Source>,
+    others: Others,
     own: Option<String>,
     pub(super) world: World,
     /// What they were together with Docker's side last, by the text of that.
@@ -28,12 +30,15 @@ impl Files {
     pub(super) fn read(&mut self, ledger: &Ledger, own: Option<String>) -> Result<()> {
         let mut sources = ledger.sources()?;
         sources.remove(source::NAME);
-        if sources == self.sources && own == self.own {
+        let others = ledger.others()?;
+        if sources == self.sources && others == self.others && own == self.own {
             return Ok(());
         }
-        let topology = compile_drafts(drafts(&sources)).map_err(|problems| refusal(&problems))?;
+        let topology = compile_with(drafts(&sources).collect(), &others)
+            .map_err(|problems| refusal(&problems))?;
         self.world = World::of(&topology, own.as_deref());
         self.sources = sources;
+        self.others = others;
         self.own = own;
         self.compiled = None;
         Ok(())
@@ -48,7 +53,8 @@ impl Files {
             return Ok(Arc::clone(topology));
         }
         let own = text.map(|text| draft(source::NAME, text));
-        let topology = compile_drafts(drafts(&self.sources).chain(own));
+        let all = drafts(&self.sources).chain(own).collect();
+        let topology = compile_with(all, &self.others);
         let topology = Arc::new(topology.map_err(|problems| refusal(&problems))?);
         self.compiled = Some((text.map(str::to_owned), Arc::clone(&topology)));
         Ok(topology)

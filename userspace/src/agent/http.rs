@@ -22,6 +22,8 @@ pub(super) struct Question {
     pub(super) method: Method,
     /// The path without the leading slash.
     pub(super) path: String,
+    /// What is behind the path's question mark.
+    pub(super) query: String,
     pub(super) body: Bytes,
 }
 
@@ -46,6 +48,7 @@ pub(super) async fn converse(
                 let question = Question {
                     method: head.method,
                     path: head.uri.path().trim_start_matches('/').to_owned(),
+                    query: head.uri.query().unwrap_or_default().to_owned(),
                     body: body.to_bytes(),
                 };
                 answer(question).await

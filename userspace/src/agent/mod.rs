@@ -2,16 +2,20 @@
 //! is loaded true while the world around it changes. No packet needs it, and it may be killed at any
 //! moment: on return it goes on from what it has written down.
 //!
-//! Four things go on at the same time, on one thread. `prober` sends echoes and writes down what came
+//! Seven things go on at the same time, on one thread. `prober` sends echoes and writes down what came
 //! of them; `planner` plans again what is loaded, when that, the record or the host's own situation
-//! makes a difference; `plugin` carries out what Docker asks for; `metrics` are told to whoever asks.
+//! makes a difference; `plugin` carries out what Docker asks for; `exchange` tells other hosts what Docker has
+//! here, and hears what it has there; `indoors` answers workloads inside their namespaces; `doorman` lets the host itself in to what is published; `metrics` are told to whoever asks.
 //! They know of one another by what each of
 //! them published last.
 
 pub mod attach;
+mod doorman;
 pub mod echo;
+mod exchange;
 mod files;
 mod http;
+mod indoors;
 pub mod liveness;
 pub mod metrics;
 mod networks;
@@ -23,6 +27,7 @@ mod prober;
 pub mod reconcile;
 mod socket;
 pub mod store;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,13 +43,21 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use doorman::Doorman;
+use exchange::Exchange;
+use indoors::{Indoors, Residence, Sandboxes};
 use liveness::State;
 use planner::Planner;
 use plugin::{Plugin, Progress};
 use prober::Prober;
 use socket::Socket;
 
+use crate::conditions::Surroundings;
+use crate::counted::counted;
+use crate::directory::Directory;
+use crate::doorways::{Doorway, Inside};
 use crate::driver::reconcile::Finding;
+use crate::exchange::List;
 use crate::instance::Instance;
 use crate::kernel::clock;
 use crate::plan::Names;
@@ -96,6 +109,12 @@ struct Scene {
     host: Option<String>,
     /// The largest IP packet that fits the underlay through every tunnel, in bytes.
     carried: Option<u32>,
+    directory: Directory,
+    surroundings: Surroundings,
+    /// How the host itself reaches what is published on it.
+    doorways: BTreeMap<Doorway, Inside>,
+    /// Where the workloads of this host are.
+    residences: BTreeMap<String, Residence>,
 }
 
 /// What happens that somebody may want to read in a log.
@@ -126,6 +145,13 @@ pub enum Event {
         /// How many rows.
         rows: usize,
     },
+    /// Another host has said what Docker has there.
+    Heard {
+        /// Its name.
+        name: String,
+        /// How many containers.
+        members: usize,
+    },
     /// Docker was refused something.
     Refused {
         /// The method that it called.
@@ -150,7 +176,7 @@ impl Event {
             } => found < promised,
             Self::Found(finding) => !finding.is_mended(),
             Self::Failed(_) | Self::Refused { .. } => true,
-            Self::Started(_) | Self::Changed { .. } => false,
+            Self::Started(_) | Self::Changed { .. } | Self::Heard { .. } => false,
         }
     }
 }
@@ -170,6 +196,13 @@ impl fmt::Display for Event {
             }
             Self::Changed { links, rows } => {
                 write!(f, "planned again, links changed: {links}, rows: {rows}")
+            }
+            Self::Heard { name, members } => {
+                write!(
+                    f,
+                    "host {name} shares {} of Docker's",
+                    counted(*members, "container")
+                )
             }
             Self::Found(finding) => write!(f, "{finding}"),
             Self::Refused { method, why } => write!(f, "refused {method}: {why}"),
@@ -229,13 +262,26 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let docker = settings.docker.as_deref();
     let docker = docker.map(Socket::of_docker).transpose()?;
     let own = Socket::at(&instance.driver_socket())?;
+    let (shared, own_list) = watch::channel(List::default());
+    let (housed, sandboxes) = watch::channel(Sandboxes::default());
+    let doorman = Doorman::new(scene.clone(), sandboxes.clone(), say);
+    let indoors = Indoors::new(instance, scene.clone(), sandboxes, verdicts.clone(), say);
+    let exchange = Exchange::new(instance, scene.clone(), own_list, wanted.clone(), say);
     let progress = Progress {
         wanted,
         heard,
         done,
     };
     let driver = settings.driver().unwrap_or_default();
-    let plugin = Plugin::new(instance, driver, scene.clone(), progress, say).await?;
+    let plugin = Plugin::new(
+        instance,
+        driver,
+        scene.clone(),
+        progress,
+        (shared, housed),
+        say,
+    )
+    .await?;
     let serve = async {
         match metrics {
             Some(listener) => metrics::serve(&listener, instance, &scene, &verdicts).await,
@@ -244,11 +290,15 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     };
     tokio::select! {
         () = prober.run() => {}
+        () = exchange.run() => {}
+        () = indoors.run() => {}
+        () = doorman.run() => {}
         () = serve => {}
         () = plugin.serve(&own, docker.as_ref()) => {}
         result = planner.run(&mut stop) => result?,
     }
     notify::stopping();
+    indoors.finish().await;
     drop((own, docker));
     plugin.finish()?;
     // Whoever reads it need not wait to find out that nobody asks any more.

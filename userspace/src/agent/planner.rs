@@ -1,6 +1,7 @@
 //! Keeps what is loaded true: when the record changes, when hosts die or come back, and when this
 //! host's own addresses, uplink or routes change.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,11 @@ use anyhow::Result;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
+use super::indoors::Residence;
 use super::{Event, Scene, Settings, Stop, Target, notify};
+use crate::conditions::Surroundings;
+use crate::directory::Directory;
+use crate::doorways::doorways;
 use crate::host::{Host, Outlook};
 use crate::instance::Instance;
 use crate::kernel::changes::Changes;
@@ -274,6 +279,7 @@ impl<'a> Planner<'a> {
             }
         }
         let targets = targets(&outlook);
+        let residences = residences(&outlook, &self.scenes.borrow());
         let Outlook {
             topology,
             situation,
@@ -282,6 +288,10 @@ impl<'a> Planner<'a> {
         } = outlook;
         self.scenes.send_replace(Arc::new(Scene {
             targets,
+            directory: Directory::of(&topology),
+            surroundings: Surroundings::of(&topology, situation.host.as_deref(), plan.carried),
+            doorways: doorways(&topology, situation.host.as_deref(), addresses(&situation)),
+            residences,
             names: plan.names,
             host: plan.host,
             carried: Some(plan.carried),
@@ -320,8 +330,34 @@ async fn has_changed(wanted: &mut watch::Receiver<u64>) -> bool {
     is_new
 }
 
+/// The addresses of the uplink.
+fn addresses(situation: &Situation) -> &[IpAddr] {
+    let uplink = situation.uplink.as_ref();
+    uplink.map_or(&[], |uplink| uplink.addresses.as_slice())
+}
+
+/// Where the workloads of this host are. A container that nobody was asked about is where it was.
+fn residences(outlook: &Outlook, former: &Scene) -> BTreeMap<String, Residence> {
+    let own = outlook.situation.host.as_deref();
+    let workloads = outlook.topology.workloads.iter();
+    let here = workloads.filter(|(_, it)| it.host.is_none() || it.host.as_deref() == own);
+    let found = here.filter_map(|(name, workload)| {
+        let residence = match &workload.place {
+            Place::Netns(netns) => Residence::Netns(netns.clone()),
+            Place::Pid(pid) => Residence::Pid(*pid),
+            Place::Endpoint(id) => Residence::Endpoint(id.clone()),
+            Place::Container(_) => match outlook.places.pid(name) {
+                Some(pid) => Residence::Pid(pid),
+                None => former.residences.get(name)?.clone(),
+            },
+        };
+        Some((name.clone(), residence))
+    });
+    found.collect()
+}
+
 /// The hosts to ask.
-fn targets(outlook: &Outlook) -> std::collections::BTreeMap<String, Target> {
+fn targets(outlook: &Outlook) -> BTreeMap<String, Target> {
     let (topology, situation) = (&outlook.topology, &outlook.situation);
     let own = situation.host.as_ref();
     let own = own.and_then(|name| Some((name, topology.hosts.get(name)?.address)));

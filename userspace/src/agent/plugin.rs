@@ -22,14 +22,17 @@ use tokio::time::{sleep, timeout};
 
 use super::files::Files;
 use super::http::{Question, Reply, converse};
+use super::indoors::Sandboxes;
 use super::socket::{Socket, accept};
 use super::store::{LocalStore, Store};
 use super::{Event, Scene};
+use crate::driver::member::Member;
 use crate::driver::protocol::{Answer, Call, Unreadable};
 use crate::driver::reconcile::{Finding, Suspects};
 use crate::driver::records::{Records, object_name};
 use crate::driver::source;
 use crate::driver::{self, Setting};
+use crate::exchange::List;
 use crate::instance::Instance;
 use crate::kernel::link::Links;
 use crate::ledger::{Ledger, LockError, Locked};
@@ -81,6 +84,10 @@ pub(super) struct Plugin<'a> {
     pub(super) links: Links,
     pub(super) scene: watch::Receiver<Arc<Scene>>,
     pub(super) progress: Progress,
+    /// What other hosts are told.
+    shared: watch::Sender<List>,
+    /// Where containers are.
+    housed: watch::Sender<Sandboxes>,
     pub(super) say: &'a dyn Fn(&Event),
     pub(super) state: Mutex<State>,
 }
@@ -111,6 +118,7 @@ impl<'a> Plugin<'a> {
         driver: String,
         scene: watch::Receiver<Arc<Scene>>,
         progress: Progress,
+        (shared, housed): (watch::Sender<List>, watch::Sender<Sandboxes>),
         say: &'a dyn Fn(&Event),
     ) -> Result<Self> {
         let plugin = Self {
@@ -120,6 +128,8 @@ impl<'a> Plugin<'a> {
             links: Links::new(instance)?,
             scene,
             progress,
+            shared,
+            housed,
             say,
             state: Mutex::default(),
         };
@@ -140,6 +150,7 @@ impl<'a> Plugin<'a> {
             .map(|id| (id.clone(), 0))
             .collect();
         plugin.bury(&mut state).await?;
+        plugin.share(&state.records);
         drop(state);
         Ok(plugin)
     }
@@ -268,6 +279,12 @@ impl<'a> Plugin<'a> {
     }
 
     async fn carry_out(&self, call: &Call) -> Result<Answer> {
+        if must_fit(call) {
+            // Until the first plan is made nobody knows which host this is. Nothing here marks what was seen,
+            // so that this has come to pass once and for all; who cannot plan is no reason to wait for ever.
+            let mut scene = self.scene.clone();
+            let _late = timeout(PATIENCE, scene.changed()).await;
+        }
         let (answer, change) = {
             let mut state = self.state.lock().await;
             let answer = match self.change(&mut state, call).await {
@@ -388,7 +405,23 @@ impl<'a> Plugin<'a> {
             return Err(error.into());
         }
         state.records = after;
+        self.share(&state.records);
         Ok(())
+    }
+
+    /// Tells other hosts and the workloads themselves what is on the disk.
+    fn share(&self, records: &Records) {
+        let housed = records.endpoints.iter().filter_map(|(id, endpoint)| {
+            let sandbox = endpoint.sandbox.clone()?;
+            Some((id.clone(), sandbox))
+        });
+        self.housed.send_replace(housed.collect());
+        let list = List::of(Member::shared(records));
+        self.shared.send_if_modified(|told| {
+            let is_new = *told != list;
+            *told = list;
+            is_new
+        });
     }
 
     async fn lock(&self) -> Result<Locked> {

@@ -290,6 +290,13 @@ workloads:
             false,
         ),
         ("workloads: { w: {} }", false),
+        (
+            "networks: { net: { subnets: 10.1.0.0/24, names: true, conditions: false } }
+workloads: { v: { names: a, ports: [net] }, w: { names: [a, b.c], ports: [net] } }",
+            true,
+        ),
+        ("workloads: { w: { names: { a: b }, ports: [] } }", false),
+        ("networks: { net: { subnets: 10.1.0.0/24, conditions: maybe } }", false),
         ("hosts:\ntunnels:\nvteps:", true),
         (
             "defaults: { tunnel: gre, mtu: auto }

@@ -32,8 +32,8 @@ pub use model::{
     TunnelPair, Uplink, Verb, Vtep, VtepNetwork, Workload,
 };
 pub use read::Located;
-pub(crate) use scalar::parse_mac;
 pub use scalar::{Address, Destination, Gateway, Hop, Mtu, Peer};
+pub(crate) use scalar::{OF_HOST, parse_mac};
 pub use schema::schema;
 
 use self::read::{Fields, Reader};

@@ -272,6 +272,8 @@ pub struct VtepNetwork {
 pub(super) const NETWORK_KEYS: &[&str] = &[
     "subnets",
     "internal",
+    "names",
+    "conditions",
     "vni",
     "mtu",
     "mss",
@@ -299,6 +301,13 @@ pub struct Network {
     /// Whether its ports get no default route by themselves. Off unless given.
     #[schemars(with = "Option<bool>")]
     pub internal: Option<Located<bool>>,
+    /// Whether workloads on it can ask 169.254.0.53 for one another's names; `true` unless given. A workload
+    /// that is a DNS server itself may not get port 53 otherwise.
+    #[schemars(with = "Option<bool>")]
+    pub names: Option<Located<bool>>,
+    /// Whether workloads on it are told how it is doing, at http://169.254.0.53:947; `true` unless given.
+    #[schemars(with = "Option<bool>")]
+    pub conditions: Option<Located<bool>>,
     /// The network's identifier, of 24 bits. Derived from the name unless given.
     #[schemars(with = "Option<u32>", range(min = 1, max = 16_777_214))]
     pub vni: Option<Located<u64>>,
@@ -430,8 +439,15 @@ pub struct RouterRoute {
     pub metric: Option<Located<u64>>,
 }
 
-pub(super) const WORKLOAD_KEYS: &[&str] =
-    &["host", "container", "netns", "pid", "endpoint", "ports"];
+pub(super) const WORKLOAD_KEYS: &[&str] = &[
+    "host",
+    "container",
+    "netns",
+    "pid",
+    "endpoint",
+    "names",
+    "ports",
+];
 
 /// What is plugged in: a container, a network namespace or a process. At most one of `container`,
 /// `netns`, `pid` and `endpoint` is given; without any, it is the container of the workload's own name.
@@ -461,6 +477,9 @@ pub struct Workload {
     /// gives it the addresses. It is for what `bowline agent` writes.
     #[schemars(with = "Option<String>")]
     pub endpoint: Option<Located<String>>,
+    /// What it is called besides, for who asks for its address by name on one of its networks.
+    #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
+    pub names: Vec<Located<String>>,
     /// Where it is plugged in.
     pub ports: Vec<Port>,
 }

@@ -52,6 +52,8 @@ fn network(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Network {
         incomplete: false,
         subnets: Vec::new(),
         internal: None,
+        names: None,
+        conditions: None,
         vni: None,
         mtu: None,
         mss: None,
@@ -85,6 +87,8 @@ fn long_form(reader: &mut Reader, node: &Node, what: &str, network: &mut Network
     });
     network.subnets = subnets.unwrap_or_default();
     network.internal = fields.optional(reader, "internal", Reader::switch);
+    network.names = fields.optional(reader, "names", Reader::switch);
+    network.conditions = fields.optional(reader, "conditions", Reader::switch);
     network.vni = fields.optional(reader, "vni", Reader::number);
     network.mtu = fields.optional(reader, "mtu", scalar::mtu);
     network.mss = fields.optional(reader, "mss", mss);

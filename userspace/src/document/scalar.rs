@@ -71,12 +71,18 @@ pub struct Peer {
 
 /// The pattern of a source's name.
 pub(super) const SOURCE_NAME: &str = "^[a-z0-9][a-z0-9-]{0,62}$";
+/// What the name of such a source begins with that is another host's. No file may have one.
+pub(crate) const OF_HOST: &str = "docker@";
 /// The pattern of any object's name: what Docker allows for a container's, because a
 /// workload without a place means the container of its own name.
 pub(super) const OBJECT_NAME: &str = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$";
 
-/// Whether a source may be called this; see [`SOURCE_NAME`].
+/// Whether a source may be called this; see [`SOURCE_NAME`]. What Docker has on another host is a
+/// source, too, which has the host in its name.
 pub(super) fn is_source_name(name: &str) -> bool {
+    if let Some(host) = name.strip_prefix(OF_HOST) {
+        return is_object_name(host);
+    }
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     is_name(name, letter, |byte| letter(byte) || byte == b'-')
 }
@@ -379,6 +385,9 @@ mod tests {
         assert!(is_source_name("two-containers"));
         assert!(is_source_name("0"));
         assert!(!is_source_name("-a"));
+        assert!(is_source_name("docker@Host_1.example"));
+        assert!(!is_source_name("docker@"));
+        assert!(!is_source_name("shop@beta"));
         assert!(!is_source_name("Shop"));
         assert!(!is_source_name(&"a".repeat(64)));
         assert!(is_object_name("web_1.Front-2"));

@@ -45,9 +45,22 @@ fn workload(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Option<Worklo
         netns: fields.optional(reader, "netns", Reader::text),
         pid: fields.optional(reader, "pid", Reader::number),
         endpoint: fields.optional(reader, "endpoint", Reader::text),
+        names: fields
+            .optional(reader, "names", |reader, node, what| {
+                Some(reader.one_or_many(node, what, other_name))
+            })
+            .unwrap_or_default(),
         ports: ports.unwrap_or_default(),
         incomplete: reader.problems.len() > before,
     })
+}
+
+fn other_name(reader: &mut Reader, node: &Node, what: &str) -> Option<Located<String>> {
+    let name = reader.text(node, what)?;
+    if is_object_name(&name) {
+        return Some(name);
+    }
+    reader.wrong(node, what, "a name of letters, digits, `_`, `.` and `-`")
 }
 
 fn port(reader: &mut Reader, node: &Node, what: &str, position: usize) -> Option<Port> {

@@ -13,6 +13,7 @@ pub mod attach;
 mod check;
 pub mod inventory;
 mod ipam;
+pub mod member;
 mod network;
 pub mod networks;
 mod options;

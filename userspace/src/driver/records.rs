@@ -262,12 +262,17 @@ impl Records {
     /// What people call an endpoint.
     #[must_use]
     pub fn endpoint_title(&self, id: &str) -> String {
-        let endpoint = self.endpoints.get(id);
-        let known = endpoint.and_then(|it| it.label.clone().or_else(|| self.told(id)));
-        known.map_or_else(
+        self.container_name(id).map_or_else(
             || format!("endpoint {}", short(id)),
             |name| format!("container {name}"),
         )
+    }
+
+    /// What the container of an endpoint is called, as far as that is known.
+    #[must_use]
+    pub fn container_name(&self, endpoint: &str) -> Option<String> {
+        let label = self.endpoints.get(endpoint)?.label.clone();
+        label.or_else(|| self.told(endpoint))
     }
 
     /// What people call a container that we have plugged in.
@@ -337,14 +342,19 @@ mod lease_list {
 }
 
 /// MAC addresses as people write them.
-mod mac_text {
+pub(super) mod mac_text {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(mac: &Mac, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::driver) fn serialize<S: Serializer>(
+        mac: &Mac,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(mac)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mac, D::Error> {
+    pub(in crate::driver) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Mac, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_mac(&text).ok_or_else(|| serde::de::Error::custom("no MAC address"))
     }

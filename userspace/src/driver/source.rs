@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::protocol::{PortMapping, protocol_name};
-use super::records::{AttachedPort, Endpoint, Network, Records, object_name};
+use super::member::Member;
+use super::records::{AttachedPort, Network, Records, object_name};
 
 /// The name of the source. No file may have it.
 pub const NAME: &str = "docker";
@@ -30,10 +30,8 @@ pub fn text(records: &Records) -> Option<String> {
         }
     }
     let workloads = records.endpoints.iter().filter_map(|(id, endpoint)| {
-        let network = records.networks.get(&endpoint.network)?;
-        let port = port_entry(endpoint, network.name(&endpoint.network));
-        let entry = json!({ "endpoint": id, "ports": [port] });
-        Some((object_name(id), entry))
+        let member = Member::of(records, id, endpoint)?;
+        Some((member.name(), member.workload(None)))
     });
     let attachments = records.attachments.iter().map(|(id, attachment)| {
         let ports = attachment.ports.iter();
@@ -88,24 +86,6 @@ fn network_entry(network: &Network) -> Value {
     entry
 }
 
-fn port_entry(endpoint: &Endpoint, network: String) -> Value {
-    let addresses = endpoint.addresses.iter();
-    let addresses: Vec<String> = addresses.map(|it| it.addr().to_string()).collect();
-    let mut entry = json!({
-        "network": network,
-        "addresses": addresses,
-        "mac": endpoint.mac.to_string(),
-    });
-    if !endpoint.groups.is_empty() {
-        entry["groups"] = endpoint.groups.clone().into();
-    }
-    let published: Vec<String> = endpoint.published.iter().filter_map(published).collect();
-    if !published.is_empty() {
-        entry["publish"] = published.into();
-    }
-    entry
-}
-
 fn attached_entry(port: &AttachedPort) -> Value {
     let addresses = port.addresses.iter();
     let addresses: Vec<String> = addresses.map(|it| it.addr().to_string()).collect();
@@ -121,16 +101,4 @@ fn attached_entry(port: &AttachedPort) -> Value {
         entry["groups"] = port.groups.clone().into();
     }
     entry
-}
-
-/// A published port as files have it.
-fn published(mapping: &PortMapping) -> Option<String> {
-    let protocol = protocol_name(mapping.proto)?;
-    let address = match mapping.host_ip.as_str() {
-        "" => String::new(),
-        ip if ip.contains(':') => format!("[{ip}]:"),
-        ip => format!("{ip}:"),
-    };
-    let (host_port, port) = (mapping.host_port, mapping.port);
-    Some(format!("{address}{host_port}:{port}/{protocol}"))
 }

@@ -26,6 +26,7 @@ use whereabouts::{Name, Whereabouts};
 use crate::diff::Diff;
 use crate::document::{self, Draft};
 use crate::driver;
+use crate::exchange;
 use crate::holdings::{HeldUplink, HeldXdp, Holdings, XdpState};
 use crate::instance::Instance;
 use crate::kernel::bpffs;
@@ -171,14 +172,16 @@ impl Host {
             });
         let name = requested.as_ref().map(|requested| requested.name.as_str());
         if let Some(draft) = &draft
-            && name == Some(driver::source::NAME)
+            && (name == Some(driver::source::NAME)
+                || name.is_some_and(|it| it.starts_with(document::OF_HOST)))
         {
             return Err(Problems(vec![reserved(draft)]).into());
         }
         let mut drafts = self.recorded(name)?;
         drafts.extend(draft);
         let vacant = drafts.is_empty();
-        let topology = topology::compile_drafts(drafts).map_err(Problems)?;
+        let others = Ledger::new(&self.instance).others()?;
+        let topology = exchange::compile_with(drafts, &others).map_err(Problems)?;
         let mut outlook = self.compare(topology, name, may_ask).await?;
         outlook.requested = requested;
         outlook.vacant = vacant;
@@ -355,15 +358,16 @@ impl Host {
     ///
     /// The sources that stay refer to this one, or a step failed.
     pub async fn unload(&self, lock: Locked, name: &str) -> Result<Summary> {
+        let others = Ledger::new(&self.instance).others()?;
         let topology =
-            topology::compile_drafts(self.recorded(Some(name))?).map_err(|problems| {
+            exchange::compile_with(self.recorded(Some(name))?, &others).map_err(|problems| {
                 anyhow::Error::new(Problems(problems)).context(format!(
                     "what else is loaded does not hold without `{name}`; `bowline unload --all` \
                      takes all of it out of force"
                 ))
             })?;
-        let others = lock.ledger().sources()?.keys().any(|source| source != name);
-        if others {
+        let mut sources = lock.ledger().sources()?.into_keys();
+        if sources.any(|source| source != name) {
             let outlook = self.compare(topology, None, true).await?;
             // The source stays recorded until all of it is gone, so that this can be repeated.
             let summary = self.apply(&outlook).await?.finish()?;

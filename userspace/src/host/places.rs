@@ -20,6 +20,10 @@ pub struct Places {
     missing: BTreeMap<String, anyhow::Error>,
     /// Those among the missing of which nobody could say whether they are there.
     unknown: BTreeSet<String>,
+    /// The processes of the containers among those that are found.
+    pids: BTreeMap<String, u32>,
+    /// Those that Docker plugs in.
+    plugged: BTreeSet<String>,
 }
 
 impl Places {
@@ -41,6 +45,8 @@ impl Places {
             found: BTreeMap::new(),
             missing: BTreeMap::new(),
             unknown: BTreeSet::new(),
+            pids: BTreeMap::new(),
+            plugged: BTreeSet::new(),
         };
         let wants_docker = here
             .iter()
@@ -56,12 +62,21 @@ impl Places {
                 Place::Netns(netns) => Netns::by_name(netns).map_err(Into::into),
                 Place::Pid(pid) => Netns::by_pid(*pid).map_err(Into::into),
                 Place::Container(container) => match &docker {
-                    Some(Ok(docker)) => by_container(docker, container).await,
+                    Some(Ok(docker)) => match docker.pid(container).await {
+                        Ok(pid) => {
+                            places.pids.insert(name.clone(), pid);
+                            Netns::by_pid(pid).map_err(Into::into)
+                        }
+                        Err(error) => Err(error.into()),
+                    },
                     Some(Err(error)) => Err(anyhow!("{error}")),
                     None => Err(anyhow!("the Docker engine was not asked")),
                 },
                 // Nobody has to know: Docker brings the interface there.
-                Place::Endpoint(_) => continue,
+                Place::Endpoint(_) => {
+                    places.plugged.insert(name.clone());
+                    continue;
+                }
             };
             if netns.as_ref().is_err_and(|error| !says_absent(error)) {
                 places.unknown.insert(name.clone());
@@ -102,6 +117,12 @@ impl Places {
         }
     }
 
+    /// The process of a container.
+    #[must_use]
+    pub fn pid(&self, workload: &str) -> Option<u32> {
+        self.pids.get(workload).copied()
+    }
+
     /// The workloads that are not there, and why.
     #[must_use]
     pub fn missing(&self) -> &BTreeMap<String, anyhow::Error> {
@@ -129,12 +150,9 @@ impl Places {
         };
         let missing = self.missing.keys();
         let missing = missing.filter(|&name| !(self.unknown.contains(name) && is_plugged_in(name)));
-        let endpoints = topology.workloads.iter();
-        let endpoints = endpoints.filter(|(name, workload)| {
-            matches!(workload.place, Place::Endpoint(_)) && !is_plugged_in(name)
-        });
+        let plugged = self.plugged.iter();
         missing
-            .chain(endpoints.map(|(name, _)| name))
+            .chain(plugged.filter(|name| !is_plugged_in(name)))
             .cloned()
             .collect()
     }
@@ -184,10 +202,6 @@ fn says_absent(error: &anyhow::Error) -> bool {
         )
     });
     docker || netns
-}
-
-async fn by_container(docker: &Docker, container: &str) -> Result<Netns> {
-    Ok(Netns::by_pid(docker.pid(container).await?)?)
 }
 
 /// A namespace can be plugged in if it is not the host's and no other workload's.

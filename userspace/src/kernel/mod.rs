@@ -19,6 +19,7 @@ mod driver;
 pub mod echo;
 pub mod endpoint;
 pub mod events;
+pub mod indoors;
 mod inside;
 mod interface;
 pub mod link;

@@ -323,6 +323,8 @@ fn published_addresses(view: &View<'_>, host: Option<&str>, wanted: Option<IpAdd
             vec![address]
         };
     }
+    // What Docker has plugged in here does not name the host, in a topology that has hosts, too.
+    let host = host.or(view.own_name());
     let declared = host.and_then(|host| Some(view.topology.hosts.get(host)?.address));
     let own = view.situation.uplink.iter();
     let own = own

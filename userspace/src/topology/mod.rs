@@ -172,6 +172,10 @@ pub struct Network {
     pub unknown_unicast: UnknownUnicast,
     /// Whether its ports get no default route by themselves.
     pub internal: bool,
+    /// Whether its workloads can ask for one another's names.
+    pub names: bool,
+    /// Whether its workloads are told how it is doing.
+    pub conditions: bool,
     /// Age after which a learned MAC address is forgotten.
     pub ageing: Duration,
     /// The policy that holds for all its ports, which is in [`Topology::policies`].
@@ -222,6 +226,8 @@ pub struct Workload {
     pub host: Option<String>,
     /// Where its network namespace is found.
     pub place: Place,
+    /// What it is called besides.
+    pub names: Vec<String>,
     /// Where it is declared.
     pub origin: Origin,
     /// Where its place is said: with the workload itself if the place follows from its name.

@@ -45,6 +45,8 @@ pub(super) fn resolve(
                 .as_ref()
                 .map_or(UnknownUnicast::Drop, |given| given.value),
             internal: network.internal.as_ref().is_some_and(|given| given.value),
+            names: network.names.as_ref().is_none_or(|given| given.value),
+            conditions: network.conditions.as_ref().is_none_or(|given| given.value),
             ageing: ageing(name, network, problems),
             subnets,
             policy: network.policy.as_ref().map(|given| given.value.clone()),

@@ -45,6 +45,7 @@ pub(super) fn resolve(
         let declared = Workload {
             host: host(name, workload, merged, problems),
             place,
+            names: workload.names.iter().map(|it| it.value.clone()).collect(),
             origin: workload.origin.clone(),
             place_origin: origin,
         };

@@ -168,11 +168,9 @@ fn names_are_learned_and_nothing_else_is_done_where_nothing_is_wrong() {
     assert_eq!(records.endpoint_title(&id(1001)), "container c1");
     assert_eq!(records.network_title(&id(1)), "network own");
     assert_eq!(records.leases, before.leases);
-    assert_eq!(
-        super::source::text(records),
-        super::source::text(&before),
-        "a name moves nothing"
-    );
+    // Others may ask for it by its name.
+    let text = super::source::text(records).unwrap();
+    assert!(text.contains("c1"), "{text}");
 }
 
 #[test]

@@ -119,6 +119,8 @@ fn add(links: BTreeMap<String, (Wire, Origin)>, networks: &mut BTreeMap<String, 
             // The networks at both ends say it.
             mss: Mss::Keep,
             internal: false,
+            names: false,
+            conditions: false,
             unknown_unicast: UnknownUnicast::Drop,
             ageing: DEFAULT_AGEING,
             policy: None,

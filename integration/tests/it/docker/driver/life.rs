@@ -102,7 +102,7 @@ fn an_agent_that_is_killed_all_the_time_loses_nothing() {
 }
 
 /// Ends the engine by a signal, and starts it again as it was started.
-fn restart_engine(driver: &Driver, signal: &str) -> Child {
+pub(super) fn restart_engine(driver: &Driver, signal: &str) -> Child {
     let pid = driver.stage.host(&["cat", &format!("{FOLDER}/docker.pid")]);
     let process = format!("/proc/{}", pid.trim());
     let line = driver.stage.host(&["cat", &format!("{process}/cmdline")]);

@@ -2,6 +2,7 @@
 
 mod attach;
 mod declared;
+mod hosts;
 mod life;
 mod modes;
 mod outside;

@@ -1,8 +1,10 @@
 //! The long-running half, as a user notices it.
 
 mod asking;
+mod doors;
 mod dying;
 mod following;
+mod indoors;
 mod running;
 mod sizing;
 
