@@ -402,7 +402,7 @@ impl<'a> Plugin<'a> {
         {
             // On the disk is what Docker was told, and no more.
             store.write(&after, &state.records)?;
-            return Err(error.into());
+            return Err(error);
         }
         state.records = after;
         self.share(&state.records);
