@@ -2,21 +2,16 @@
 
 use maps_schema::Ip;
 
-use crate::parse::{Fragment, Kind, Packet};
+use crate::parse::{Kind, Packet};
 
 /// A hash of the packet's flow. Both directions of a conversation have the same one, so that they take
-/// the same way where the topology offers it to both; and so have all fragments of a packet, because
-/// only the first one has ports.
+/// the same way where the topology offers it to both; and so have the fragments of a packet behind the first
+/// one, of which those that come before it have no ports.
 #[inline(always)]
 pub fn flow_hash(packet: &Packet) -> u32 {
     let (source, destination) = (fold(packet.ip_source), fold(packet.ip_destination));
-    let ports = match packet.fragment {
-        Fragment::Whole => {
-            let (source, destination) = (packet.transport.source, packet.transport.destination);
-            mix(u32::from(source)) ^ mix(u32::from(destination))
-        }
-        Fragment::First | Fragment::Later => 0,
-    };
+    let (source_port, destination_port) = (packet.transport.source, packet.transport.destination);
+    let ports = mix(u32::from(source_port)) ^ mix(u32::from(destination_port));
     mix((source ^ destination)
         .wrapping_add(ports)
         .wrapping_add(u32::from(packet.protocol)))

@@ -290,8 +290,12 @@ async fn connect((address, local): Way) -> Result<TcpStream> {
             IpAddr::V6(_) => TcpSocket::new_v6(),
         }?;
         socket.set_reuseaddr(true)?;
-        if port == PORT || socket.bind((local, port).into()).is_err() {
+        if port == PORT {
             continue;
+        }
+        match socket.bind((local, port).into()) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => continue,
+            bound => bound?,
         }
         match socket.connect((address, PORT).into()).await {
             Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {}

@@ -21,6 +21,8 @@ pub(super) struct Files {
     others: Others,
     own: Option<String>,
     pub(super) world: World,
+    /// Whether that is what they say now: they could be read.
+    pub(super) is_read: bool,
     /// What they were together with Docker's side last, by the text of that.
     compiled: Option<(Option<String>, Arc<Topology>)>,
 }
@@ -28,10 +30,12 @@ pub(super) struct Files {
 impl Files {
     /// Reads the files, if they have changed.
     pub(super) fn read(&mut self, ledger: &Ledger, own: Option<String>) -> Result<()> {
+        self.is_read = false;
         let mut sources = ledger.sources()?;
         sources.remove(source::NAME);
         let others = ledger.others()?;
         if sources == self.sources && others == self.others && own == self.own {
+            self.is_read = true;
             return Ok(());
         }
         let topology = compile_with(drafts(&sources).collect(), &others)
@@ -41,6 +45,7 @@ impl Files {
         self.others = others;
         self.own = own;
         self.compiled = None;
+        self.is_read = true;
         Ok(())
     }
 

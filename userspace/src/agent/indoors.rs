@@ -150,13 +150,17 @@ impl<'a> Indoors<'a> {
         loop {
             let mut found = self.find();
             closed.retain(|id| found.contains_key(id));
-            self.close(&found).await;
+            let closing = self.close(&found).await;
             for (id, home) in &found {
                 if let Some(room) = self.rooms.borrow().get(id) {
                     room.residents.send_replace(home.residents.clone());
                 }
             }
-            found.retain(|id, _| !self.rooms.borrow().contains_key(id) && !closed.contains(id));
+            // What is closed is opened again when its sockets are gone, which wakes us.
+            found.retain(|id, _| {
+                let is_open = self.rooms.borrow().contains_key(id);
+                !is_open && !closed.contains(id) && !closing.contains(id)
+            });
             for (id, home) in found {
                 match open(home.netns, home.services).await {
                     Ok(sockets) => {
@@ -226,23 +230,25 @@ impl<'a> Indoors<'a> {
         found
     }
 
-    /// Closes what nobody lives in any more, and what is to offer something else.
-    async fn close(&self, found: &BTreeMap<NetnsId, Home>) {
+    /// Closes what nobody lives in any more, and what is to offer something else; returns what it was.
+    async fn close(&self, found: &BTreeMap<NetnsId, Home>) -> BTreeSet<NetnsId> {
         let is_as_it_should_be = |id: &NetnsId, room: &Room| {
             let home = found.get(id);
             home.is_some_and(|home| home.services == room.services)
         };
-        let mut left = Vec::new();
+        let (mut left, mut closing) = (Vec::new(), BTreeSet::new());
         self.rooms.borrow_mut().retain(|id, room| {
             let stays = is_as_it_should_be(id, room);
             if !stays {
                 left.push(Arc::clone(&room.netns));
+                closing.insert(*id);
             }
             stays
         });
         for netns in left {
             let _gone = leave(&netns, ADDRESS).await;
         }
+        closing
     }
 
     /// Serves a namespace until nobody lives there any more.

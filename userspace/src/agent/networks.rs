@@ -16,6 +16,10 @@ impl Plugin<'_> {
     pub(super) async fn make_networks(&self, docker: &Docker, inventory: &Inventory) {
         let plan = {
             let state = self.state.lock().await;
+            if !state.files.is_read {
+                // Nobody knows what they want.
+                return;
+            }
             let setting = Setting {
                 world: &state.files.world,
                 instance: &self.instance,

@@ -117,8 +117,11 @@ impl<'a> Planner<'a> {
                         due = Some(Instant::now());
                     }
                 }
-                // The mark stays: whoever plans takes it.
-                true = has_changed(&mut self.wishes.wanted) => due = Some(Instant::now()),
+                // The mark stays: whoever plans takes it. Who is to plan later anyhow, because somebody else is
+                // busy, does so then.
+                true = has_changed(&mut self.wishes.wanted), if due.is_none() => {
+                    due = Some(Instant::now());
+                }
                 Ok(()) = self.wishes.heard.changed() => {
                     if self.stamp != Some(self.ledger.stamp()) || self.has_containers() {
                         due = Some(Instant::now());

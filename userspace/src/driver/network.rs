@@ -172,6 +172,14 @@ impl Records {
                 }
             }
         }
+        // What is attached there without Docker's knowledge is nowhere any more.
+        let name = network.name(&given.network);
+        if !setting.world.networks.contains_key(&name) {
+            let attached: Vec<String> = self.attachments.keys().cloned().collect();
+            for id in attached {
+                self.detach(&id, Some(&name), setting.now);
+            }
+        }
         let scopes: Vec<Scope> = network.scopes().collect();
         self.release_pools_of(&scopes);
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow};
+use tokio::task::spawn_blocking;
 
 use crate::docker::{Docker, DockerError};
 use crate::holdings::Observed;
@@ -52,7 +53,8 @@ impl Places {
             .iter()
             .any(|(_, workload)| matches!(workload.place, Place::Container(_)));
         let docker = if wants_docker && may_ask {
-            Some(Docker::connect())
+            // Connecting waits for the engine, which may be waiting for the agent.
+            spawn_blocking(Docker::connect).await.ok()
         } else {
             None
         };

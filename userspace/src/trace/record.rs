@@ -375,8 +375,10 @@ impl Tables for Recorder<'_> {
     }
 
     fn claim_flow(&self, store: Store, key: &FlowKey, flow: &Flow) -> bool {
+        const TRANSLATED: u8 = Flow::REPLY | Flow::DESTINATION;
         let is_claimed = self.tables.claim_flow(store, key, flow);
-        if is_claimed {
+        // Of the answers' destination is translated what the packets' source becomes.
+        if is_claimed && flow.flags & TRANSLATED == TRANSLATED {
             self.note(Lookup::Claim(*key));
         }
         is_claimed

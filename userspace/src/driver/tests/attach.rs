@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::json;
+
 use super::super::Setting;
 use super::super::attach::{Wish, check_mode};
 use super::super::inventory::ListedContainer;
@@ -106,4 +108,22 @@ fn an_attached_container_has_its_addresses_to_itself() {
     assert!(stage.records.detach(&id(7), None, stage.now));
     assert!(!stage.records.detach(&id(7), None, stage.now));
     assert!(stage.records.is_empty() && stage.records.leases.is_empty());
+}
+
+#[test]
+fn what_is_attached_to_a_network_goes_with_it() {
+    let mut stage = Stage::empty();
+    let network = id(1);
+    stage
+        .create(&network, &["10.99.0.0/24"], &json!({}), &json!({}))
+        .unwrap();
+    let mut wish = wish(&[("network", "front")]).unwrap().unwrap();
+    wish.networks = vec![network.clone()];
+    stage.attach(&wish).unwrap();
+    assert_eq!(stage.topology().ports.len(), 1);
+    // Docker knows of nobody there.
+    let body = json!({ "NetworkID": network });
+    stage.ask("NetworkDriver.DeleteNetwork", &body).unwrap();
+    assert!(stage.records.attachments.is_empty());
+    assert_eq!(stage.topology().ports.len(), 0);
 }
