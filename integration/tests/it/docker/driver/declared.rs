@@ -53,6 +53,10 @@ fn a_network_of_a_file_is_dockers_by_itself() {
     driver.stage.docker(&["rm", "--force", "drv-hut"]);
     driver.stage.bowline(&["unload", "town"]).succeeded();
     eventually("all are gone", || networks(&driver).is_empty());
+    // The agent plans that, too, before it may go.
+    eventually("nothing is loaded", || {
+        !driver.stage.traces().contains("sources")
+    });
     driver.stop_agent("-TERM");
     assert_eq!(driver.stage.traces(), "");
 }
