@@ -55,7 +55,8 @@ fn a_network_of_a_file_is_dockers_by_itself() {
     eventually("all are gone", || networks(&driver).is_empty());
     // The agent plans that, too, before it may go.
     eventually("nothing is loaded", || {
-        !driver.stage.traces().contains("sources")
+        let traces = driver.stage.traces();
+        !traces.contains("docker.yaml") && !traces.contains("programs")
     });
     driver.stop_agent("-TERM");
     assert_eq!(driver.stage.traces(), "");
