@@ -103,17 +103,7 @@ fn a_container_is_attached_and_detached_while_it_runs() {
     );
     driver.stage.ping("drv-guest", &host);
     driver.stage.ping("drv-host", "10.99.0.9");
-    let words = [
-        "run",
-        "--rm",
-        "--network",
-        &front,
-        "--ip",
-        "10.99.0.9",
-        IMAGE,
-        "true",
-    ];
-    let taken = driver.stage.docker_fails(&words);
+    let taken = driver.refusal(&front, "10.99.0.9");
     assert!(taken.contains("container drv-guest has it"), "{taken}");
     // Not those that Docker plugs in itself.
     let refused = driver.stage.bowline(&["attach", "drv-host", &front]);

@@ -153,17 +153,7 @@ fn containers_of_two_engines_reach_one_another() {
     });
     // What the other host has is not given here.
     let front = Site::network(alpha, "front");
-    let words = [
-        "run",
-        "--rm",
-        "--network",
-        &front,
-        "--ip",
-        &db,
-        IMAGE,
-        "true",
-    ];
-    let taken = alpha.stage.docker_fails(&words);
+    let taken = alpha.refusal(&front, &db);
     assert!(taken.contains("(docker@beta) has it"), "{taken}");
     // A file comes first: what does not fit is left out and told.
     let file = format!(

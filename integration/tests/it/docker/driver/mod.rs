@@ -200,6 +200,13 @@ impl Driver {
             .collect()
     }
 
+    /// What a user is told who wants an address of a network that cannot be given.
+    fn refusal(&self, network: &str, address: &str) -> String {
+        let place = ["run", "--rm", "--network", network, "--ip", address];
+        self.stage
+            .docker_fails(&[&place[..], &[IMAGE, "true"]].concat())
+    }
+
     /// The address of a container on a network.
     fn address(&self, container: &str, network: &str) -> String {
         let template = format!("{{{{(index .NetworkSettings.Networks \"{network}\").IPAddress}}}}");

@@ -31,17 +31,7 @@ fn containers_on_a_network_reach_one_another() {
     driver.stage.ping("drv-web", "10.77.0.1");
     driver.stage.ping("drv-web", "fd00:77::1");
     driver.stage.ping("drv-db", "drv-web");
-    let words = [
-        "run",
-        "--rm",
-        "--network",
-        &front,
-        "--ip",
-        "10.77.0.9",
-        IMAGE,
-        "true",
-    ];
-    let taken = driver.stage.docker_fails(&words);
+    let taken = driver.refusal(&front, "10.77.0.9");
     assert!(
         taken.contains("address 10.77.0.9 of subnet 10.77.0.0/24 is taken"),
         "{taken}"
