@@ -349,6 +349,8 @@ fn residences(outlook: &Outlook, former: &Scene) -> BTreeMap<String, Residence> 
             Place::Netns(netns) => Residence::Netns(netns.clone()),
             Place::Pid(pid) => Residence::Pid(*pid),
             Place::Endpoint(id) => Residence::Endpoint(id.clone()),
+            // The host asks whom it always asks.
+            Place::Host => return None,
             Place::Container(_) => match outlook.places.pid(name) {
                 Some(pid) => Residence::Pid(pid),
                 None => former.residences.get(name)?.clone(),
