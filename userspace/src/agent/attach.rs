@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::Event;
+use super::commit::Cause;
 use super::plugin::{Plugin, State, now};
 use super::reconcile::connect;
+use crate::driver::Setting;
 use crate::driver::attach::{Wish, check_mode, mac};
 use crate::driver::inventory::{Inventory, ListedContainer};
-use crate::driver::{Setting, source};
 use crate::similar::Similar;
 
 /// How long to wait until the planner has put it into force.
@@ -104,9 +105,7 @@ impl Plugin<'_> {
         };
         let mut after = state.records.clone();
         after.attach(wish, setting)?;
-        state.files.with(source::text(&after).as_deref())?;
-        self.record(state, after).await?;
-        self.progress.heard.send_modify(|number| *number += 1);
+        self.commit(state, after, Cause::Attachment).await?;
         Ok(())
     }
 
@@ -163,9 +162,8 @@ impl Plugin<'_> {
                     None => bail!("container {name} is attached to no network"),
                 }
             }
-            self.record(&mut state, after).await?;
+            self.commit(&mut state, after, Cause::Event).await?;
         }
-        self.progress.heard.send_modify(|number| *number += 1);
         let _late = timeout(PATIENCE, scene.changed()).await;
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! them published last.
 
 pub mod attach;
+mod commit;
 mod doorman;
 pub mod echo;
 mod exchange;

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Event;
+use super::commit::Cause;
 use super::plugin::{Plugin, State, now};
 use crate::docker::Docker;
 use crate::driver::inventory::Inventory;
 use crate::driver::reconcile::{CONFIRM_SECONDS, Outcome, Sight, reconcile};
-use crate::driver::{Setting, source};
+use crate::driver::records::Records;
+use crate::driver::{Refusal, Setting, source};
 
 /// How long changes are gathered.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -161,7 +163,8 @@ impl Plugin<'_> {
     ) -> Result<Outcome> {
         let own = self.scene.borrow().host.clone();
         // What files say matters only for what is recorded again; they are complained about elsewhere.
-        let _unreadable = state.files.read(&self.ledger, own);
+        let read = state.files.read(&self.ledger, own);
+        let read = read.map_err(|error| Refusal(format!("{error:#}")));
         let links = self.links.handed_over().await?;
         let setting = Setting {
             world: &state.files.world,
@@ -173,25 +176,26 @@ impl Plugin<'_> {
             links: &links,
             suspects: &state.suspects,
         };
-        Ok(reconcile(&state.records, sight, setting))
+        let fits = |after: &Records| {
+            read.clone()?;
+            state.files.fit(source::text(after).as_deref())
+        };
+        Ok(reconcile(&state.records, sight, setting, &fits))
     }
 
     /// Does what is to be done, but for what Docker has to do.
     pub(super) async fn adopt(&self, state: &mut State, outcome: &Outcome) -> Result<()> {
-        let before = source::text(&state.records);
         for id in state.records.endpoints.keys() {
             if !outcome.records.endpoints.contains_key(id) {
                 state.rising.remove(id);
             }
         }
-        self.record(state, outcome.records.clone()).await?;
+        let after = outcome.records.clone();
+        self.commit(state, after, Cause::Event).await?;
         for end in &outcome.links {
             self.links.take_back(end).await?;
         }
         state.suspects = outcome.suspects.clone();
-        if source::text(&state.records) != before {
-            self.progress.wanted.send_modify(|number| *number += 1);
-        }
         // What the user has to mend is said once.
         for finding in &outcome.findings {
             if finding.is_mended() || !state.said.contains(finding) {

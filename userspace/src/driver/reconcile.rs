@@ -111,6 +111,11 @@ impl Finding {
     pub const fn is_mended(&self) -> bool {
         !matches!(self, Self::Unplugged { .. } | Self::Refused { .. })
     }
+
+    /// Whether something is recorded again.
+    const fn is_recalled(&self) -> bool {
+        matches!(self, Self::NetworkUnknown(_) | Self::EndpointUnknown { .. })
+    }
 }
 
 impl fmt::Display for Finding {
@@ -146,12 +151,31 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Finds out what is to be done.
+/// Whether records hold together with what files say.
+pub type Fits<'a> = dyn Fn(&Records) -> Result<(), Refusal> + 'a;
+
+/// Finds out what is to be done. What is recorded again holds together with everything else.
 #[must_use]
-pub fn reconcile(records: &Records, sight: Sight<'_>, setting: Setting<'_>) -> Outcome {
+pub fn reconcile(
+    records: &Records,
+    sight: Sight<'_>,
+    setting: Setting<'_>,
+    fits: &Fits<'_>,
+) -> Outcome {
+    let outcome = attempt(records, sight, setting, &|_| Ok(()));
+    let mut findings = outcome.findings.iter();
+    if !findings.any(Finding::is_recalled) || fits(&outcome.records).is_ok() {
+        return outcome;
+    }
+    // Something of it does not fit: one after the other tells what.
+    attempt(records, sight, setting, fits)
+}
+
+fn attempt(records: &Records, sight: Sight<'_>, setting: Setting<'_>, fits: &Fits<'_>) -> Outcome {
     let mut work = Work {
         sight,
         setting,
+        fits,
         outcome: Outcome {
             records: records.clone(),
             ..Outcome::default()
@@ -178,6 +202,7 @@ pub fn reconcile(records: &Records, sight: Sight<'_>, setting: Setting<'_>) -> O
 struct Work<'a> {
     sight: Sight<'a>,
     setting: Setting<'a>,
+    fits: &'a Fits<'a>,
     outcome: Outcome,
 }
 
@@ -287,7 +312,7 @@ impl Work<'_> {
             if !self.is_confirmed(format!("unknown network {id}"), CONFIRM_SECONDS) {
                 return;
             }
-            let finding = match self.recall_network(id, network) {
+            let finding = match self.whole(|it| it.recall_network(id, network)) {
                 Ok(()) => Finding::NetworkUnknown(network.name.clone()),
                 Err(why) => Finding::Refused {
                     what: format!("network {}", network.name),
@@ -332,7 +357,7 @@ impl Work<'_> {
                     container: container(),
                 }
             } else {
-                match self.recall_endpoint(id, endpoint, listed) {
+                match self.whole(|it| it.recall_endpoint(id, endpoint, listed)) {
                     Ok(()) => Finding::EndpointUnknown {
                         network: name(),
                         container: container(),
@@ -347,19 +372,18 @@ impl Work<'_> {
         }
     }
 
-    /// Makes a network as Docker has once asked for it: all of it, or nothing.
-    fn recall_network(&mut self, id: &str, network: &ListedNetwork) -> Result<(), Refusal> {
+    /// Records something again: all of it, or nothing.
+    fn whole(&mut self, ask: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<(), Refusal> {
         let before = self.outcome.records.clone();
-        let result = self.ask_for_network(id, network);
+        let result = ask(self).and_then(|()| (self.fits)(&self.outcome.records));
         if result.is_err() {
             self.outcome.records = before;
-        } else if let Some(made) = self.outcome.records.networks.get_mut(id) {
-            made.label = Some(network.name.clone());
         }
         result
     }
 
-    fn ask_for_network(&mut self, id: &str, network: &ListedNetwork) -> Result<(), Refusal> {
+    /// Makes a network as Docker has once asked for it.
+    fn recall_network(&mut self, id: &str, network: &ListedNetwork) -> Result<(), Refusal> {
         let mut data: BTreeMap<bool, Vec<PoolData>> = BTreeMap::new();
         for pool in &network.pools {
             let v6 = pool.subnet.contains(':');
@@ -405,7 +429,11 @@ impl Work<'_> {
             ipv4: data.remove(&false).unwrap_or_default(),
             ipv6: data.remove(&true).unwrap_or_default(),
         };
-        self.ask(&Call::CreateNetwork(request)).map(drop)
+        self.ask(&Call::CreateNetwork(request))?;
+        if let Some(made) = self.outcome.records.networks.get_mut(id) {
+            made.label = Some(network.name.clone());
+        }
+        Ok(())
     }
 
     /// Notes again who is plugged in.

@@ -8,9 +8,11 @@ use serde_json::json;
 use super::super::inventory::{
     Inventory, ListedContainer, ListedEndpoint, ListedNetwork, ListedPool,
 };
-use super::super::reconcile::{CONFIRM_SECONDS, Finding, Outcome, Sight, Suspects, reconcile};
+use super::super::reconcile::{
+    CONFIRM_SECONDS, Finding, Fits, Outcome, Sight, Suspects, reconcile,
+};
 use super::super::records::Records;
-use super::super::{Setting, UNCLAIMED_SECONDS};
+use super::super::{Refusal, Setting, UNCLAIMED_SECONDS};
 use super::{Stage, id};
 use crate::instance::Instance;
 use crate::link::Whereabouts;
@@ -121,6 +123,10 @@ impl World {
     }
 
     fn look(&mut self, inventory: bool) -> Outcome {
+        self.look_with(inventory, &|_| Ok(()))
+    }
+
+    fn look_with(&mut self, inventory: bool, fits: &Fits<'_>) -> Outcome {
         let instance = Instance::new(None).unwrap();
         let setting = Setting {
             world: &self.stage.world,
@@ -132,7 +138,7 @@ impl World {
             links: &self.links,
             suspects: &self.suspects,
         };
-        let outcome = reconcile(&self.stage.records, sight, setting);
+        let outcome = reconcile(&self.stage.records, sight, setting, fits);
         self.stage.records = outcome.records.clone();
         self.stage.check();
         self.suspects = outcome.suspects.clone();
@@ -247,6 +253,27 @@ fn lost_records_are_made_again() {
         );
     }
     assert_eq!(world.links.len(), 4);
+}
+
+#[test]
+fn what_does_not_fit_the_files_is_not_made_again() {
+    let mut world = World::with(4);
+    world.stage.records = Records::default();
+    // A file has taken the subnet of the second one's containers.
+    let fits = |records: &Records| match records.networks.contains_key(&id(1)) {
+        true => Err(Refusal("the subnet is taken".to_owned())),
+        false => Ok(()),
+    };
+    for _ in 0..3 {
+        let outcome = world.look_with(true, &fits);
+        let refused = outcome.findings.iter().filter(|it| !it.is_mended());
+        for finding in refused {
+            assert!(finding.to_string().ends_with("the subnet is taken"));
+        }
+        world.stage.now += CONFIRM_SECONDS;
+    }
+    let records = &world.stage.records;
+    assert_eq!((records.networks.len(), records.endpoints.len()), (1, 2));
 }
 
 #[test]
