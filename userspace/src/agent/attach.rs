@@ -111,7 +111,7 @@ impl Plugin<'_> {
 
     /// Plugs a container in because somebody asks for it.
     pub(super) async fn attach(&self, request: AttachRequest) -> Result<Attached> {
-        let inventory = connect().await?.inventory(&self.driver).await?;
+        let inventory = self.inventory(&connect().await?).await?;
         let (id, container) = find(&inventory, &request.container)?;
         check_mode(container)?;
         let mut scene = self.scene.clone();
@@ -147,7 +147,7 @@ impl Plugin<'_> {
 
     /// Plugs a container out.
     pub(super) async fn detach(&self, request: DetachRequest) -> Result<()> {
-        let inventory = connect().await?.inventory(&self.driver).await?;
+        let inventory = self.inventory(&connect().await?).await?;
         let (id, container) = find(&inventory, &request.container)?;
         let mut scene = self.scene.clone();
         scene.mark_unchanged();

@@ -27,8 +27,9 @@ use super::indoors::Sandboxes;
 use super::socket::{Socket, accept};
 use super::store::{LocalStore, Store};
 use super::{Event, Scene};
+use crate::driver::finding::Finding;
 use crate::driver::protocol::{Answer, Call, Unreadable};
-use crate::driver::reconcile::{Finding, Suspects};
+use crate::driver::reconcile::Suspects;
 use crate::driver::records::{Records, object_name};
 use crate::driver::source;
 use crate::driver::{self, Setting};
@@ -75,8 +76,8 @@ pub(super) struct Progress {
 
 pub(super) struct Plugin<'a> {
     pub(super) instance: Instance,
-    /// What Docker calls the driver.
-    pub(super) driver: String,
+    /// What Docker calls the driver, if there is one.
+    pub(super) driver: Option<String>,
     pub(super) ledger: Ledger,
     pub(super) links: Links,
     pub(super) scene: watch::Receiver<Arc<Scene>>,
@@ -112,7 +113,7 @@ impl<'a> Plugin<'a> {
     /// The driver with what is recorded. What it asked for and is not recorded any more is removed.
     pub(super) async fn new(
         instance: &Instance,
-        driver: String,
+        driver: Option<String>,
         scene: watch::Receiver<Arc<Scene>>,
         progress: Progress,
         (shared, housed): (watch::Sender<List>, watch::Sender<Sandboxes>),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -16,7 +16,7 @@ use super::commit::Cause;
 use super::plugin::{Plugin, State, now};
 use crate::docker::Docker;
 use crate::driver::inventory::Inventory;
-use crate::driver::reconcile::{CONFIRM_SECONDS, Outcome, Sight, reconcile};
+use crate::driver::reconcile::{CONFIRM_SECONDS, Outcome, Sight, doubtful, reconcile};
 use crate::driver::records::Records;
 use crate::driver::{Refusal, Setting, source};
 
@@ -104,7 +104,7 @@ impl Plugin<'_> {
 
     /// Compares once, does what is to be done, and lets the planner know if there are news. Tells whether something must be looked at again.
     async fn look(&self, docker: &Docker, news: bool) -> Result<bool> {
-        let inventory = docker.inventory(&self.driver).await?;
+        let inventory = self.inventory(docker).await?;
         let outcome = {
             let mut state = self.state.lock().await;
             let outcome = self.compare(&mut state, Some(&inventory)).await?;
@@ -123,10 +123,20 @@ impl Plugin<'_> {
 
     /// Compares because somebody asks for it.
     pub(super) async fn repair(&self, request: RepairRequest) -> Result<Repaired> {
+        if self.driver.is_none() {
+            // Nothing in Docker is ours.
+            if request.dry_run {
+                return Ok(Repaired::default());
+            }
+            bail!(
+                "this agent is no driver of Docker's (`--docker off`) and must not touch what is: start it \
+                 without that"
+            );
+        }
         let docker = connect().await?;
         let mut patience = Some(CONFIRM);
         let outcome = loop {
-            let inventory = docker.inventory(&self.driver).await?;
+            let inventory = self.inventory(&docker).await?;
             let mut state = self.state.lock().await;
             let outcome = self.compare(&mut state, Some(&inventory)).await?;
             state.suspects = outcome.suspects.clone();
@@ -153,6 +163,13 @@ impl Plugin<'_> {
         Ok(Repaired {
             findings: findings.collect(),
         })
+    }
+
+    /// What Docker has.
+    pub(super) async fn inventory(&self, docker: &Docker) -> Result<Inventory> {
+        let doubtful = doubtful(&self.state.lock().await.suspects);
+        let driver = self.driver.as_deref();
+        Ok(docker.inventory(driver, &doubtful).await?)
     }
 
     /// What is to be done, given what Docker has, if that is known.
