@@ -156,7 +156,9 @@ impl Plugin<'_> {
             let mut state = self.state.lock().await;
             let mut after = state.records.clone();
             let network = request.network.as_deref();
-            if !after.detach(id, network, now()) {
+            let wish = Wish::of_labels(id, container, self.instance.name());
+            let labelled = wish.ok().flatten().map(|it| it.networks);
+            if !after.plug_out(id, network, &labelled.unwrap_or_default(), now()) {
                 match network {
                     Some(network) => bail!("container {name} is not attached to network {network}"),
                     None => bail!("container {name} is attached to no network"),

@@ -220,6 +220,13 @@ impl Work<'_> {
             }
             self.outcome.records.detach(id, None, now);
         }
+        for id in records.detached.keys() {
+            if !inventory.containers.contains_key(id)
+                && self.is_confirmed(format!("detached container {id}"), CONFIRM_SECONDS)
+            {
+                self.outcome.records.detached.remove(id);
+            }
+        }
         // Networks of other drivers may have addresses of ours.
         let leased = inventory.networks.values().filter(|it| it.is_leased);
         let leased: BTreeSet<&str> = leased
