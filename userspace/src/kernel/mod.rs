@@ -27,6 +27,7 @@ mod maps;
 pub mod netns;
 pub mod object;
 mod programs;
+mod resize;
 pub mod system;
 pub mod underlay;
 mod xdp;
