@@ -25,6 +25,10 @@ pub struct Records {
     /// Containers that we plug in ourselves, by Docker's id.
     #[serde(default)]
     pub attachments: BTreeMap<String, Attachment>,
+    /// Networks that a container's labels name and that somebody has plugged it out of, as the labels name them,
+    /// by Docker's id of the container.
+    #[serde(default)]
+    pub detached: BTreeMap<String, BTreeSet<String>>,
     /// Pools that were given out, by the name that Docker was told.
     pub pools: BTreeMap<String, Pool>,
     /// Addresses that were given out, and those that were given back.
@@ -246,6 +250,7 @@ impl Records {
             && self.endpoints.is_empty()
             && self.pools.is_empty()
             && self.attachments.is_empty()
+            && self.detached.is_empty()
     }
 
     /// What people call a network.
