@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::Event;
 use super::plugin::{Plugin, State, now};
 use super::reconcile::connect;
-use crate::driver::attach::{Wish, check_mode, mac};
+use crate::driver::attach::{Wish, check_mode, mac, service};
 use crate::driver::inventory::{Inventory, ListedContainer};
 use crate::driver::{Setting, source};
 use crate::similar::Similar;
@@ -31,6 +31,9 @@ pub struct AttachRequest {
     pub mac: Option<String>,
     /// The security groups.
     pub groups: Vec<String>,
+    /// What else it is to be called.
+    #[serde(default)]
+    pub aliases: Vec<String>,
 }
 
 /// What the command line asks for to undo that.
@@ -124,6 +127,11 @@ impl Plugin<'_> {
             addresses: request.addresses,
             mac: request.mac.as_deref().map(mac).transpose()?,
             groups: request.groups,
+            aliases: request
+                .aliases
+                .into_iter()
+                .chain(service(container))
+                .collect(),
             by_label: false,
         };
         let port = {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Event;
 use super::plugin::{Plugin, State, now};
 use crate::docker::Docker;
-use crate::driver::inventory::Inventory;
+use crate::driver::inventory::{Aliases, Inventory};
 use crate::driver::reconcile::{CONFIRM_SECONDS, Outcome, Sight, reconcile};
 use crate::driver::{Setting, source};
 
@@ -110,6 +110,7 @@ impl Plugin<'_> {
             self.attach_labelled(&mut state, &inventory).await?;
             outcome
         };
+        self.learn_aliases(docker, &inventory).await?;
         if news {
             self.progress.heard.send_modify(|number| *number += 1);
         }
@@ -117,6 +118,28 @@ impl Plugin<'_> {
         self.make_networks(docker, &inventory).await;
         let recently = now().saturating_sub(2 * CONFIRM_SECONDS);
         Ok(outcome.suspects.values().any(|since| *since > recently))
+    }
+
+    /// Asks what else containers are called, of which that is not known yet. Docker may be waiting for whoever
+    /// changes the state, so nobody has to wait meanwhile.
+    async fn learn_aliases(&self, docker: &Docker, inventory: &Inventory) -> Result<()> {
+        let unasked = inventory.unasked(&self.state.lock().await.records);
+        let mut aliases = Aliases::new();
+        for container in unasked {
+            aliases.extend(docker.aliases(&container).await?);
+        }
+        if aliases.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.state.lock().await;
+        let mut after = state.records.clone();
+        after.note_aliases(&aliases);
+        let is_new = source::text(&after) != source::text(&state.records);
+        self.record(&mut state, after).await?;
+        if is_new {
+            self.progress.heard.send_modify(|number| *number += 1);
+        }
+        Ok(())
     }
 
     /// Compares because somebody asks for it.

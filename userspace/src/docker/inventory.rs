@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt};
 
 use super::{Docker, DockerError, no_answer};
 use crate::driver::inventory::{
-    Inventory, ListedContainer, ListedEndpoint, ListedNetwork, ListedPool,
+    Aliases, Inventory, ListedContainer, ListedEndpoint, ListedNetwork, ListedPool,
 };
 use crate::driver::networks::Make;
 use crate::driver::reconcile::Strike;
@@ -63,6 +63,24 @@ impl Docker {
             inventory.networks.insert(id, listed);
         }
         Ok(inventory)
+    }
+
+    /// What else a container is called on its networks, by the ids of its endpoints; nothing if there is no
+    /// such container any more.
+    ///
+    /// # Errors
+    ///
+    /// [`DockerError::NoAnswer`].
+    pub async fn aliases(&self, container: &str) -> Result<Aliases, DockerError> {
+        let answer = match self.client.inspect_container(container, None).await {
+            Err(error) if is_not_found(&error) => return Ok(Aliases::default()),
+            answer => answer.map_err(|error| no_answer(&self.socket, &error))?,
+        };
+        let networks = answer.network_settings.and_then(|it| it.networks);
+        let endpoints = networks.unwrap_or_default().into_values();
+        let found =
+            endpoints.filter_map(|it| Some((it.endpoint_id?, it.aliases.unwrap_or_default())));
+        Ok(found.collect())
     }
 
     /// An item whenever the engine's containers or networks have changed; it ends with an error when the
@@ -230,6 +248,7 @@ fn listed_network(network: NetworkInspect, driver: &str) -> ListedNetwork {
 fn listed_endpoint(place: &str, endpoint: EndpointResource) -> Option<(String, ListedEndpoint)> {
     let listed = ListedEndpoint {
         name: endpoint.name.unwrap_or_default(),
+        container: place.to_owned(),
         is_joined: !place.starts_with(NOT_JOINED),
         address: endpoint.ipv4_address.unwrap_or_default(),
         address_ipv6: endpoint.ipv6_address.unwrap_or_default(),

@@ -1,6 +1,11 @@
 //! What Docker says that it has: the other side of what is recorded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::records::Records;
+
+/// What else containers are called on their networks, by the ids of their endpoints.
+pub type Aliases = BTreeMap<String, Vec<String>>;
 
 /// Docker's networks and containers at one moment.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -52,6 +57,8 @@ pub struct ListedPool {
 pub struct ListedEndpoint {
     /// The name of its container.
     pub name: String,
+    /// The container's id, if it is in one; else something that no container is called.
+    pub container: String,
     /// Whether it is in a container. If not, it is on its way, or was left over.
     pub is_joined: bool,
     /// Its IPv4 address with the subnet's length, or nothing.
@@ -88,6 +95,20 @@ impl Inventory {
                 _ => None,
             }
         })
+    }
+
+    /// The containers of endpoints whose aliases are not recorded, by id: they never change.
+    #[must_use]
+    pub fn unasked(&self, records: &Records) -> BTreeSet<String> {
+        let endpoints = self.networks.values().flat_map(|it| &it.endpoints);
+        let is_unasked = |id: &String| {
+            let endpoint = records.endpoints.get(id);
+            endpoint.is_some_and(|endpoint| endpoint.aliases.is_none())
+        };
+        endpoints
+            .filter(|(id, listed)| listed.is_joined && is_unasked(id))
+            .map(|(_, listed)| listed.container.clone())
+            .collect()
     }
 
     /// Whether a container of this name is alive.

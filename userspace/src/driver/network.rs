@@ -251,6 +251,7 @@ impl Records {
             since: setting.now,
             sandbox: None,
             published: Vec::new(),
+            aliases: None,
         };
         let answer = decided(&endpoint);
         self.endpoints.insert(request.endpoint.clone(), endpoint);
@@ -490,7 +491,11 @@ fn decided(endpoint: &Endpoint) -> Answer {
 
 /// A MAC address that follows from the IPv4 address, so that who knew the last holder of the address
 /// is not wrong about the next one.
-fn derived_mac(addresses: &[IpNet], endpoint: &str, is_free: impl Fn(Mac) -> bool) -> Mac {
+pub(super) fn derived_mac(
+    addresses: &[IpNet],
+    endpoint: &str,
+    is_free: impl Fn(Mac) -> bool,
+) -> Mac {
     let v4 = addresses.iter().find_map(|address| match address.addr() {
         IpAddr::V4(v4) => Some(u32::from(v4)),
         IpAddr::V6(_) => None,

@@ -85,6 +85,7 @@ impl World {
         let mac = self.stage.records.endpoints[&endpoint].mac.to_string();
         let listed = ListedEndpoint {
             name: format!("c{number}"),
+            container: self::id(5000 + number),
             is_joined: true,
             address,
             mac,
