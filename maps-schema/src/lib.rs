@@ -33,7 +33,7 @@ pub use reason::DropReason;
 /// rows of an older layout.
 ///
 /// It is raised with every change of a key, a value, a code point or the meaning of one of them.
-pub const SCHEMA_VERSION: u32 = 6;
+pub const SCHEMA_VERSION: u32 = 7;
 
 /// Name of the ELF section of the datapath's object that holds [`SCHEMA_VERSION`] as four bytes in
 /// little-endian order.

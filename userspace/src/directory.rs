@@ -42,7 +42,7 @@ impl Directory {
             };
             let container = match &workload.place {
                 Place::Container(container) => Some(container),
-                Place::Netns(_) | Place::Pid(_) | Place::Endpoint(_) => None,
+                Place::Netns(_) | Place::Pid(_) | Place::Endpoint(_) | Place::Host => None,
             };
             // The first one is how the address is called in turn. Nobody knows those by their ids that are
             // plugged in by the agent.

@@ -10,6 +10,7 @@ use integration::case::compile;
 use integration::cast::Cast;
 use integration::frame::Description;
 use integration::lab::{Bowline, Namespace};
+use integration::number::Numbers;
 use serde_json::Value;
 
 use crate::empty;
@@ -141,7 +142,7 @@ pub(crate) fn bytes(topology: &Topology, frame: &str) -> Vec<u8> {
     let web = topology.ports.keys().find(|name| name.workload == "web");
     let cast = Cast::of(topology, web.expect("a port of web"));
     let frame: Description = serde_saphyr::from_str(frame).expect("a description");
-    frame.bytes(&cast).expect("a frame")
+    frame.bytes(&cast, &Numbers::default()).expect("a frame")
 }
 
 /// Nanoseconds for one run.

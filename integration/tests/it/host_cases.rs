@@ -1,7 +1,7 @@
 //! Case files through the datapath's library, without root or a kernel.
 
+use integration::case::Case;
 use integration::case::host::Host;
-use integration::case::{Case, Step};
 
 crate::cases::every_case!(check);
 
@@ -10,9 +10,10 @@ fn check(name: &str) {
     let case = Case::read(name).unwrap_or_else(|error| panic!("{error:#}"));
     let mut host = Host::new(&case);
     for (number, step) in (1..).zip(&case.steps) {
-        let outcome = host.take(step);
-        if let (Some(outcome), Step::Send(send)) = (outcome, step) {
-            outcome.check(&case.topology, send, &format!("step {number}"));
+        let what = format!("step {number}");
+        let played = host.take(step);
+        if let Some(played) = played.unwrap_or_else(|error| panic!("{what}: {error:#}")) {
+            played.outcome.check(&case.topology, &played.send, &what);
         }
     }
 }

@@ -10,6 +10,7 @@
 //! of them published last.
 
 pub mod attach;
+mod commit;
 mod doorman;
 pub mod echo;
 mod exchange;
@@ -57,7 +58,7 @@ use crate::conditions::Surroundings;
 use crate::counted::counted;
 use crate::directory::Directory;
 use crate::doorways::{Doorway, Inside};
-use crate::driver::reconcile::Finding;
+use crate::driver::finding::Finding;
 use crate::exchange::List;
 use crate::instance::Instance;
 use crate::kernel::clock;
@@ -270,7 +271,7 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
         heard,
         done,
     };
-    let driver = settings.driver().unwrap_or_default();
+    let driver = settings.driver();
     let plugin = Plugin::new(
         instance,
         driver,

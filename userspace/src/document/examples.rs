@@ -241,6 +241,14 @@ const CASES: &[(&str, bool)] = &[
             "workloads: { w: { ports: [a, { network: a, addresses: [] }] } }",
             true,
         ),
+        (
+            "workloads: { w: { container: c, host_network: false, ports: [] } }",
+            true,
+        ),
+        (
+            "workloads: { w: { container: c, host_network: true, ports: [] } }",
+            false,
+        ),
         ("defaults:\nnetworks:\nrouters:\nworkloads:", true),
         (
             "networks: { a: 10.1.0.0/24, b: 10.2.0.0/24, c: { subnets: 10.3.0.0/24, internal: true } }

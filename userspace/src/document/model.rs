@@ -445,12 +445,14 @@ pub(super) const WORKLOAD_KEYS: &[&str] = &[
     "netns",
     "pid",
     "endpoint",
+    "host_network",
     "names",
     "ports",
 ];
 
-/// What is plugged in: a container, a network namespace or a process. At most one of `container`,
-/// `netns`, `pid` and `endpoint` is given; without any, it is the container of the workload's own name.
+/// What is plugged in: a container, a network namespace, a process or the host itself. At most one of
+/// `container`, `netns`, `pid`, `endpoint` and `host_network` is given; without any, it is the container
+/// of the workload's own name.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields, transform = schema::at_most_one_place)]
 pub struct Workload {
@@ -477,11 +479,22 @@ pub struct Workload {
     /// gives it the addresses. It is for what `bowline agent` writes.
     #[schemars(with = "Option<String>")]
     pub endpoint: Option<Located<String>>,
+    /// Whether it is the host itself: its own programs, and the containers that share its network
+    /// namespace, take part in the networks. Off unless given.
+    #[schemars(with = "Option<bool>")]
+    pub host_network: Option<Located<bool>>,
     /// What it is called besides, for who asks for its address by name on one of its networks.
     #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
     pub names: Vec<Located<String>>,
     /// Where it is plugged in.
     pub ports: Vec<Port>,
+}
+
+impl Workload {
+    /// Whether it is the host itself.
+    pub(crate) fn is_host(&self) -> bool {
+        self.host_network.as_ref().is_some_and(|given| given.value)
+    }
 }
 
 pub(super) const PORT_KEYS: &[&str] = &[
@@ -519,7 +532,7 @@ pub struct Port {
     #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
     pub addresses: Vec<Located<Address>>,
     /// The name of the interface in the workload, of 15 bytes at most. eth0, eth1 and so on by
-    /// position unless given.
+    /// position unless given; in the host itself, the network's name.
     #[schemars(with = "Option<String>")]
     pub interface: Option<Located<String>>,
     /// The interface's MAC address. Derived from the names of workload and interface unless given.
@@ -536,7 +549,8 @@ pub struct Port {
     pub routes: Vec<Route>,
     /// The router that the workload's default routes lead to: its name, or its address on the
     /// network, one or a list; `false` for no default route. Unless given, the network's only
-    /// router, if the network is not internal and no other port of the workload has a default route.
+    /// router, if the network is not internal, no other port of the workload has a default route and
+    /// the workload is not the host itself.
     #[schemars(with = "Option<Vec<String>>", transform = schema::or_off)]
     pub gateway: Option<Located<Gateway>>,
     /// Whether more than one station is behind the port, so that MAC addresses are learned. Off

@@ -149,7 +149,8 @@ struct Target {
 }
 
 impl Records {
-    /// Notes that a container is plugged in. Networks that it is plugged into already stay as they are.
+    /// Notes that a container is plugged in. Networks that it is plugged into already stay as they are, and
+    /// labels do not plug it into what somebody has plugged it out of.
     ///
     /// # Errors
     ///
@@ -168,6 +169,14 @@ impl Records {
         let mut addresses = wish.addresses.clone();
         let mut mac = wish.mac;
         for network in &wish.networks {
+            let detached = self.detached.get_mut(&wish.id);
+            if wish.by_label && detached.is_some_and(|it| it.contains(network)) {
+                let target = self.target(network, setting).into_iter();
+                let scopes: Vec<Scope> = target.flat_map(|it| it.scopes).collect();
+                addresses.retain(|ip| !scopes.iter().any(|it| it.subnet.contains(ip)));
+                mac = None;
+                continue;
+            }
             let target = self.target(network, setting)?;
             let attachment = self.attachments.entry(wish.id.clone());
             let attachment = attachment.or_insert_with(|| Attachment {
@@ -187,6 +196,10 @@ impl Records {
                 continue;
             }
             let interface = attachment.free_interface();
+            if let Some(detached) = self.detached.get_mut(&wish.id) {
+                detached.remove(network);
+            }
+            self.detached.retain(|_, networks| !networks.is_empty());
             let found = self.addresses_on(&target, &mut addresses, wish, setting)?;
             for (scope, ip) in &found {
                 let lease = Lease {
@@ -300,6 +313,26 @@ impl Records {
         )))
     }
 
+    /// Notes that somebody wants a container plugged in no more, at all or into a network, whatever its labels
+    /// say. Tells whether it was.
+    pub fn plug_out(
+        &mut self,
+        id: &str,
+        network: Option<&str>,
+        labelled: &[String],
+        now: u64,
+    ) -> bool {
+        let ports = self.attachments.get(id).into_iter();
+        let ports = ports.flat_map(|it| &it.ports);
+        let gone = ports.filter(|port| port.is_on(network));
+        let gone = gone.map(|port| port.title.clone());
+        let gone: BTreeSet<String> = gone.filter(|title| labelled.contains(title)).collect();
+        if !gone.is_empty() {
+            self.detached.entry(id.to_owned()).or_default().extend(gone);
+        }
+        self.detach(id, network, now)
+    }
+
     /// Notes that a container is plugged in no more: at all, or into a network. Tells whether it was.
     pub fn detach(&mut self, id: &str, network: Option<&str>, now: u64) -> bool {
         let Some(attachment) = self.attachments.get_mut(id) else {
@@ -307,7 +340,7 @@ impl Records {
         };
         let mut gone = Vec::new();
         attachment.ports.retain(|port| {
-            let goes = network.is_none_or(|name| port.title == name || port.network == name);
+            let goes = port.is_on(network);
             if goes {
                 gone.extend(port.addresses.iter().map(|address| address.addr()));
             }
@@ -332,6 +365,13 @@ impl Records {
             }
         }
         true
+    }
+}
+
+impl AttachedPort {
+    /// Whether it is on a network, or on any if none is named.
+    fn is_on(&self, network: Option<&str>) -> bool {
+        network.is_none_or(|name| self.title == name || self.network == name)
     }
 }
 

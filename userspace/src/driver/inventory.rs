@@ -1,11 +1,8 @@
 //! What Docker says that it has: the other side of what is recorded.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::records::Records;
-
-/// What else containers are called on their networks, by the ids of their endpoints.
-pub type Aliases = BTreeMap<String, Vec<String>>;
+use super::protocol::PortMapping;
 
 /// Docker's networks and containers at one moment.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -21,8 +18,8 @@ pub struct Inventory {
 pub struct ListedNetwork {
     /// What the user calls it.
     pub name: String,
-    /// Whether this driver drives it.
-    pub is_driven: bool,
+    /// Its driver, if that is not this one.
+    pub other_driver: Option<String>,
     /// Whether its addresses come from this driver.
     pub is_leased: bool,
     /// `--internal`.
@@ -57,8 +54,6 @@ pub struct ListedPool {
 pub struct ListedEndpoint {
     /// The name of its container.
     pub name: String,
-    /// The container's id, if it is in one; else something that no container is called.
-    pub container: String,
     /// Whether it is in a container. If not, it is on its way, or was left over.
     pub is_joined: bool,
     /// Its IPv4 address with the subnet's length, or nothing.
@@ -67,6 +62,22 @@ pub struct ListedEndpoint {
     pub address_ipv6: String,
     /// Its MAC address.
     pub mac: String,
+    /// What only its container tells, which is asked if that is needed.
+    pub details: Option<Details>,
+}
+
+/// What a container tells of an endpoint.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Details {
+    /// Docker's name of the network namespace.
+    pub sandbox: String,
+    /// `--driver-opt`.
+    pub options: BTreeMap<String, String>,
+    /// `-p`, if this is the container's way to the outside. A port of the host that Docker has left to its
+    /// driver is 0.
+    pub published: Vec<PortMapping>,
+    /// What else the container is called on the network, which never changes.
+    pub aliases: Vec<String>,
 }
 
 /// A container as Docker lists it.
@@ -82,6 +93,14 @@ pub struct ListedContainer {
     pub labels: BTreeMap<String, String>,
 }
 
+impl ListedNetwork {
+    /// Whether this driver drives it.
+    #[must_use]
+    pub const fn is_driven(&self) -> bool {
+        self.other_driver.is_none()
+    }
+}
+
 impl Inventory {
     /// The container of a name, or of an id or the beginning of one.
     #[must_use]
@@ -95,20 +114,6 @@ impl Inventory {
                 _ => None,
             }
         })
-    }
-
-    /// The containers of endpoints whose aliases are not recorded, by id: they never change.
-    #[must_use]
-    pub fn unasked(&self, records: &Records) -> BTreeSet<String> {
-        let endpoints = self.networks.values().flat_map(|it| &it.endpoints);
-        let is_unasked = |id: &String| {
-            let endpoint = records.endpoints.get(id);
-            endpoint.is_some_and(|endpoint| endpoint.aliases.is_none())
-        };
-        endpoints
-            .filter(|(id, listed)| listed.is_joined && is_unasked(id))
-            .map(|(_, listed)| listed.container.clone())
-            .collect()
     }
 
     /// Whether a container of this name is alive.

@@ -9,7 +9,6 @@ use ipnet::IpNet;
 use maps_schema::Mac;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::inventory::Aliases;
 use super::member::names;
 use super::protocol::PortMapping;
 use crate::document::parse_mac;
@@ -27,6 +26,10 @@ pub struct Records {
     /// Containers that we plug in ourselves, by Docker's id.
     #[serde(default)]
     pub attachments: BTreeMap<String, Attachment>,
+    /// Networks that a container's labels name and that somebody has plugged it out of, as the labels name them,
+    /// by Docker's id of the container.
+    #[serde(default)]
+    pub detached: BTreeMap<String, BTreeSet<String>>,
     /// Pools that were given out, by the name that Docker was told.
     pub pools: BTreeMap<String, Pool>,
     /// Addresses that were given out, and those that were given back.
@@ -262,6 +265,7 @@ impl Records {
             && self.endpoints.is_empty()
             && self.pools.is_empty()
             && self.attachments.is_empty()
+            && self.detached.is_empty()
     }
 
     /// What people call a network.
@@ -289,15 +293,6 @@ impl Records {
     pub fn container_name(&self, endpoint: &str) -> Option<String> {
         let label = self.endpoints.get(endpoint)?.label.clone();
         label.or_else(|| self.told(endpoint))
-    }
-
-    /// Notes what else containers are called.
-    pub fn note_aliases(&mut self, aliases: &Aliases) {
-        for (id, names) in aliases {
-            if let Some(endpoint) = self.endpoints.get_mut(id) {
-                endpoint.aliases = Some(names.clone());
-            }
-        }
     }
 
     /// What people call a container that we have plugged in.

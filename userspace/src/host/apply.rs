@@ -471,7 +471,7 @@ fn peers(rows: &Tables) -> BTreeSet<PortId> {
     let ports = rows.get(&MapName::Ports).into_iter().flatten();
     ports
         .filter_map(|(key, value)| Some((from_bytes(key)?, from_bytes(value)?)))
-        .filter(|(_, egress): &(PortId, EgressPort)| egress.kind != EgressPort::WORKLOAD)
+        .filter(|(_, egress): &(PortId, EgressPort)| !egress.is_workload())
         .map(|(port, _)| port)
         .collect()
 }

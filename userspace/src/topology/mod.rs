@@ -246,6 +246,8 @@ pub enum Place {
     /// Wherever Docker brings the endpoint of this id: the interface is neither made nor changed for the
     /// plan, and counts as soon as it is there.
     Endpoint(String),
+    /// The network namespace of the host itself.
+    Host,
 }
 
 impl fmt::Display for Place {
@@ -255,6 +257,7 @@ impl fmt::Display for Place {
             Self::Netns(name) => write!(f, "netns {name}"),
             Self::Pid(pid) => write!(f, "pid {pid}"),
             Self::Endpoint(id) => write!(f, "endpoint {id}"),
+            Self::Host => f.write_str("the host itself"),
         }
     }
 }

@@ -382,7 +382,7 @@ workloads.web.ports[2].routes[2] must be a map with the keys to, via
   15:60 this is the number 5
 workloads.db.ports must be a list of ports
   16:16 this is the text \"front\"
-workloads.idle must be a map with the keys host, container, netns, pid, endpoint, names, ports
+workloads.idle must be a map with the keys host, container, netns, pid, endpoint, host_network, names, ports
   17:3 this is empty
 ",
     );

@@ -151,6 +151,45 @@ fn other_hosts_are_told_what_is_attached() {
 }
 
 #[test]
+fn what_somebody_has_plugged_out_labels_do_not_plug_in() {
+    let mut stage = Stage::with_file("alpha");
+    let labels = [
+        ("network", "front,closed"),
+        ("address", "10.77.0.99"),
+        ("mac", "02:00:00:00:00:99"),
+    ];
+    let mut wish = wish(&labels).unwrap().unwrap();
+    let networks = |stage: &Stage| {
+        let ports = stage.records.attachments.values().flat_map(|it| &it.ports);
+        let names: Vec<String> = ports.map(|it| it.title.clone()).collect();
+        names.join(" ")
+    };
+    stage.attach(&wish).unwrap();
+    let (labelled, now) = (wish.networks.clone(), stage.now);
+    assert!(
+        stage
+            .records
+            .plug_out(&id(7), Some("front"), &labelled, now)
+    );
+    assert_eq!(networks(&stage), "closed");
+    // The container is started again.
+    stage.records.detach(&id(7), None, now);
+    stage.attach(&wish).unwrap();
+    assert_eq!(networks(&stage), "closed");
+    let mac = stage.records.attachments[&id(7)].ports[0].mac;
+    assert_ne!(mac.to_string(), "02:00:00:00:00:99");
+    stage.records.plug_out(&id(7), None, &labelled, now);
+    stage.attach(&wish).unwrap();
+    assert_eq!(networks(&stage), "");
+    // Somebody who asks for it is meant.
+    wish.by_label = false;
+    wish.networks = vec!["front".to_owned()];
+    stage.attach(&wish).unwrap();
+    assert_eq!(networks(&stage), "front");
+    assert_eq!(stage.records.detached[&id(7)].len(), 1);
+}
+
+#[test]
 fn what_is_attached_to_a_network_goes_with_it() {
     let mut stage = Stage::empty();
     let network = id(1);

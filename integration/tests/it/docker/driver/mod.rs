@@ -59,8 +59,15 @@ impl Driver {
 
     /// Starts the agent and waits until it answers.
     fn start_agent(&mut self) {
-        let binary = env!("CARGO_BIN_EXE_lab-bowline");
         let socket = self.socket();
+        self.start_agent_at(&socket);
+        let engine = self.stage.engine();
+        eventually("the driver listens", || engine.path(&socket).exists());
+    }
+
+    /// Starts the agent as the driver of a socket, or of none if that is `off`.
+    fn start_agent_at(&mut self, socket: &str) {
+        let binary = env!("CARGO_BIN_EXE_lab-bowline");
         let pid = self.pid_file();
         let run = format!(
             "echo $$ >{pid}; exec {binary} --instance {} agent --docker {socket}",
@@ -78,7 +85,6 @@ impl Driver {
             .stdout(Stdio::null())
             .stderr(log.unwrap());
         self.agent = Some(command.spawn().unwrap());
-        eventually("the driver listens", || engine.path(&socket).exists());
     }
 
     fn pid_file(&self) -> String {
