@@ -67,6 +67,7 @@ impl Records {
             router: choices.router,
             policy: choices.policy,
             gateway: choices.gateway,
+            conditions: choices.conditions,
         };
         for subnet in network.subnets.iter().filter(|subnet| subnet.leased) {
             let scope = network.scope(subnet.subnet);
@@ -136,6 +137,7 @@ impl Records {
             ("mtu", choices.mtu.is_some()),
             ("router", choices.router.is_some()),
             ("policy", choices.policy.is_some()),
+            ("conditions", choices.conditions.is_some()),
         ];
         if let Some((key, _)) = own.into_iter().find(|(_, given)| *given) {
             return Err(Refusal(format!(

@@ -56,6 +56,9 @@ pub struct Network {
     pub policy: Option<String>,
     /// Where its members' default routes lead.
     pub gateway: GatewayMode,
+    /// Whether its members are told its conditions, if somebody said so.
+    #[serde(default)]
+    pub conditions: Option<bool>,
 }
 
 /// A subnet of one of Docker's networks.

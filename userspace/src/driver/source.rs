@@ -81,6 +81,9 @@ fn network_entry(network: &Network) -> Value {
     if let Some(mtu) = network.mtu {
         entry["mtu"] = mtu.into();
     }
+    if let Some(conditions) = network.conditions {
+        entry["conditions"] = conditions.into();
+    }
     if let Some(policy) = &network.policy {
         entry["policy"] = policy.clone().into();
     }
