@@ -34,7 +34,7 @@ pub use model::{
 };
 pub use read::Located;
 pub use scalar::{Address, Destination, Gateway, Hop, Mtu, Peer};
-pub(crate) use scalar::{OF_HOST, parse_mac};
+pub(crate) use scalar::{OF_HOST, is_object_name, parse_mac};
 pub use schema::schema;
 
 use self::read::{Fields, Reader};

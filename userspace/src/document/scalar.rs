@@ -88,7 +88,7 @@ pub(super) fn is_source_name(name: &str) -> bool {
 }
 
 /// Whether an object may be called this; see [`OBJECT_NAME`].
-pub(super) fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     is_name(name, |byte| byte.is_ascii_alphanumeric(), rest)
 }

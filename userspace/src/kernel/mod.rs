@@ -15,6 +15,7 @@ pub mod changes;
 pub mod clock;
 mod clsact;
 pub mod datapath;
+pub mod doors;
 mod driver;
 pub mod echo;
 pub mod endpoint;
