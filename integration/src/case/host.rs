@@ -106,8 +106,7 @@ impl<'a> Host<'a> {
         for (interface, wire) in frame.copies.drain(..) {
             arrive(interface, wire);
         }
-        if let Action::Deliver(to) | Action::Return(to) | Action::Underlay { uplink: to, .. } =
-            action
+        if let Action::Deliver(to) | Action::Send(to) | Action::Underlay { uplink: to, .. } = action
         {
             arrive(to, frame.to_wire());
         }

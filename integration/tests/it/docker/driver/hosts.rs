@@ -27,9 +27,9 @@ routers:
 const UPLINK: &str = "up0";
 
 /// Two hosts on a switch, and a third party there.
-struct Site {
-    alpha: Driver,
-    beta: Driver,
+pub(super) struct Site {
+    pub(super) alpha: Driver,
+    pub(super) beta: Driver,
     switch: Namespace,
     outside: Namespace,
 }
@@ -37,8 +37,24 @@ struct Site {
 impl Site {
     /// Both hosts with agents, the file and its networks in Docker; nothing if that is skipped.
     fn set(test: &str) -> Option<Self> {
-        let mut alpha = Driver::set_apart(&format!("{test}_a"))?;
-        let mut beta = Driver::set_apart(&format!("{test}_b"))?;
+        let mut site = Self::bare(test)?;
+        for driver in [&mut site.alpha, &mut site.beta] {
+            let file = driver.stage.file("shop.yaml", FILE);
+            driver.stage.load(&[&file]);
+            let front = ["10.85.0.0/24", "--ipv6", "--subnet", "fd00:85::/64"];
+            for (net, subnets) in [("front", &front[..]), ("back", &["10.86.0.0/24"])] {
+                let net_is = format!("net={net}");
+                let options = ["--ipam-opt", &net_is, "-o", &net_is, "--subnet"];
+                driver.create(net, &[&options, subnets].concat());
+            }
+        }
+        Some(site)
+    }
+
+    /// Both hosts with agents, and nothing else.
+    pub(super) fn bare(test: &str) -> Option<Self> {
+        let alpha = Driver::set_apart(&format!("{test}_a"))?;
+        let beta = Driver::set_apart(&format!("{test}_b"))?;
         let (switch, outside) = (Namespace::new("switch"), Namespace::new("outside"));
         switch.ip(&["link", "add", "bridge", "type", "bridge"]);
         switch.ip(&["link", "set", "bridge", "up"]);
@@ -52,16 +68,6 @@ impl Site {
             space.ip(&["address", "add", address, "dev", UPLINK]);
             space.ip(&["route", "add", "default", "via", "192.0.2.1"]);
             switch.ip(&["link", "set", name, "master", "bridge"]);
-        }
-        for driver in [&mut alpha, &mut beta] {
-            let file = driver.stage.file("shop.yaml", FILE);
-            driver.stage.load(&[&file]);
-            let front = ["10.85.0.0/24", "--ipv6", "--subnet", "fd00:85::/64"];
-            for (net, subnets) in [("front", &front[..]), ("back", &["10.86.0.0/24"])] {
-                let net_is = format!("net={net}");
-                let options = ["--ipam-opt", &net_is, "-o", &net_is, "--subnet"];
-                driver.create(net, &[&options, subnets].concat());
-            }
         }
         Some(Self {
             alpha,

@@ -8,6 +8,7 @@ mod modes;
 mod outside;
 mod repair;
 mod running;
+mod subnet;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
