@@ -8,7 +8,8 @@ use super::*;
 use crate::problem::listing::listing;
 use crate::topology::{Place, compile};
 
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
+    ("bridges", include_str!("../../../examples/bridges.yaml")),
     ("policies", include_str!("../../../examples/policies.yaml")),
     ("routed", include_str!("../../../examples/routed.yaml")),
     (

@@ -134,6 +134,13 @@ pub fn check_mode(container: &ListedContainer) -> Result<(), Refusal> {
     if container.mode == MODE {
         return Ok(());
     }
+    if container.mode == "host" {
+        return Err(Refusal(format!(
+            "container {} has network mode `host`: it is the host, which a file plugs in by a workload with \
+             `host_network: true`",
+            container.name
+        )));
+    }
     Err(Refusal(format!(
         "container {} has network mode `{}`: start it with `--network none`, or plug it in by `docker network \
          connect`",

@@ -40,8 +40,25 @@ impl Site {
 
     /// The same over an underlay whose addresses begin like this.
     fn over(prefix: &str, len: &str, test: &str) -> Option<Self> {
-        let mut alpha = Driver::set_apart(&format!("{test}_a"))?;
-        let mut beta = Driver::set_apart(&format!("{test}_b"))?;
+        let mut site = Self::bare(prefix, len, test)?;
+        for driver in [&mut site.alpha, &mut site.beta] {
+            let file = FILE.replace('@', prefix);
+            let file = driver.stage.file("shop.yaml", &file);
+            driver.stage.load(&[&file]);
+            let front = ["10.85.0.0/24", "--ipv6", "--subnet", "fd00:85::/64"];
+            for (net, subnets) in [("front", &front[..]), ("back", &["10.86.0.0/24"])] {
+                let net_is = format!("net={net}");
+                let options = ["--ipam-opt", &net_is, "-o", &net_is, "--subnet"];
+                driver.create(net, &[&options, subnets].concat());
+            }
+        }
+        Some(site)
+    }
+
+    /// Both hosts with agents, and nothing else, over such an underlay.
+    pub(super) fn bare(prefix: &str, len: &str, test: &str) -> Option<Self> {
+        let alpha = Driver::set_apart(&format!("{test}_a"))?;
+        let beta = Driver::set_apart(&format!("{test}_b"))?;
         let (switch, outside) = (Namespace::new("switch"), Namespace::new("outside"));
         switch.ip(&["link", "add", "bridge", "type", "bridge"]);
         switch.ip(&["link", "set", "bridge", "up"]);
@@ -56,17 +73,6 @@ impl Site {
             space.ip(&["address", "add", &address, "dev", UPLINK, "nodad"]);
             space.ip(&["route", "add", "default", "via", &format!("{prefix}1")]);
             switch.ip(&["link", "set", name, "master", "bridge"]);
-        }
-        for driver in [&mut alpha, &mut beta] {
-            let file = FILE.replace('@', prefix);
-            let file = driver.stage.file("shop.yaml", &file);
-            driver.stage.load(&[&file]);
-            let front = ["10.85.0.0/24", "--ipv6", "--subnet", "fd00:85::/64"];
-            for (net, subnets) in [("front", &front[..]), ("back", &["10.86.0.0/24"])] {
-                let net_is = format!("net={net}");
-                let options = ["--ipam-opt", &net_is, "-o", &net_is, "--subnet"];
-                driver.create(net, &[&options, subnets].concat());
-            }
         }
         Some(Self {
             alpha,

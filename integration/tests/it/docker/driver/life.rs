@@ -134,11 +134,15 @@ fn an_agent_that_dies_after_the_last_network_leaves_nothing_to_the_next_one() {
 
 /// Ends the engine by a signal, and starts it again as it was started.
 pub(super) fn restart_engine(driver: &Driver, signal: &str) -> Child {
-    restart_engine_with(driver, signal, &[])
+    restart_engine_as(driver, signal, |_| {})
 }
 
-/// The same with more options.
-fn restart_engine_with(driver: &Driver, signal: &str, options: &[&str]) -> Child {
+/// The same with other words of its command line.
+pub(super) fn restart_engine_as(
+    driver: &Driver,
+    signal: &str,
+    change: impl FnOnce(&mut Vec<String>),
+) -> Child {
     let pid = driver.stage.host(&["cat", &format!("{FOLDER}/docker.pid")]);
     let process = format!("/proc/{}", pid.trim());
     let line = driver.stage.host(&["cat", &format!("{process}/cmdline")]);
@@ -151,8 +155,9 @@ fn restart_engine_with(driver: &Driver, signal: &str, options: &[&str]) -> Child
             .unwrap()
             .success()
     });
-    let mut words: Vec<&str> = line.split_terminator('\0').collect();
-    words.extend(options);
+    let mut words: Vec<String> = line.split_terminator('\0').map(str::to_owned).collect();
+    change(&mut words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut command = engine.command(&words);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     eventually("the engine answers", || {
@@ -193,7 +198,7 @@ fn containers_survive_their_engine() {
 }
 
 /// Ends the engine for good, and waits for all that were started.
-fn end(mut driver: Driver, engines: Vec<Child>) {
+pub(super) fn end(mut driver: Driver, engines: Vec<Child>) {
     driver
         .stage
         .host(&["sh", "-c", &format!("kill $(cat {FOLDER}/docker.pid)")]);
@@ -209,7 +214,8 @@ fn containers_do_not_notice_that_a_live_restore_engine_is_restarted() {
     let Some(mut driver) = Driver::set_apart("driver_live") else {
         return;
     };
-    let mut engines = vec![restart_engine_with(&driver, "-TERM", &["--live-restore"])];
+    let live = |words: &mut Vec<String>| words.push("--live-restore".to_owned());
+    let mut engines = vec![restart_engine_as(&driver, "-TERM", live)];
     let front = driver.create("front", &["--subnet", "10.87.0.0/24"]);
     let back = driver.create("back", &["--subnet", "10.86.0.0/24"]);
     driver.run("drv-live", &front, &["--ip", "10.87.0.9", "-p", "8087:80"]);
@@ -220,7 +226,7 @@ fn containers_do_not_notice_that_a_live_restore_engine_is_restarted() {
     for signal in ["-TERM", "-KILL"] {
         let space = driver.stage.engine().namespace_of(pid.parse().unwrap());
         let pings = Pings::start(&space, "10.87.0.10".parse().unwrap());
-        engines.push(restart_engine_with(&driver, signal, &[]));
+        engines.push(restart_engine(&driver, signal));
         let (sent, answered) = pings.finish();
         assert!(sent > 100 && sent == answered, "{answered} of {sent}");
         assert_eq!(driver.links(), before);

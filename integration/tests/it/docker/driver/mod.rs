@@ -9,6 +9,7 @@ mod names;
 mod outside;
 mod repair;
 mod running;
+mod subnet;
 mod upstream;
 
 use std::fs::{self, File};
