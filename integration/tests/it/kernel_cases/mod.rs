@@ -18,6 +18,7 @@ use integration::case::{Case, Outcome, Send, Step};
 use integration::lab;
 use integration::number::Numbers;
 
+use crate::rules::{self, List};
 use realm::Realm;
 
 /// A way to send frames to the program.
@@ -38,12 +39,25 @@ fn check<R: Runner>(name: &str) {
         return;
     }
     let case = Case::read(name).unwrap_or_else(|error| panic!("{error:#}"));
-    if let Some(reason) = is_too_young(&case) {
+    check_case::<R>(&case, R::MEMORIES);
+}
+
+/// Runs a truth table. Every packet begins a flow of its own, so that nothing is remembered of it.
+fn check_rules<R: Runner>(lists: &[List]) {
+    if lab::is_usable() {
+        for case in rules::tables(lists) {
+            check_case::<R>(&case, &[Memory::Epochs]);
+        }
+    }
+}
+
+fn check_case<R: Runner>(case: &Case, memories: &[Memory]) {
+    if let Some(reason) = is_too_young(case) {
         lab::skip(&reason);
         return;
     }
-    for &memory in R::MEMORIES {
-        check_with::<R>(&case, memory);
+    for &memory in memories {
+        check_with::<R>(case, memory);
     }
 }
 

@@ -11,6 +11,7 @@ use super::realm::Realm;
 use super::{Memory, Runner};
 
 crate::cases::every_case!(check);
+crate::rules::every_table!(super::super::check_rules::<super::TestRunner>);
 
 /// Cases that `BPF_PROG_TEST_RUN` cannot run, and why.
 fn obstacle(name: &str) -> Option<&'static str> {

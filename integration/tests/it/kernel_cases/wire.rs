@@ -10,6 +10,7 @@ use super::realm::Realm;
 use super::{Memory, Runner};
 
 crate::cases::every_case!(check);
+crate::rules::every_table!(super::super::check_rules::<super::Wire>);
 
 fn check(name: &str) {
     if name == "truncated_tag" {

@@ -5,10 +5,12 @@ mod declared;
 mod hosts;
 mod life;
 mod modes;
+mod names;
 mod outside;
 mod repair;
 mod running;
 mod subnet;
+mod upstream;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
