@@ -12,7 +12,7 @@ use super::commit::Cause;
 use super::plugin::{Plugin, State, now};
 use super::reconcile::connect;
 use crate::driver::Setting;
-use crate::driver::attach::{Wish, check_mode, mac};
+use crate::driver::attach::{Wish, check_mode, mac, service};
 use crate::driver::inventory::{Inventory, ListedContainer};
 use crate::similar::Similar;
 
@@ -32,6 +32,9 @@ pub struct AttachRequest {
     pub mac: Option<String>,
     /// The security groups.
     pub groups: Vec<String>,
+    /// What else it is to be called.
+    #[serde(default)]
+    pub aliases: Vec<String>,
 }
 
 /// What the command line asks for to undo that.
@@ -123,6 +126,11 @@ impl Plugin<'_> {
             addresses: request.addresses,
             mac: request.mac.as_deref().map(mac).transpose()?,
             groups: request.groups,
+            aliases: request
+                .aliases
+                .into_iter()
+                .chain(service(container))
+                .collect(),
             by_label: false,
         };
         let port = {

@@ -16,7 +16,7 @@ use super::commit::Cause;
 use super::plugin::{Plugin, State, now};
 use crate::docker::Docker;
 use crate::driver::inventory::Inventory;
-use crate::driver::reconcile::{CONFIRM_SECONDS, Outcome, Sight, doubtful, reconcile};
+use crate::driver::reconcile::{CONFIRM_SECONDS, Outcome, Sight, obscure, reconcile};
 use crate::driver::records::Records;
 use crate::driver::{Refusal, Setting, source};
 
@@ -167,9 +167,12 @@ impl Plugin<'_> {
 
     /// What Docker has.
     pub(super) async fn inventory(&self, docker: &Docker) -> Result<Inventory> {
-        let doubtful = doubtful(&self.state.lock().await.suspects);
+        let obscure = {
+            let state = self.state.lock().await;
+            obscure(&state.suspects, &state.records)
+        };
         let driver = self.driver.as_deref();
-        Ok(docker.inventory(driver, &doubtful).await?)
+        Ok(docker.inventory(driver, &obscure).await?)
     }
 
     /// What is to be done, given what Docker has, if that is known.

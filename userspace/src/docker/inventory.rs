@@ -26,7 +26,7 @@ const NOT_JOINED: &str = "ep-";
 
 impl Docker {
     /// What the engine has, as far as a driver wants to know; without a driver all networks are those of
-    /// others. Of the endpoints in `doubtful` the containers are asked, too: they answer late while they are
+    /// others. Of the endpoints in `obscure` the containers are asked, too: they answer late while they are
     /// being started.
     ///
     /// # Errors
@@ -35,7 +35,7 @@ impl Docker {
     pub async fn inventory(
         &self,
         driver: Option<&str>,
-        doubtful: &BTreeSet<String>,
+        obscure: &BTreeSet<String>,
     ) -> Result<Inventory, DockerError> {
         let all = ListContainersOptionsBuilder::new().all(true).build();
         let containers = self.client.list_containers(Some(all)).await;
@@ -57,7 +57,7 @@ impl Docker {
             let listed = if let Some(driver) = own {
                 // Docker lists networks without what is in them.
                 match self.client.inspect_network(&id, None).await {
-                    Ok(network) => self.listed_network(network, driver, doubtful).await?,
+                    Ok(network) => self.listed_network(network, driver, obscure).await?,
                     Err(error) if is_not_found(&error) => continue,
                     Err(error) => return Err(no_answer(&self.socket, &error)),
                 }
@@ -144,13 +144,13 @@ impl Docker {
         &self,
         network: NetworkInspect,
         driver: &str,
-        doubtful: &BTreeSet<String>,
+        obscure: &BTreeSet<String>,
     ) -> Result<ListedNetwork, DockerError> {
         let ipam = network.ipam;
         let mut endpoints = BTreeMap::new();
         for (place, endpoint) in network.containers.unwrap_or_default() {
             let own = endpoint.endpoint_id.clone().unwrap_or_default();
-            let details = if doubtful.contains(&own) {
+            let details = if obscure.contains(&own) {
                 match self.client.inspect_container(&place, None).await {
                     Ok(container) => details(container, &own),
                     Err(error) if is_not_found(&error) => None,
@@ -304,6 +304,7 @@ fn details(container: ContainerInspectResponse, endpoint: &str) -> Option<Detail
         sandbox: settings.sandbox_key.unwrap_or_default(),
         options: sorted(own.driver_opts.clone()),
         published,
+        aliases: own.aliases.clone().unwrap_or_default(),
     })
 }
 

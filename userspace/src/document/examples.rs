@@ -122,6 +122,7 @@ fn keys_by_schema(schema: &Value) -> Vec<(String, BTreeSet<String>)> {
 fn the_schema_has_exactly_the_accepted_keys() {
     let expected = [
         ("bowline topology file", model::DOCUMENT_KEYS),
+        ("Connections", model::CONNECTIONS_KEYS),
         ("DefaultActions", model::DEFAULT_ACTIONS_KEYS),
         ("Defaults", model::DEFAULTS_KEYS),
         ("Group", model::GROUP_KEYS),
@@ -135,6 +136,7 @@ fn the_schema_has_exactly_the_accepted_keys() {
         ("RouterPort", model::ROUTER_PORT_KEYS),
         ("RouterRoute", model::ROUTER_ROUTE_KEYS),
         ("Rule", model::RULE_KEYS),
+        ("Timeouts", model::TIMEOUTS_KEYS),
         ("TunnelPair", model::TUNNEL_KEYS),
         ("Uplink", model::UPLINK_KEYS),
         ("Vtep", model::VTEP_KEYS),

@@ -1,6 +1,7 @@
 //! What a topology file may contain. The descriptions here are also those of the JSON schema, and
 //! each type stands next to the list of its keys; a test holds the two together.
 
+mod connections;
 mod nat;
 mod policy;
 
@@ -13,6 +14,9 @@ use ipnet::IpNet;
 use maps_schema::Mac;
 use schemars::JsonSchema;
 
+pub use connections::Connections;
+pub(super) use connections::Timeouts;
+pub(super) use connections::{CONNECTIONS_KEYS, TIMEOUTS_KEYS};
 pub(super) use nat::{NAT_KEYS, UPLINK_KEYS};
 pub use nat::{Nat, Publish, Translation, Uplink};
 pub(super) use policy::{DEFAULT_ACTIONS_KEYS, GROUP_KEYS, POLICY_KEYS, RULE_KEYS};
@@ -157,7 +161,7 @@ impl Document {
     }
 }
 
-pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "mss", "drop_events"];
+pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "mss", "drop_events", "connections"];
 
 /// What holds for all objects of a file that do not say otherwise.
 #[derive(Clone, Default, Debug, JsonSchema)]
@@ -180,6 +184,9 @@ pub struct Defaults {
     /// soon as one loaded source switches it on.
     #[schemars(with = "Option<bool>")]
     pub drop_events: Option<Located<bool>>,
+    /// How many connections hosts remember, and for how long.
+    #[schemars(default, transform = schema::or_empty)]
+    pub connections: Connections,
 }
 
 pub(super) const HOST_KEYS: &[&str] = &["address", "uplink", "mtu", "xdp"];
@@ -324,7 +331,7 @@ pub struct Network {
     #[schemars(with = "Option<UnknownUnicast>")]
     pub unknown_unicast: Option<Located<UnknownUnicast>>,
     /// The age after which a learned MAC address is forgotten: seconds, or a number with the unit
-    /// s, m or h. 300s unless given.
+    /// s, m, h or d. 300s unless given.
     #[schemars(with = "Option<u64>", transform = schema::or_duration)]
     pub ageing: Option<Located<Duration>>,
     /// The policy that holds for all its ports, behind those of their groups.

@@ -200,7 +200,7 @@ pub(super) fn or_its_network(schema: &mut Schema) {
 pub(super) fn or_duration(schema: &mut Schema) {
     or(
         schema,
-        [json!({ "type": "string", "pattern": "^[0-9]+[smh]?$" })],
+        [json!({ "type": "string", "pattern": "^[0-9]+[smhd]?$" })],
     );
 }
 

@@ -8,16 +8,20 @@ use ipnet::IpNet;
 use maps_schema::Mac;
 
 use super::inventory::ListedContainer;
+use super::network::derived_mac;
 use super::records::{AttachedPort, Attachment, Holder, Lease, Pool, Records, Scope, short};
 use super::{Refusal, Setting};
-use crate::document::parse_mac;
+use crate::document::{is_object_name, parse_mac};
 use crate::instance::Instance;
 use crate::similar::{Similar, closest};
 
 /// What the labels begin with.
 const PREFIX: &str = "bowline.";
 /// The labels, without that.
-const LABELS: [&str; 5] = ["network", "address", "mac", "groups", "instance"];
+const LABELS: [&str; 6] = ["network", "address", "mac", "groups", "aliases", "instance"];
+/// Where Compose says which service a container is of. On networks that Compose plugs it into, that is an
+/// alias.
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 /// The network mode that containers must have.
 const MODE: &str = "none";
 
@@ -36,6 +40,8 @@ pub struct Wish {
     pub mac: Option<Mac>,
     /// The security groups of all interfaces.
     pub groups: Vec<String>,
+    /// What else the container is to be called.
+    pub aliases: Vec<String>,
     /// Whether labels say so.
     pub by_label: bool,
 }
@@ -84,6 +90,12 @@ impl Wish {
             address.map_err(|_| Refusal(format!("label {PREFIX}address: `{text}` is no address")))
         });
         let mac = labels.get("mac").map(|text| mac(text)).transpose()?;
+        let aliases = list("aliases");
+        if let Some(alias) = aliases.iter().find(|alias| !is_object_name(alias)) {
+            return Err(Refusal(format!(
+                "label {PREFIX}aliases: `{alias}` is no name of letters, digits, `_`, `.` and `-`"
+            )));
+        }
         Ok(Some(Self {
             id: id.to_owned(),
             container: container.name.clone(),
@@ -91,9 +103,16 @@ impl Wish {
             addresses: addresses.collect::<Result<_, _>>()?,
             mac,
             groups: list("groups"),
+            aliases: aliases.into_iter().chain(service(container)).collect(),
             by_label: true,
         }))
     }
+}
+
+/// The Compose service that a container is of.
+#[must_use]
+pub fn service(container: &ListedContainer) -> Option<String> {
+    container.labels.get(COMPOSE_SERVICE).cloned()
 }
 
 /// A MAC address that a station can have.
@@ -162,9 +181,15 @@ impl Records {
             let attachment = self.attachments.entry(wish.id.clone());
             let attachment = attachment.or_insert_with(|| Attachment {
                 container: wish.container.clone(),
+                aliases: Vec::new(),
                 by_label: wish.by_label,
                 ports: Vec::new(),
             });
+            for alias in &wish.aliases {
+                if !attachment.aliases.contains(alias) {
+                    attachment.aliases.push(alias.clone());
+                }
+            }
             if let Some(port) = attachment.ports.iter().find(|it| it.network == target.name) {
                 let has = |ip: &IpAddr| port.addresses.iter().any(|it| it.addr() == *ip);
                 addresses.retain(|ip| !has(ip));
@@ -183,15 +208,18 @@ impl Records {
                 };
                 self.leases.insert((scope.clone(), *ip), lease);
             }
+            let addresses: Vec<IpNet> = found
+                .into_iter()
+                .filter_map(|(scope, ip)| IpNet::new(ip, scope.subnet.prefix_len()).ok())
+                .collect();
+            let taken = self.macs_on(&target.name, setting);
+            let derived = || derived_mac(&addresses, &wish.id, |mac| !taken.contains(&mac));
             let port = AttachedPort {
                 network: target.name,
                 title: network.clone(),
                 interface,
-                addresses: found
-                    .into_iter()
-                    .filter_map(|(scope, ip)| IpNet::new(ip, scope.subnet.prefix_len()).ok())
-                    .collect(),
-                mac: mac.take(),
+                mac: mac.take().unwrap_or_else(derived),
+                addresses,
                 groups: wish.groups.clone(),
             };
             if let Some(attachment) = self.attachments.get_mut(&wish.id) {
@@ -237,6 +265,22 @@ impl Records {
             found.push((scope.clone(), ip));
         }
         Ok(found)
+    }
+
+    /// The MAC addresses of all that are on a network, by its name in the topology.
+    fn macs_on(&self, network: &str, setting: Setting<'_>) -> BTreeSet<Mac> {
+        let declared = setting.world.networks.get(network);
+        let declared = declared.into_iter().flat_map(|it| it.macs.keys().copied());
+        let endpoints = self.endpoints.values().filter(|endpoint| {
+            let place = self.networks.get(&endpoint.network);
+            place.is_some_and(|it| it.name(&endpoint.network) == network)
+        });
+        let attached = self.attachments.values().flat_map(|it| &it.ports);
+        let attached = attached.filter(|port| port.network == network);
+        declared
+            .chain(endpoints.map(|it| it.mac))
+            .chain(attached.map(|it| it.mac))
+            .collect()
     }
 
     /// The network of a file or of Docker's that people call so.

@@ -76,6 +76,8 @@ pub struct Details {
     /// `-p`, if this is the container's way to the outside. A port of the host that Docker has left to its
     /// driver is 0.
     pub published: Vec<PortMapping>,
+    /// What else the container is called on the network, which never changes.
+    pub aliases: Vec<String>,
 }
 
 /// A container as Docker lists it.

@@ -28,12 +28,16 @@ const UNKNOWN_ENDPOINT: &str = "unknown endpoint ";
 /// Differences that were seen before, and since when, in seconds since 1970.
 pub type Suspects = BTreeMap<String, u64>;
 
-/// The endpoints that may have to be recorded again, of which Docker is to tell more.
+/// The endpoints of which Docker is to tell more: those that may have to be recorded again, and those whose
+/// aliases are not recorded.
 #[must_use]
-pub fn doubtful(suspects: &Suspects) -> BTreeSet<String> {
+pub fn obscure(suspects: &Suspects, records: &Records) -> BTreeSet<String> {
     let suspects = suspects.keys();
-    let doubtful = suspects.filter_map(|it| it.strip_prefix(UNKNOWN_ENDPOINT));
-    doubtful.map(str::to_owned).collect()
+    let unknown = suspects.filter_map(|it| it.strip_prefix(UNKNOWN_ENDPOINT));
+    let endpoints = records.endpoints.iter();
+    let unnamed = endpoints.filter(|(_, endpoint)| endpoint.aliases.is_none());
+    let unnamed = unnamed.map(|(id, _)| id.clone());
+    unknown.map(str::to_owned).chain(unnamed).collect()
 }
 
 /// What there is besides the records.
@@ -409,6 +413,7 @@ impl Work<'_> {
         if let Some(endpoint) = self.outcome.records.endpoints.get_mut(id) {
             endpoint.label = Some(listed.name.clone());
             endpoint.sandbox = Some(details.sandbox.clone()).filter(|it| !it.is_empty());
+            endpoint.aliases = Some(details.aliases.clone());
         }
         Ok(())
     }
@@ -508,6 +513,9 @@ impl Records {
             for (id, listed) in &listed.endpoints {
                 if let Some(endpoint) = self.endpoints.get_mut(id) {
                     endpoint.label = Some(listed.name.clone());
+                    if let Some(details) = &listed.details {
+                        endpoint.aliases = Some(details.aliases.clone());
+                    }
                 }
             }
         }

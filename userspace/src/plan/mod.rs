@@ -32,6 +32,7 @@ use view::{Place, Station, View};
 
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
+use crate::program::Settings;
 use crate::program::XdpMode;
 use crate::topology::{self, Mss, Network, Port, PortName, Spoofing, Topology};
 
@@ -54,8 +55,8 @@ pub struct Plan {
     constant: Tables,
     /// What ids stand for.
     pub names: Names,
-    /// Whether dropped frames are reported as events.
-    pub drop_events: bool,
+    /// What the programs are loaded with.
+    pub settings: Settings,
 }
 
 /// The interface to the underlay, at whose ingress frames from peers are taken in.
@@ -134,7 +135,7 @@ impl Plan {
             carried: view.carried,
             constant,
             names: Names::new(topology, &ids),
-            drop_events: topology.drop_events,
+            settings: topology.settings,
         }
     }
 

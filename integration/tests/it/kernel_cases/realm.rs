@@ -15,7 +15,7 @@ use bowline::instance::Instance;
 use bowline::kernel::datapath::{Datapath, remove_all};
 use bowline::kernel::object::Object;
 use bowline::plan::Plan;
-use bowline::program::Program;
+use bowline::program::{Program, Settings};
 use bowline::topology::PortName;
 use integration::case::{
     Case, Counters, Flows, HERE, Outcome, Peer, Receiver, Send, Step, UPLINK, WORLD, receiver_of,
@@ -69,8 +69,8 @@ impl<'a> Realm<'a> {
         let (host, workloads) = (Namespace::quiet("host"), Namespace::quiet("work"));
         let instance = Owned(instance());
         let object = Object::embedded().unwrap_or_else(|error| panic!("{error:#}"));
-        let mut datapath =
-            Datapath::load(&instance.0, &object, false).unwrap_or_else(|error| panic!("{error:#}"));
+        let mut datapath = Datapath::load(&instance.0, &object, &Settings::default())
+            .unwrap_or_else(|error| panic!("{error:#}"));
         let uplink = case
             .has_uplink()
             .then(|| plug_uplink(case, &host, &workloads));

@@ -310,7 +310,7 @@ networks.a.mtu must be a number of bytes or `auto`
 networks.a.unknown_unicast must be `drop` or `flood`
   4:71 this is the text \"flod\"
   help: did you mean `flood`?
-networks.a.ageing must be a number of seconds or a duration such as 300s, 5m or 1h
+networks.a.ageing must be a number of seconds or a duration such as 300s, 5m, 1h or 2d
   4:85 this is the text \"5 min\"
 networks.b must be a subnet, a list of subnets or a map with the key `subnets`
   5:3 this is empty

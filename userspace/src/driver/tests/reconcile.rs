@@ -10,7 +10,9 @@ use super::super::inventory::{
     Details, Inventory, ListedContainer, ListedEndpoint, ListedNetwork, ListedPool,
 };
 use super::super::protocol::PortMapping;
-use super::super::reconcile::{CONFIRM_SECONDS, Fits, Outcome, Sight, Suspects, reconcile};
+use super::super::reconcile::{
+    CONFIRM_SECONDS, Fits, Outcome, Sight, Suspects, obscure, reconcile,
+};
 use super::super::records::Records;
 use super::super::{Refusal, Setting, UNCLAIMED_SECONDS};
 use super::{Stage, id};
@@ -171,15 +173,21 @@ impl World {
 #[test]
 fn names_are_learned_and_nothing_else_is_done_where_nothing_is_wrong() {
     let mut world = World::with(4);
+    world.listed(1).details = Some(Details {
+        aliases: vec!["store".to_owned()],
+        ..Details::default()
+    });
     let before = world.stage.records.clone();
+    assert_eq!(obscure(&world.suspects, &before).len(), 4);
     assert_eq!(world.settle(), []);
     let records = &world.stage.records;
     assert_eq!(records.endpoint_title(&id(1001)), "container c1");
     assert_eq!(records.network_title(&id(1)), "network own");
     assert_eq!(records.leases, before.leases);
-    // Others may ask for it by its name.
+    // Others may ask for it by its name, and by what else it is called, for which Docker is asked once.
+    assert_eq!(obscure(&world.suspects, records).len(), 0);
     let text = super::source::text(records).unwrap();
-    assert!(text.contains("c1"), "{text}");
+    assert!(text.contains("c1") && text.contains("store"), "{text}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ groups: { clerks: [] }
 ";
 
 /// `docker run --network none` of a container that sleeps, with labels.
-fn start(driver: &Driver, name: &str, labels: &[&str]) {
+pub(super) fn start(driver: &Driver, name: &str, labels: &[&str]) {
     driver.stage.remember(name);
     let mut words = vec!["run", "--name", name, "--detach", "--stop-signal", "KILL"];
     words.extend(["--network", "none"]);

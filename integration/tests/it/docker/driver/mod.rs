@@ -5,9 +5,11 @@ mod declared;
 mod hosts;
 mod life;
 mod modes;
+mod names;
 mod outside;
 mod repair;
 mod running;
+mod upstream;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};

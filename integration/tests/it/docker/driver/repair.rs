@@ -91,6 +91,9 @@ fn an_agent_that_is_another_driver_takes_nothing_away() {
     driver.run("drv-kept", &front, &["--ip", "10.92.0.9"]);
     driver.stop_agent("-TERM");
     driver.start_agent_at("off");
+    eventually("the other agent runs", || {
+        driver.log().matches("running, other hosts").count() == 2
+    });
     let refused = driver.stage.bowline(&["repair"]);
     refused.failed_saying(&[
         "this agent is no driver of Docker's",
