@@ -7,7 +7,9 @@ mod line;
 
 mod differential;
 mod edge;
+mod journey;
 mod life;
+mod mutation;
 mod nat;
 mod packet;
 mod random;
