@@ -166,6 +166,11 @@ fn series(name: &str) -> Option<&'static Series> {
     SERIES.iter().find(|series| series.name == name)
 }
 
+/// Whether virtual machines get a real processor here.
+pub(crate) fn is_accelerated() -> bool {
+    Accelerator::choose() == Accelerator::Kvm
+}
+
 /// The names of all kernels.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     SERIES.iter().map(|series| series.name)
