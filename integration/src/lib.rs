@@ -6,3 +6,4 @@ pub mod cast;
 pub mod checksum;
 pub mod frame;
 pub mod lab;
+pub mod program;

@@ -1,7 +1,5 @@
 //! Restarts and deaths.
 
-use std::process::{Child, Stdio};
-
 use integration::lab::{ENGINE_FOLDER as FOLDER, eventually};
 
 use super::Driver;
@@ -101,30 +99,6 @@ fn an_agent_that_is_killed_all_the_time_loses_nothing() {
     assert_eq!(driver.links(), Vec::<String>::new());
 }
 
-/// Ends the engine by a signal, and starts it again as it was started.
-pub(super) fn restart_engine(driver: &Driver, signal: &str) -> Child {
-    let pid = driver.stage.host(&["cat", &format!("{FOLDER}/docker.pid")]);
-    let process = format!("/proc/{}", pid.trim());
-    let line = driver.stage.host(&["cat", &format!("{process}/cmdline")]);
-    driver.stage.host(&["kill", signal, pid.trim()]);
-    let engine = driver.stage.engine();
-    eventually("the engine has ended", || {
-        !engine
-            .command(&["test", "-e", &process])
-            .status()
-            .unwrap()
-            .success()
-    });
-    let words: Vec<&str> = line.split_terminator('\0').collect();
-    let mut command = engine.command(&words);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    eventually("the engine answers", || {
-        let version = ["docker", "version"];
-        engine.command(&version).output().unwrap().status.success()
-    });
-    child.unwrap()
-}
-
 #[test]
 fn containers_survive_their_engine() {
     let Some(mut driver) = Driver::set_apart("driver_engine") else {
@@ -141,7 +115,7 @@ fn containers_survive_their_engine() {
     driver.stage.ping("drv-east", "10.91.0.10");
     let mut engines = Vec::new();
     for signal in ["-TERM", "-KILL"] {
-        engines.push(restart_engine(&driver, signal));
+        engines.push(driver.stage.engine().restart(signal));
         eventually("the containers are back", || {
             driver.reaches("drv-east", "10.91.0.10") && driver.reaches("drv-west", "10.91.0.9")
         });
