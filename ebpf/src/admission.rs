@@ -63,10 +63,8 @@ pub(crate) fn admits<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> 
     }
     let ingress = tables
         .egress_port(scratch.way.destination)
-        .map_or(PolicyList::NONE, |exit| match exit.kind {
-            EgressPort::WORKLOAD => exit.policy,
-            _ => PolicyList::NONE,
-        });
+        .filter(EgressPort::is_workload)
+        .map_or(PolicyList::NONE, |exit| exit.policy);
     let egress = scratch.way.origin.policy;
     let [first, ..] = scratch.way.forward;
     if [egress, first, ingress] == [PolicyList::NONE; 3] {

@@ -192,7 +192,7 @@ fn change<F: Frame, T: Tables>(
     *exit = tables
         .egress_port(way.destination)
         .ok_or(DropReason::PortUnplugged)?;
-    if !matches!(exit.kind, EgressPort::WORKLOAD | EgressPort::UPLINK) {
+    if exit.is_peer() {
         // An ordinary VTEP's frame may go to another host: it has not sent it there itself.
         if way.origin.is_host() && way.origin.port != way.destination {
             return Err(DropReason::SplitHorizon);
@@ -246,6 +246,7 @@ pub fn depart<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scra
     let len = frame.len();
     let action = match exit.kind {
         EgressPort::WORKLOAD => Action::Deliver(exit.ifindex),
+        EgressPort::HOST_NETNS => Action::Send(exit.ifindex),
         EgressPort::UPLINK => Action::Underlay {
             uplink: exit.ifindex,
             next_hop: Ip::UNSPECIFIED_V6,
@@ -276,8 +277,8 @@ pub fn depart<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scra
 #[inline(always)]
 fn send_back<F: Frame, T: Tables>(frame: &F, tables: &T, origin: &Origin) -> Action {
     tables.count(origin.port, Count::Egress(frame.len()));
-    if origin.is_outside() {
-        Action::Return(origin.interface)
+    if origin.flags & (IngressPort::OUTSIDE | IngressPort::HOST_NETNS) != 0 {
+        Action::Send(origin.interface)
     } else {
         Action::Deliver(origin.interface)
     }

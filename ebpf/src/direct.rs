@@ -17,7 +17,7 @@ pub(crate) fn station<T: Tables>(tables: &T, packet: &Packet) -> Option<Direct> 
     }
     let station = tables.direct(packet.ip_destination)?;
     let exit = tables.egress_port(station.port)?;
-    (exit.kind == EgressPort::WORKLOAD).then_some(station)
+    exit.is_workload().then_some(station)
 }
 
 /// Gives a packet for a workload the MAC addresses that it has in the workload's network, and lets it go on

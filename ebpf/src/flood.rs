@@ -3,7 +3,7 @@
 use core::mem;
 use core::ops::ControlFlow;
 
-use maps_schema::map::{EgressPort, FLOOD_MAX, FloodKey, Network};
+use maps_schema::map::{FLOOD_MAX, FloodKey, Network};
 use maps_schema::{DropReason, FloodList, IfIndex, PolicyList, PortId};
 
 use crate::frame::{Frame, Note, Refused, Step};
@@ -117,7 +117,7 @@ impl<F: Frame, T: Tables> Step for Flood<'_, F, T> {
             && member.port != self.from
             && let Some(next) = self.tables.egress_port(member.port)
         {
-            let is_here = next.kind == EgressPort::WORKLOAD;
+            let is_here = next.is_workload();
             let is_meant = match self.audience {
                 Audience::All => true,
                 Audience::Workloads => is_here,

@@ -19,7 +19,7 @@ mod settle;
 mod track;
 
 use maps_schema::map::{Flow, FlowKey, IngressPort, NeighborKey};
-use maps_schema::{PolicyList, PortId, Vni};
+use maps_schema::{PolicyList, PortId, Timeouts, Vni};
 
 use crate::departure::{GUARDS_MAX, Origin, Way};
 use crate::frame::Frame;
@@ -28,7 +28,7 @@ use crate::tables::Tables;
 use crate::tcp;
 
 pub(crate) use claim::has_port;
-pub use life::lifetime_ns;
+pub use life::phase;
 pub(crate) use life::{end, renew};
 pub(crate) use settle::settle;
 pub(crate) use track::{Found, TRANSLATED, Track};
@@ -43,9 +43,10 @@ pub enum Store {
     Embryos,
 }
 
-/// How long a flow may be silent before it is asked whether it is over, in nanoseconds: less than any
-/// connection lasts.
+/// How long a flow may be silent before it is asked whether it is over, in nanoseconds: less than
+/// [`Timeouts::MIN`].
 const SILENCE_NS: u64 = 8_000_000_000;
+const _: () = assert!(SILENCE_NS < Timeouts::MIN as u64 * 1_000_000_000);
 /// How often the other direction of a flow that goes on is looked at, as a power of two of nanoseconds,
 /// about a second: either may have been replaced.
 const REFRESH_SHIFT: u32 = 30;

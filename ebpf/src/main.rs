@@ -175,7 +175,7 @@ mod programs {
                 let _always = skb.redirect_neigh(uplink.0, next_hop);
                 TC_ACT_REDIRECT
             }
-            Action::Return(IfIndex(ifindex)) => {
+            Action::Send(IfIndex(ifindex)) => {
                 let _always = skb.redirect(ifindex);
                 TC_ACT_REDIRECT
             }

@@ -105,7 +105,7 @@ fn answer<F: Frame, T: Tables>(
         return Progress::Done(Action::Pass);
     };
     match resolution::write_reply(frame, &reply) {
-        Ok(()) => Progress::Done(Action::Return(interface)),
+        Ok(()) => Progress::Done(Action::Send(interface)),
         Err(_refused) => Progress::Done(Action::refuse(
             tables,
             PortId::NONE,

@@ -31,8 +31,8 @@ pub enum Action {
         /// To this router or station; unspecified if the packet's own destination says where to.
         next_hop: Ip,
     },
-    /// Sends it out of the interface that it came in on.
-    Return(IfIndex),
+    /// Sends it out of this interface as it is: back to the wire that it came from, or to the host itself.
+    Send(IfIndex),
     /// Leaves it to the host: it is none of ours.
     Pass,
     /// Nothing is left to be done with it: whoever it was for has got a copy.

@@ -12,7 +12,7 @@ use maps_schema::map::{
 };
 use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
-use maps_schema::{DropReason, IfIndex, Ip, PolicyList, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Phase, PolicyList, PortId, Vni};
 
 use crate::policy::Ruling;
 
@@ -145,6 +145,8 @@ pub trait Tables {
     fn note_start(&self, key: &FragmentKey, start: &Start);
     /// The time that learned addresses age by, in nanoseconds; a few milliseconds coarse.
     fn now_ns(&self) -> u64;
+    /// How long a connection may be silent, in nanoseconds.
+    fn timeout_ns(&self, phase: Phase) -> u64;
     /// The time to a microsecond, in nanoseconds of the same clock; it costs ten times as much.
     fn precise_ns(&self) -> u64;
     /// A number that nobody foresees.

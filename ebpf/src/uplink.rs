@@ -238,7 +238,7 @@ fn receive<F: Frame, T: Tables>(
     let refused = |_refused| DropReason::KernelRefused;
     if outer.vni == 0 {
         return match echo::handle(frame, tables, outer, peer.port).map_err(refused)? {
-            Outcome::Return => Ok(Progress::Done(Action::Return(interface))),
+            Outcome::Return => Ok(Progress::Done(Action::Send(interface))),
             Outcome::Noted => Ok(Progress::Done(Action::Copied)),
             Outcome::Malformed => Err(DropReason::MalformedEcho),
         };

@@ -37,13 +37,30 @@
 //! ask: { by: core/back, for: 10.2.0.99, of: [db, cache] }
 //! ```
 //!
-//! whose bytes follow from the frame that was sent. Everything else follows too and is checked each
+//! whose bytes follow from the frame that was sent.
+//!
+//! Where a router has an `uplink`, what comes from the outside is `from: core/uplink`, and what goes there
+//! arrives `at: core/uplink`. A frame that is translated is described like one that is sent; `by` is the
+//! router's port that sends it. A number that the datapath chooses has a name, which means the number that
+//! was seen first:
+//!
+//! ```yaml
+//! - from: web
+//!   send: { ipv4: { to: 198.51.100.7 }, udp: [40000, 53] }
+//!   expect: { arrive: { at: core/uplink, as: { ipv4: { from: here, to: 198.51.100.7, ttl: 63 }, udp: [chosen, 53] } } }
+//! - from: core/uplink
+//!   send: { ipv4: { from: 198.51.100.7, to: here }, udp: [53, chosen] }
+//!   expect: { arrive: { at: web, by: core/front, as: { ipv4: { from: 198.51.100.7, to: web, ttl: 63 }, udp: [53, 40000] } } }
+//! ```
+//!
+//! Everything else follows too and is checked each
 //! time: which counters move, that all others stay, and that the frame is as it was unless it became
 //! another one.
 //!
 //! The same files run on the host ([`host::Host`]) and in the kernel (the test binary), and each
 //! runner's [`Outcome`] is compared with what the file expects.
 
+mod draft;
 pub mod host;
 mod outcome;
 mod routed;
@@ -54,19 +71,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail};
 use bowline::document;
 use bowline::instance::Instance;
 use bowline::plan::{Plan, Situation, Uplink};
 use bowline::topology::{self, PortName, Topology};
-use maps_schema::{DropReason, IfIndex, Mac};
-use serde::Deserialize;
+use maps_schema::{IfIndex, PortId};
 
-use crate::cast::Cast;
-use crate::frame::Description;
-pub use outcome::{Counters, Fate, Outcome, Receiver};
-use underlay::Through;
-pub use underlay::{Peer, receiver_of, without_macs};
+use crate::cast::UPLINK_MAC;
+pub use draft::Draft;
+pub use outcome::{Counters, Fate, Flows, Outcome, Receiver};
+pub use underlay::{Peer, WORLD, receiver_of, without_macs};
 
 /// What a case's own host is called in a topology with hosts.
 pub const HERE: &str = "here";
@@ -89,8 +104,8 @@ pub struct Case {
 /// One thing that happens.
 #[derive(Debug)]
 pub enum Step {
-    /// A workload sends a frame.
-    Send(Box<Send>),
+    /// Somebody sends a frame.
+    Send(Box<Draft>),
     /// Time passes.
     Wait(Duration),
     /// A workload is gone: nothing is behind its port any more.
@@ -100,86 +115,20 @@ pub enum Step {
 /// A frame and what must become of it.
 #[derive(Debug)]
 pub struct Send {
-    /// Who sends it.
-    pub from: PortName,
-    /// Its bytes, as the workload sends them.
+    /// Where it comes from, as the case's host sees it.
+    pub origin: Receiver,
+    /// The bytes that come in.
+    pub wire: Vec<u8>,
+    /// The frame's bytes, as its sender sends them: from another host they come in a packet.
     pub frame: Vec<u8>,
-    /// What brings it, if the workload is on another host.
-    pub arrival: Option<Arrival>,
+    /// The router's uplink that it came to, if another gateway brings it here.
+    pub exit: Option<PortId>,
     /// The network that it is in at the end of its way.
     pub vni: u32,
     /// What must become of it.
     pub expect: Fate,
-}
-
-/// A packet on the underlay.
-#[derive(Debug)]
-pub struct Arrival {
-    /// Who sends it.
-    pub peer: String,
-    /// Its bytes.
-    pub wire: Vec<u8>,
-}
-
-impl Send {
-    /// The bytes that come in.
-    #[must_use]
-    pub fn wire(&self) -> &[u8] {
-        match &self.arrival {
-            Some(arrival) => &arrival.wire,
-            None => &self.frame,
-        }
-    }
-
-    /// Where it comes from, as the case's host sees it.
-    #[must_use]
-    pub fn origin(&self) -> Receiver {
-        match &self.arrival {
-            Some(arrival) => Receiver::Peer(arrival.peer.clone()),
-            None => Receiver::Port(self.from.clone()),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawStep {
-    from: Option<String>,
-    through: Option<Through>,
-    send: Option<Description>,
-    expect: Option<RawExpectation>,
-    wait: Option<f64>,
-    unplug: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum RawExpectation {
-    Deliver(String),
-    Mark(Mark),
-    Pass(Host),
-    Flood(Vec<String>),
-    Consume(String),
-    Drop(String),
-    Reply(Box<Description>),
-    Forward(routed::Forward),
-    Error(routed::Error),
-    Reset(routed::Reset),
-    Ask(routed::Ask),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Host {
-    Host,
-}
-
-/// The frame is delivered with what the outer header said about congestion.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Mark {
-    to: String,
-    class: u8,
+    /// A number that is to be chosen for it: its name, and where it will be in the frame.
+    pub open: Option<(String, usize)>,
 }
 
 impl Case {
@@ -222,12 +171,7 @@ impl Case {
             .split_once("\n---\n")
             .context("the topology and the steps are parted by a line of three hyphens")?;
         let topology = compile(name, topology)?;
-        let raw: Vec<RawStep> = serde_saphyr::from_str(steps)
-            .map_err(|error| anyhow!("the steps cannot be read: {error}"))?;
-        let steps = (1..)
-            .zip(raw)
-            .map(|(number, raw)| step(&topology, raw).with_context(|| format!("step {number}")))
-            .collect::<Result<_>>()?;
+        let steps = draft::read(&topology, steps)?;
         let name = name.to_owned();
         Ok(Self {
             name,
@@ -258,7 +202,7 @@ impl Case {
                     ifindex: uplink,
                     mtu: UNDERLAY_MTU,
                     driver: None,
-                    mac: Mac::ZERO,
+                    mac: UPLINK_MAC,
                     addresses: Vec::new(),
                     local_ports: (32768, 60999),
                 }),
@@ -311,165 +255,4 @@ pub fn compile(path: &str, text: &str) -> Result<Topology> {
         })
         .collect();
     bail!("the topology is none: {}", messages.join("; "))
-}
-
-fn step(topology: &Topology, raw: RawStep) -> Result<Step> {
-    match raw {
-        RawStep {
-            from: Some(from),
-            through,
-            send: Some(send),
-            expect: Some(expect),
-            wait: None,
-            unplug: None,
-        } => {
-            let from = port(topology, &from, None)?;
-            let cast = Cast::of(topology, &from);
-            let frame = send.bytes(&cast)?;
-            Ok(Step::Send(Box::new(Send {
-                arrival: arrival(topology, &from, through, &frame)?,
-                vni: vni(topology, &from, &expect)?,
-                expect: fate(topology, &from, &cast, &frame, expect)?,
-                frame,
-                from,
-            })))
-        }
-        RawStep {
-            from: None,
-            through: None,
-            send: None,
-            expect: None,
-            wait: Some(seconds),
-            unplug: None,
-        } => Ok(Step::Wait(Duration::try_from_secs_f64(seconds)?)),
-        RawStep {
-            from: None,
-            through: None,
-            send: None,
-            expect: None,
-            wait: None,
-            unplug: Some(name),
-        } => Ok(Step::Unplug(port(topology, &name, None)?)),
-        _ => bail!("a step is `from`, `send` and `expect` together, or `wait`, or `unplug`"),
-    }
-}
-
-/// The packet that brings a frame from another host.
-fn arrival(
-    topology: &Topology,
-    from: &PortName,
-    through: Option<Through>,
-    frame: &[u8],
-) -> Result<Option<Arrival>> {
-    let host = underlay::host_of(topology, from).map(str::to_owned);
-    let through = through.unwrap_or_default();
-    let Some(name) = through.peer.clone().or(host) else {
-        return Ok(None);
-    };
-    let peer = Peer::named(topology, &name).with_context(|| format!("no peer is called {name}"))?;
-    let vni = topology.networks[&topology.ports[from].network]
-        .vni
-        .number();
-    let wire = through.packet(topology, &peer, vni, frame)?;
-    Ok(Some(Arrival { peer: name, wire }))
-}
-
-/// The network that a frame ends in: that of a router's port which sends it, or its sender's.
-fn vni(topology: &Topology, from: &PortName, expect: &RawExpectation) -> Result<u32> {
-    let by = match expect {
-        RawExpectation::Forward(forward) => Some(&forward.by),
-        RawExpectation::Ask(ask) => Some(&ask.by),
-        _ => None,
-    };
-    let network = match by {
-        None => &topology.ports[from].network,
-        Some(by) => {
-            let (router, port) = by.split_once('/').context("a router's port")?;
-            let router = topology.routers.get(router).context("a router")?;
-            &router.ports.get(port).context("a router's port")?.network
-        }
-    };
-    Ok(topology.networks[network].vni.number())
-}
-
-fn fate(
-    topology: &Topology,
-    from: &PortName,
-    cast: &Cast,
-    wire: &[u8],
-    expect: RawExpectation,
-) -> Result<Fate> {
-    Ok(match expect {
-        RawExpectation::Deliver(to) => Fate::Deliver(receiver(topology, &to, Some(from))?),
-        RawExpectation::Mark(Mark { to, class }) => {
-            Fate::Forward(receiver(topology, &to, None)?, routed::marked(wire, class)?)
-        }
-        RawExpectation::Pass(Host::Host) => Fate::Pass,
-        RawExpectation::Flood(to) => Fate::Flood(
-            to.iter()
-                .map(|to| receiver(topology, to, Some(from)))
-                .collect::<Result<_>>()?,
-        ),
-        RawExpectation::Consume(by) => {
-            let to = cast.mac(&by)?;
-            ensure!(
-                wire.starts_with(&to.octets()),
-                "{by} takes what is sent to it"
-            );
-            Fate::Consume
-        }
-        RawExpectation::Drop(name) => Fate::Drop(reason(&name)?),
-        RawExpectation::Reply(answer) => Fate::Reply(answer.bytes(cast)?),
-        RawExpectation::Forward(forward) => {
-            let to = port(topology, &forward.to, None)?;
-            let mac = topology.ports[&to].mac;
-            Fate::Forward(reached(topology, to), forward.bytes(cast, wire, mac)?)
-        }
-        RawExpectation::Error(error) => Fate::Error(reason(&error.drop)?, error.bytes(cast, wire)?),
-        RawExpectation::Reset(reset) => Fate::Error(reason(&reset.drop)?, reset.bytes(cast, wire)?),
-        RawExpectation::Ask(ask) => {
-            let of = ask.of.iter().map(|of| receiver(topology, of, None));
-            Fate::Ask(of.collect::<Result<_>>()?, ask.bytes(cast)?)
-        }
-    })
-}
-
-fn reason(name: &str) -> Result<DropReason> {
-    let mut reasons = DropReason::ALL.iter().copied();
-    let reason = reasons.find(|reason| reason.name() == name);
-    reason.with_context(|| format!("no reason is called `{name}`"))
-}
-
-/// Who gets what is sent to a word: a peer, or a port as [`port`] finds it.
-fn receiver(topology: &Topology, word: &str, near: Option<&PortName>) -> Result<Receiver> {
-    if Peer::named(topology, word).is_some() {
-        return Ok(Receiver::Peer(word.to_owned()));
-    }
-    Ok(reached(topology, port(topology, word, near)?))
-}
-
-/// Who gets what is sent to a port: the port, or the host that it is on.
-fn reached(topology: &Topology, port: PortName) -> Receiver {
-    match underlay::host_of(topology, &port) {
-        Some(host) => Receiver::Peer(host.to_owned()),
-        None => Receiver::Port(port),
-    }
-}
-
-/// The port that a word names: `WORKLOAD/INTERFACE`, or a workload with one port in the network of
-/// `near`, or at all.
-fn port(topology: &Topology, word: &str, near: Option<&PortName>) -> Result<PortName> {
-    let is_near = |port: &topology::Port| {
-        near.is_none_or(|near| topology.ports[near].network == port.network)
-    };
-    let matches: Vec<_> = topology
-        .ports
-        .iter()
-        .filter(|(name, port)| name.to_string() == word || name.workload == word && is_near(port))
-        .collect();
-    match matches.as_slice() {
-        [(name, _)] => Ok((*name).clone()),
-        [] => bail!("there is no port `{word}`"),
-        _ => bail!("`{word}` has several ports: say which"),
-    }
 }

@@ -1,12 +1,12 @@
-//! Who plays in a case: the topology's stations and routers by name, as one station sees the others.
+//! Who plays in a case: the topology's stations, routers and hosts by name, as one station sees the others.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result, bail};
 use bowline::link::Route;
-use bowline::topology::{Port, PortName, Topology};
-use ipnet::IpNet;
+use bowline::topology::{Port, PortName, RouterPort, Topology};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use maps_schema::Mac;
 
 use crate::frame::{group_mac, link_local, solicited_node};
@@ -50,6 +50,30 @@ impl Station {
     }
 }
 
+/// What somebody outside is called.
+const OUTSIDE: &str = "outside";
+/// The MAC address of the case's host on the underlay.
+pub const UPLINK_MAC: Mac = Mac::new([2, 0, 0, 0, 0, 0x11]);
+/// That of the next hop to everything else.
+pub const NEXT_HOP_MAC: Mac = Mac::new([2, 0, 0, 0, 0, 0x99]);
+
+/// The topology's hosts, by their addresses on the underlay.
+fn hosts(topology: &Topology) -> BTreeMap<String, Station> {
+    let station = |address| Station::new(Mac::ZERO, &[IpNet::from(address)]);
+    let hosts = topology.hosts.iter();
+    hosts
+        .map(|(name, host)| (name.clone(), station(host.address)))
+        .collect()
+}
+
+/// The routers' ports, by their names.
+fn router_ports(topology: &Topology) -> impl Iterator<Item = (String, &RouterPort)> {
+    topology.routers.iter().flat_map(|(router, it)| {
+        let ports = it.ports.iter();
+        ports.map(move |(name, port)| (format!("{router}/{name}"), port))
+    })
+}
+
 impl Cast {
     /// The cast as the port `own` sees it.
     ///
@@ -60,16 +84,14 @@ impl Cast {
         let Port {
             network, routes, ..
         } = &topology.ports[own];
-        let mut stations = BTreeMap::new();
+        let mut stations = hosts(topology);
         let mut gateways = Vec::new();
-        for (router_name, router) in &topology.routers {
-            for (name, port) in &router.ports {
-                let station = Station::new(port.mac, &port.addresses);
-                if port.network == *network {
-                    gateways.push(station.clone());
-                }
-                stations.insert(format!("{router_name}/{name}"), station);
+        for (name, port) in router_ports(topology) {
+            let station = Station::new(port.mac, &port.addresses);
+            if port.network == *network {
+                gateways.push(station.clone());
             }
+            stations.insert(name, station);
         }
         let (near, far): (Vec<_>, Vec<_>) = topology
             .ports
@@ -95,6 +117,41 @@ impl Cast {
             stations,
             near: neighbors,
             routes: routes.clone(),
+        }
+    }
+
+    /// The cast as somebody outside sees it, whose packets the case's host `own` is sent.
+    ///
+    /// # Panics
+    /// There is no such host.
+    #[must_use]
+    pub fn outside(topology: &Topology, own: &str) -> Self {
+        let mut stations = hosts(topology);
+        let host = Station {
+            mac: UPLINK_MAC,
+            ..stations[own].clone()
+        };
+        let via = topology.hosts[own].address;
+        let everything = match via {
+            IpAddr::V4(_) => IpNet::from(Ipv4Net::default()),
+            IpAddr::V6(_) => IpNet::from(Ipv6Net::default()),
+        };
+        for (name, port) in router_ports(topology) {
+            stations.insert(name, Station::new(port.mac, &port.addresses));
+        }
+        for (name, port) in &topology.ports {
+            stations.insert(name.workload.clone(), Station::of(port));
+        }
+        let somebody = Station::new(NEXT_HOP_MAC, &[]);
+        stations.insert(OUTSIDE.to_owned(), somebody);
+        Self {
+            own: OUTSIDE.to_owned(),
+            stations,
+            near: vec![host],
+            routes: vec![Route {
+                to: everything,
+                via,
+            }],
         }
     }
 

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::cast::Cast;
 use crate::checksum;
+use crate::number::{Number, Numbers};
 
 /// A frame, by its layers.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -36,14 +37,23 @@ pub struct Description {
     /// The EtherType, for other protocols, or to contradict the layer above.
     ethertype: Option<u16>,
     /// Source and destination port.
-    udp: Option<(u16, u16)>,
+    udp: Option<(Number, Number)>,
     /// Source and destination port.
-    tcp: Option<(u16, u16)>,
+    tcp: Option<(Number, Number)>,
     /// What a TCP segment says; a SYN without options unless given.
     #[serde(default)]
     segment: Segment,
     /// Type and code of an ICMP or ICMPv6 message.
     icmp: Option<(u8, u8)>,
+    /// What an echo is told from others by; 1 unless given.
+    identifier: Option<Number>,
+    /// The packet that an ICMP error is about, without what its frame has before it.
+    quote: Option<Box<Self>>,
+    /// What an ICMP error says besides, as the MTU.
+    #[serde(default)]
+    detail: u32,
+    /// The transport header's checksum; the right one unless given.
+    checksum: Option<u16>,
     nd: Option<Discovery>,
     /// What the innermost layer carries, in hex.
     data: Option<String>,
@@ -93,6 +103,8 @@ struct Ipv4 {
     #[serde(default)]
     options: usize,
     fragment: Option<Fragment>,
+    /// What the fragments of one packet have in common; 1 unless given.
+    identification: Option<u16>,
     /// Whether it may not be fragmented.
     #[serde(default)]
     dont_fragment: bool,
@@ -239,11 +251,11 @@ impl Description {
     /// The bytes on the wire, from the destination address to the last byte of the payload.
     ///
     /// # Errors
-    /// A name that nobody has, or layers that do not go together.
-    pub fn bytes(&self, cast: &Cast) -> Result<Vec<u8>> {
+    /// A name that nobody has, a number that is not known yet, or layers that do not go together.
+    pub fn bytes(&self, cast: &Cast, numbers: &Numbers) -> Result<Vec<u8>> {
         let mut frame = match &self.hex {
             Some(hex) => bytes_of_hex(hex)?,
-            None => self.layers(cast)?,
+            None => self.layers(cast, numbers)?,
         };
         if let Some(len) = self.len {
             frame.resize(len, 0);
@@ -251,33 +263,12 @@ impl Description {
         Ok(frame)
     }
 
-    fn layers(&self, cast: &Cast) -> Result<Vec<u8>> {
-        let data = bytes_of_hex(self.data.as_deref().unwrap_or_default())?;
+    fn layers(&self, cast: &Cast, numbers: &Numbers) -> Result<Vec<u8>> {
         let from = match &self.from {
             Some(from) => cast.mac(from)?,
             None => cast.own_mac(),
         };
-        let (group, ethertype, packet) = match (&self.arp, &self.ipv4, &self.ipv6) {
-            (Some(arp), None, None) => (arp.destination(cast)?, 0x0806, arp.packet(from, cast)?),
-            (None, Some(ip), None) => {
-                let to = cast.v4(&ip.to)?;
-                (
-                    cast.mac_of(IpAddr::V4(to)),
-                    0x0800,
-                    self.ipv4(ip, cast, &data)?,
-                )
-            }
-            (None, None, Some(ip)) => {
-                let to = cast.v6(&ip.to)?;
-                (
-                    cast.mac_of(IpAddr::V6(to)),
-                    0x86dd,
-                    self.ipv6(ip, cast, &data)?,
-                )
-            }
-            (None, None, None) => (None, 0, data),
-            _ => bail!("a frame has one network layer"),
-        };
+        let (group, ethertype, packet) = self.packet(from, cast, numbers)?;
         let to = match &self.to {
             Some(to) => cast.mac(to)?,
             None => group.context("`to` is missing: no station has the destination's address")?,
@@ -295,10 +286,59 @@ impl Description {
         Ok(frame)
     }
 
-    fn ipv4(&self, ip: &Ipv4, cast: &Cast, data: &[u8]) -> Result<Vec<u8>> {
+    /// The MAC address that a packet goes to, its EtherType and its bytes.
+    fn packet(
+        &self,
+        from: Mac,
+        cast: &Cast,
+        numbers: &Numbers,
+    ) -> Result<(Option<Mac>, u16, Vec<u8>)> {
+        let mut data = bytes_of_hex(self.data.as_deref().unwrap_or_default())?;
+        if let Some(quote) = &self.quote {
+            let (_, _, mut packet) = quote.packet(from, cast, numbers)?;
+            packet.truncate(quote.len.unwrap_or(packet.len()));
+            data = packet;
+        }
+        Ok(match (&self.arp, &self.ipv4, &self.ipv6) {
+            (Some(arp), None, None) => (arp.destination(cast)?, 0x0806, arp.packet(from, cast)?),
+            (None, Some(ip), None) => {
+                let to = cast.mac_of(IpAddr::V4(cast.v4(&ip.to)?));
+                (to, 0x0800, self.ipv4(ip, cast, numbers, &data)?)
+            }
+            (None, None, Some(ip)) => {
+                let to = cast.mac_of(IpAddr::V6(cast.v6(&ip.to)?));
+                (to, 0x86dd, self.ipv6(ip, cast, numbers, &data)?)
+            }
+            (None, None, None) => (None, 0, data),
+            _ => bail!("a frame has one network layer"),
+        })
+    }
+
+    /// The number that the datapath is still to choose, and where it is in the frame, if there is one.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn open<'a>(&'a self, numbers: &Numbers) -> Result<Option<(&'a str, usize)>> {
+        let start = 14
+            + match (&self.ipv4, &self.ipv6) {
+                (Some(ip), _) => 20 + ip.options,
+                (_, Some(ip)) => 40 + 8 * ip.extensions.len(),
+                (None, None) => 0,
+            };
+        let ports = self.udp.iter().chain(&self.tcp);
+        let ports = ports.flat_map(|(from, to)| [(from, start), (to, start + 2)]);
+        let all = ports.chain(self.identifier.iter().map(|it| (it, start + 4)));
+        let open: Vec<_> = all
+            .filter_map(|(number, at)| Some((numbers.open(number)?, at)))
+            .collect();
+        ensure!(open.len() <= 1, "one number is chosen at a time");
+        Ok(open.first().copied())
+    }
+
+    fn ipv4(&self, ip: &Ipv4, cast: &Cast, numbers: &Numbers, data: &[u8]) -> Result<Vec<u8>> {
         let from = cast.v4(ip.from.as_deref().unwrap_or(cast.own_name()))?;
         let to = cast.v4(&ip.to)?;
-        let (protocol, payload) = self.transport(from.into(), to.into(), cast, data)?;
+        let (protocol, payload) = self.transport((from.into(), to.into()), cast, numbers, data)?;
         let header_len = 20 + ip.options;
         let fragment = ip.fragment.map_or(0, |fragment| {
             (u16::from(fragment.more) << 13) | (fragment.offset / 8)
@@ -307,7 +347,7 @@ impl Description {
         let total = u16::try_from(header_len + payload.len())?;
         let mut packet = vec![0x40 | u8::try_from(header_len / 4)?, ip.class];
         packet.extend(ip.length.unwrap_or(total).to_be_bytes());
-        packet.extend([0, 1]);
+        packet.extend(ip.identification.unwrap_or(1).to_be_bytes());
         packet.extend(fragment.to_be_bytes());
         packet.extend([ip.ttl.unwrap_or(64), ip.protocol.unwrap_or(protocol), 0, 0]);
         packet.extend(from.octets());
@@ -319,10 +359,10 @@ impl Description {
         Ok(packet)
     }
 
-    fn ipv6(&self, ip: &Ipv6, cast: &Cast, data: &[u8]) -> Result<Vec<u8>> {
+    fn ipv6(&self, ip: &Ipv6, cast: &Cast, numbers: &Numbers, data: &[u8]) -> Result<Vec<u8>> {
         let from = cast.v6(ip.from.as_deref().unwrap_or(cast.own_name()))?;
         let to = cast.v6(&ip.to)?;
-        let (protocol, payload) = self.transport(from.into(), to.into(), cast, data)?;
+        let (protocol, payload) = self.transport((from.into(), to.into()), cast, numbers, data)?;
         let mut next = ip.next_header.unwrap_or(protocol);
         let mut rest = payload;
         for extension in ip.extensions.iter().rev() {
@@ -343,28 +383,33 @@ impl Description {
     /// The protocol number and the bytes of what an IP packet carries, checksum included.
     fn transport(
         &self,
-        from: IpAddr,
-        to: IpAddr,
+        (from, to): (IpAddr, IpAddr),
         cast: &Cast,
+        numbers: &Numbers,
         data: &[u8],
     ) -> Result<(u8, Vec<u8>)> {
-        let ports = |(from, to): (u16, u16)| [from.to_be_bytes(), to.to_be_bytes()].concat();
-        let (protocol, checksum_at, mut message) = match (self.udp, self.tcp, self.icmp, &self.nd) {
+        let ports = |(from, to): &(Number, Number)| -> Result<Vec<u8>> {
+            let pair = [numbers.of(from)?, numbers.of(to)?];
+            Ok(pair.map(u16::to_be_bytes).concat())
+        };
+        let (protocol, checksum_at, mut message) = match (&self.udp, &self.tcp, self.icmp, &self.nd)
+        {
             (Some(pair), None, None, None) => {
                 let len = u16::try_from(8 + data.len())?.to_be_bytes();
-                (17, 6, [&ports(pair), &len as &[u8], &[0, 0], data].concat())
+                (
+                    17,
+                    6,
+                    [&ports(pair)?, &len as &[u8], &[0, 0], data].concat(),
+                )
             }
             (None, Some(pair), None, None) => {
                 let rest = self.segment.header()?;
-                (6, 16, [&ports(pair), &rest as &[u8], data].concat())
+                (6, 16, [&ports(pair)?, &rest as &[u8], data].concat())
             }
             (None, None, Some((kind, code)), None) => {
                 let protocol = if from.is_ipv4() { 1 } else { 58 };
-                (
-                    protocol,
-                    2,
-                    [&[kind, code, 0, 0, 0, 1, 0, 1], data].concat(),
-                )
+                let rest = self.rest(numbers)?;
+                (protocol, 2, [&[kind, code, 0, 0], &rest, data].concat())
             }
             (None, None, None, Some(nd)) => (58, 2, nd.message(cast)?),
             (None, None, None, None) => return Ok((59, data.to_vec())),
@@ -376,8 +421,20 @@ impl Description {
             checksum::pseudo_header(from, to, protocol, message.len())
         };
         let sum = checksum::of(&[pseudo, message.clone()].concat());
+        let sum = self.checksum.unwrap_or(sum);
         message.splice(checksum_at..checksum_at + 2, sum.to_be_bytes());
         Ok((protocol, message))
+    }
+
+    /// The second word of an ICMP message: of echoes identifier and sequence number.
+    fn rest(&self, numbers: &Numbers) -> Result<[u8; 4]> {
+        if self.quote.is_some() {
+            return Ok(self.detail.to_be_bytes());
+        }
+        let identifier = self.identifier.as_ref();
+        let identifier = identifier.map_or(Ok(1), |it| numbers.of(it))?;
+        let [high, low] = identifier.to_be_bytes();
+        Ok([high, low, 0, 1])
     }
 }
 

@@ -6,4 +6,5 @@ pub mod cast;
 pub mod checksum;
 pub mod frame;
 pub mod lab;
+pub mod number;
 pub mod program;

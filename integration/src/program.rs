@@ -14,6 +14,7 @@ use crate::case::compile;
 use crate::cast::Cast;
 use crate::frame::Description;
 use crate::lab::{Bowline, Namespace};
+use crate::number::Numbers;
 
 /// How often a frame that stays as it is goes through the program in one call.
 const REPEAT: u32 = 1_000_000;
@@ -137,7 +138,7 @@ pub fn bytes(topology: &Topology, frame: &str) -> Vec<u8> {
     let web = topology.ports.keys().find(|name| name.workload == "web");
     let cast = Cast::of(topology, web.expect("a port of web"));
     let frame: Description = serde_saphyr::from_str(frame).expect("a description");
-    frame.bytes(&cast).expect("a frame")
+    frame.bytes(&cast, &Numbers::default()).expect("a frame")
 }
 
 /// Nanoseconds for one run.

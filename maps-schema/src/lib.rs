@@ -2,7 +2,8 @@
 //!
 //! Everything that crosses the boundary is here and nowhere else: the maps with their keys, values,
 //! sizes, writers and readers ([`map`]), identifiers and wire-order addresses ([`id`], [`address`]),
-//! the reasons for dropping a frame ([`reason`]), counters and event records ([`record`]).
+//! the reasons for dropping a frame ([`reason`]), counters and event records ([`record`]), and how long
+//! connections are remembered ([`timeout`]).
 //!
 //! Rules that hold for every type that is stored in a map:
 //!
@@ -22,18 +23,20 @@ pub mod map;
 pub mod plain;
 pub mod reason;
 pub mod record;
+pub mod timeout;
 
 pub use address::{Ip, Mac, Vni};
 pub use id::{FloodList, GroupId, IfIndex, NextHopList, PolicyList, PortId, RouterId, RuleId};
 pub use plain::Plain;
 pub use reason::DropReason;
+pub use timeout::{Phase, Timeouts};
 
 /// Version of everything in this crate: the loader refuses an object that was built from another one,
 /// and keeps the pins of each version in a folder of their own, so that an upgrade never reads the
 /// rows of an older layout.
 ///
 /// It is raised with every change of a key, a value, a code point or the meaning of one of them.
-pub const SCHEMA_VERSION: u32 = 6;
+pub const SCHEMA_VERSION: u32 = 7;
 
 /// Name of the ELF section of the datapath's object that holds [`SCHEMA_VERSION`] as four bytes in
 /// little-endian order.

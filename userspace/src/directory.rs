@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::driver::source;
 use crate::topology::{Place, Topology};
 
 /// All names, by network.
@@ -41,17 +42,17 @@ impl Directory {
             };
             let container = match &workload.place {
                 Place::Container(container) => Some(container),
-                Place::Netns(_) | Place::Pid(_) | Place::Endpoint(_) => None,
+                Place::Netns(_) | Place::Pid(_) | Place::Endpoint(_) | Place::Host => None,
             };
-            // The first one is how the address is called in turn.
-            let names: Vec<&String> = match &workload.place {
-                // Nobody knows these by their ids.
-                Place::Endpoint(_) => workload.names.iter().chain([&name.workload]).collect(),
-                _ => [&name.workload]
-                    .into_iter()
-                    .chain(container)
-                    .chain(&workload.names)
-                    .collect(),
+            // The first one is how the address is called in turn. Nobody knows those by their ids that are
+            // plugged in by the agent.
+            let is_file = workload.origin.file.name != source::NAME
+                && !matches!(workload.place, Place::Endpoint(_));
+            let own = [&name.workload].into_iter().chain(container);
+            let names: Vec<&String> = if is_file {
+                own.chain(&workload.names).collect()
+            } else {
+                workload.names.iter().chain(own).collect()
             };
             if directory.networks.contains_key(&port.network) {
                 let home = directory.homes.entry(name.workload.clone()).or_default();

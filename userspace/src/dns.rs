@@ -101,6 +101,17 @@ pub fn is_cut(answer: &[u8]) -> bool {
     answer.get(2).is_some_and(|flags| flags & 0x02 != 0)
 }
 
+/// Whether a resolver says that it cannot answer, where another one may: it fails, does not know how, or does
+/// not want to (RFC 1035 section 4.1.1).
+#[must_use]
+pub fn is_excuse(answer: &[u8]) -> bool {
+    let excuses = [RCODE::ServerFailure, RCODE::NotImplemented, RCODE::Refused];
+    answer.get(3).is_some_and(|flags| {
+        let code = RCODE::from(u16::from(flags & 0xf));
+        excuses.contains(&code)
+    })
+}
+
 /// The answer that there is none, for whatever reason, to a message of which only the header and the
 /// question have to be readable.
 #[must_use]
@@ -137,14 +148,21 @@ fn reply<'a>(
     *reply.opcode_mut() = query.opcode();
     *reply.rcode_mut() = code;
     reply.questions.push(question.clone());
-    let wanted = data.into_iter().filter(|data| match question.qtype {
+    let mut wanted = data;
+    wanted.retain(|data| match question.qtype {
         QTYPE::TYPE(wanted) => data.type_code() == wanted,
         QTYPE::ANY => true,
         _ => false,
     });
+    // Most take the first address: each of a service's gets its turn (RFC 1794), by the number of the query,
+    // which is random (RFC 5452 section 9.2).
+    let turn = usize::from(query.id()) % wanted.len().max(1);
+    wanted.rotate_left(turn);
     // The name as it was asked for, letter by letter.
     let name = &question.qname;
-    let records = wanted.map(|data| ResourceRecord::new(name.clone(), CLASS::IN, TTL, data));
+    let records = wanted
+        .into_iter()
+        .map(|data| ResourceRecord::new(name.clone(), CLASS::IN, TTL, data));
     reply.answers.extend(records);
     if query.opt().is_some() {
         *reply.opt_mut() = Some(OPT {

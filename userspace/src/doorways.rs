@@ -27,12 +27,54 @@ pub struct Doorway {
 }
 
 /// Where that leads.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Inside {
     /// The workload, which is on this host.
     pub workload: String,
     /// An address of its own, and the port.
     pub at: SocketAddr,
+}
+
+/// How many doorways a host has at most: each is a socket, whether somebody comes or not.
+pub const DOORWAYS_MAX: usize = 4096;
+
+/// The doorways that there is room for, and how many there is none for by workload. Who publishes most gets
+/// none first, so that nobody else has to care.
+#[must_use]
+pub fn within(
+    doorways: BTreeMap<Doorway, Inside>,
+    room: usize,
+) -> (BTreeMap<Doorway, Inside>, BTreeMap<String, usize>) {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for inside in doorways.values() {
+        *counts.entry(inside.workload.clone()).or_default() += 1;
+    }
+    let mut modest: Vec<(usize, &String)> = counts.iter().map(|(name, n)| (*n, name)).collect();
+    modest.sort_unstable();
+    let mut left = room;
+    let mut out = BTreeMap::new();
+    for (count, name) in modest {
+        match left.checked_sub(count) {
+            Some(rest) => left = rest,
+            None => {
+                left = 0;
+                out.insert(name.clone(), count);
+            }
+        }
+    }
+    let inside = doorways
+        .into_iter()
+        .filter(|(_, inside)| !out.contains_key(&inside.workload));
+    (inside.collect(), out)
+}
+
+/// What to say of a workload that there is no room for.
+#[must_use]
+pub fn no_room(workload: &str, count: usize, room: usize) -> String {
+    format!(
+        "this host itself does not reach what {workload} publishes: that takes {count} sockets, and there is \
+         room for {room} in all; others reach it"
+    )
 }
 
 /// The doorways of the host `own`, whose uplink has these addresses.
@@ -95,6 +137,29 @@ fn own_addresses(wanted: Option<IpAddr>, addresses: &[IpAddr]) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_there_is_no_room_who_takes_most_gets_none() {
+        let door = |workload: &str, port: u16| {
+            let at = SocketAddr::from(([127, 0, 0, 1], port));
+            let doorway = Doorway {
+                protocol: Protocol::Tcp,
+                at,
+            };
+            let inside = Inside {
+                workload: workload.to_owned(),
+                at,
+            };
+            (doorway, inside)
+        };
+        let all = (1..=10).map(|port| door("greedy", port));
+        let all = all.chain([door("web", 80), door("web", 81), door("db", 90)]);
+        let all: BTreeMap<Doorway, Inside> = all.collect();
+        for (room, doors, out) in [(13, 13, 0), (12, 3, 10), (3, 3, 10), (2, 1, 12)] {
+            let (found, left) = within(all.clone(), room);
+            assert_eq!((found.len(), left.values().sum()), (doors, out));
+        }
+    }
     use crate::document::draft;
     use crate::problem::listing::listing;
     use crate::topology::compile_drafts;

@@ -1,4 +1,4 @@
-//! What hosts tell one another of the containers that Docker has plugged in.
+//! What hosts tell one another of the containers that Docker, or the agent, has plugged in.
 //!
 //! Each host is the only one who says what Docker has there: it tells its whole list with a tag that
 //! follows from it, and whoever has the list of this tag need not hear it again. So it makes no
@@ -31,21 +31,37 @@ pub const PORT: u16 = 947;
 pub const PATH: &str = "v1/members";
 /// The longest list, in bytes.
 pub const LIST_MAX: usize = 8 << 20;
-/// The longest text in it, in bytes, and how many names, addresses, groups or published ports a container
-/// may have.
+/// The longest text in it, in bytes, and how many names, addresses or groups a container may have.
 const TEXT_MAX: usize = 253;
 const EACH_MAX: usize = 256;
+/// How many ranges of published ports it may have.
+const RANGES_MAX: usize = 4096;
+/// The longest name that people are shown, in characters.
+const TITLE_MAX: usize = 64;
+/// How many times what a host says is divided to find what of it does not fit. Each time costs two
+/// compilations, and the agent has other things to do, too.
+const DIVISIONS: usize = 24;
 
 /// What other hosts have said last, by their names.
 pub type Others = BTreeMap<String, List>;
 
-/// What Docker has plugged into networks of files on one host.
+/// The containers on networks of files on one host.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct List {
     /// Whoever made the list gives another one another tag.
     pub tag: String,
     /// The containers.
-    pub members: Vec<Member>,
+    pub members: Vec<Told>,
+}
+
+/// One of them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Told {
+    /// It has the form of one.
+    Member(Member),
+    /// It has another form, of an agent of another version perhaps.
+    Strange(Value),
 }
 
 /// Why a list cannot be used at all.
@@ -54,9 +70,9 @@ pub enum Unreadable {
     /// It has another form.
     #[error("its list has another form: {0}")]
     Form(String),
-    /// It holds what no agent says.
-    #[error("its list is not one of an agent: endpoint {0:?}")]
-    Content(String),
+    /// Nobody could ask for the next one.
+    #[error("its list has no tag")]
+    Tag,
 }
 
 impl List {
@@ -66,6 +82,7 @@ impl List {
         // Texts, numbers and lists can always be written.
         let text = serde_json::to_string(&members).unwrap_or_default();
         let tag = format!("{:016x}", fnv1a_64([text.as_bytes()]));
+        let members = members.into_iter().map(Told::Member).collect();
         Self { tag, members }
     }
 
@@ -86,31 +103,35 @@ impl List {
         // It becomes a part of the next question.
         let is_tag = list.tag.bytes().all(|it| it.is_ascii_alphanumeric());
         if !is_tag || list.tag.len() > TEXT_MAX {
-            return Err(Unreadable::Form("it has no tag".to_owned()));
-        }
-        let mut ids = BTreeSet::new();
-        for member in &list.members {
-            let id = &member.endpoint;
-            let is_id =
-                (16..=64).contains(&id.len()) && id.bytes().all(|it| it.is_ascii_hexdigit());
-            if !(is_id && ids.insert(id) && is_sized(member)) {
-                return Err(Unreadable::Content(id.chars().take(TEXT_MAX).collect()));
-            }
+            return Err(Unreadable::Tag);
         }
         Ok(list)
     }
 }
 
-fn is_sized(member: &Member) -> bool {
+/// What is wrong with a container, whatever there is besides it.
+fn flaw(member: &Member) -> Option<String> {
+    let id = &member.endpoint;
+    if !(16..=64).contains(&id.len()) || !id.bytes().all(|it| it.is_ascii_hexdigit()) {
+        return Some("no endpoint has such an id".to_owned());
+    }
     let lists = [&member.names, &member.groups, &member.publish];
-    let counts = lists.iter().map(|list| list.len());
-    let mut texts = lists.iter().flat_map(|list| list.iter());
-    let is_short = |text: &String| (1..=TEXT_MAX).contains(&text.len());
-    is_short(&member.network)
-        && texts.all(is_short)
-        && counts
-            .chain([member.addresses.len()])
-            .all(|it| it <= EACH_MAX)
+    let mut texts = lists.into_iter().flatten();
+    if !texts.all(|text| (1..=TEXT_MAX).contains(&text.len())) {
+        return Some(format!("a text is empty or longer than {TEXT_MAX} bytes"));
+    }
+    let counts = [
+        (member.names.len(), EACH_MAX, "names"),
+        (member.groups.len(), EACH_MAX, "groups"),
+        (member.addresses.len(), EACH_MAX, "addresses"),
+        (
+            member.publish.len(),
+            RANGES_MAX,
+            "ranges of published ports",
+        ),
+    ];
+    let too_many = counts.into_iter().find(|(count, max, _)| count > max);
+    too_many.map(|(count, max, what)| format!("it has {count} {what}, and {max} are taken"))
 }
 
 /// Compiles sources together with what other hosts have said, as far as that fits. What is left out is
@@ -128,67 +149,111 @@ pub fn compile_with(drafts: Vec<Draft>, others: &Others) -> Result<Topology, Vec
     let own = compile(&documents)?;
     let (accepted, mut warnings) = accept(&own, others);
     let plain = documents.len();
-    documents.extend(accepted.iter().filter_map(|(host, it)| source_of(host, it)));
+    let told = accepted.iter().filter_map(|(host, members)| {
+        let members: Vec<Member> = members.iter().map(|it| (*it).clone()).collect();
+        source_of(host, &members).ok()
+    });
+    documents.extend(told);
+    let is_whole = documents.len() == plain + accepted.len();
     let mut topology = match compile(&documents) {
-        Ok(topology) => topology,
-        // What one host says must not keep out what another one says.
-        Err(_) => {
+        Ok(topology) if is_whole => topology,
+        // What is wrong with one container must not keep out another one.
+        _ => {
             documents.truncate(plain);
-            let mut whole = own;
+            let mut gathering = Gathering {
+                documents,
+                whole: own,
+                warnings: Vec::new(),
+            };
             for (host, members) in &accepted {
-                match one_more(&mut documents, host, members) {
-                    Ok((more, warning)) => {
-                        whole = more;
-                        warnings.extend(warning);
-                    }
-                    Err(warning) => warnings.push(warning),
-                }
+                gathering.add_host(host, members);
             }
-            whole
+            warnings.extend(gathering.warnings);
+            gathering.whole
         }
     };
     topology.warnings.extend(warnings);
     Ok(topology)
 }
 
-/// Adds what a host says to documents that are consistent: if it must be, without the ports that are
-/// published there.
-fn one_more(
-    documents: &mut Vec<Document>,
-    host: &str,
-    members: &[&Member],
-) -> Result<(Topology, Option<Problem>), Problem> {
-    let mut attempt = |members: &[&Member]| -> Result<Topology, Option<Problem>> {
-        documents.push(source_of(host, members).ok_or(None)?);
-        compile(documents).map_err(|problems| {
-            documents.pop();
-            problems.into_iter().next()
-        })
-    };
-    let why = match attempt(members) {
-        Ok(topology) => return Ok((topology, None)),
-        Err(why) => why,
-    };
-    let told = |what: &str| {
-        let why = why.as_ref().map_or("it has another form", |it| &it.message);
-        Problem::new(format!("{what} of host {host} is left out: {why}"))
-    };
-    let private: Vec<Member> = members.iter().map(|it| without_publish(it)).collect();
-    match attempt(&private.iter().collect::<Vec<_>>()) {
-        Ok(topology) => Ok((topology, Some(told("what is published")))),
-        Err(_) => Err(told("all that Docker has")),
+/// Documents that are consistent, while what hosts say is added to them.
+struct Gathering {
+    documents: Vec<Document>,
+    /// What they are together with what was added last.
+    whole: Topology,
+    warnings: Vec<Problem>,
+}
+
+impl Gathering {
+    /// Adds as much of what a host says as fits.
+    fn add_host(&mut self, host: &str, members: &[&Member]) {
+        let (mut kept, mut divisions) = (Vec::new(), DIVISIONS);
+        self.add(host, &mut kept, members, &mut divisions);
+        self.documents.extend(source_of(host, &kept));
+    }
+
+    /// Adds all of these, or those of each half which fit; if it must be, without what they publish.
+    fn add(&mut self, host: &str, kept: &mut Vec<Member>, more: &[&Member], divisions: &mut usize) {
+        let whole = more.iter().map(|it| (*it).clone());
+        let Err(why) = self.attempt(host, kept, whole) else {
+            return;
+        };
+        if more.len() > 1 && *divisions > 0 {
+            *divisions -= 1;
+            let (one, other) = more.split_at(more.len() / 2);
+            self.add(host, kept, one, divisions);
+            self.add(host, kept, other, divisions);
+            return;
+        }
+        let what = match more {
+            [only] => title(only),
+            _ => format!("{} containers", more.len()),
+        };
+        let private = more.iter().map(|it| Member {
+            publish: Vec::new(),
+            ..(*it).clone()
+        });
+        let what = match self.attempt(host, kept, private) {
+            Ok(()) => format!("what {what} of host {host} publishes"),
+            Err(_) => format!("{what} of host {host}"),
+        };
+        self.warnings
+            .push(Problem::new(format!("{what} is left out: {why}")));
+    }
+
+    /// Adds all of these, or none of them and says why.
+    fn attempt(
+        &mut self,
+        host: &str,
+        kept: &mut Vec<Member>,
+        more: impl Iterator<Item = Member>,
+    ) -> Result<(), String> {
+        let before = kept.len();
+        kept.extend(more);
+        let result = source_of(host, kept).and_then(|document| {
+            self.documents.push(document);
+            let result = compile(&self.documents);
+            self.documents.pop();
+            result.map_err(|problems| first(&problems))
+        });
+        match result {
+            Ok(whole) => self.whole = whole,
+            Err(why) => {
+                kept.truncate(before);
+                return Err(why);
+            }
+        }
+        Ok(())
     }
 }
 
-fn without_publish(member: &Member) -> Member {
-    Member {
-        publish: Vec::new(),
-        ..member.clone()
-    }
+fn first(problems: &[Problem]) -> String {
+    let first = problems.first();
+    first.map_or_else(String::new, |it| it.message.clone())
 }
 
-/// What a host says as a source; nothing if it has not the form of one.
-fn source_of(host: &str, members: &[&Member]) -> Option<Document> {
+/// What a host says as a source, or why it has not the form of one.
+fn source_of(host: &str, members: &[Member]) -> Result<Document, String> {
     let name = format!("{OF_HOST}{host}");
     let workloads = members
         .iter()
@@ -198,7 +263,11 @@ fn source_of(host: &str, members: &[&Member]) -> Option<Document> {
     // A tree of texts, numbers and lists can always be written.
     let text = document::to_yaml(&file).unwrap_or_default();
     let draft = document::draft(&name, &text);
-    draft.problems.is_empty().then_some(draft.document)
+    if draft.problems.is_empty() {
+        Ok(draft.document)
+    } else {
+        Err(first(&draft.problems))
+    }
 }
 
 /// What of the lists fits what this host has, by host, and what is said of the rest. Where two hosts say
@@ -211,13 +280,30 @@ fn accept<'a>(
     let hosts: BTreeSet<String> = own.hosts.keys().cloned().collect();
     let mut blocks_of: BTreeMap<(IpNet, &str), Vec<Range>> = BTreeMap::new();
     let mut claims: Vec<(bool, &str, &Member)> = Vec::new();
+    let mut warnings = Vec::new();
+    let mut leave_out = |host: &str, what: &str, why: &str| {
+        let text = format!("{what} of host {host} is left out: {why}");
+        warnings.push(Problem::new(text));
+    };
     for (host, list) in others.iter().filter(|(host, _)| hosts.contains(*host)) {
-        // Of a network that this host does not know it needs nothing, and Docker's own are its own.
-        let known = list.members.iter().filter_map(|member| {
-            let network = own.networks.get(&member.network)?;
-            (network.origin.file.name != source::NAME).then_some((member, network))
-        });
-        for (member, network) in known {
+        for told in &list.members {
+            let member = match told {
+                Told::Member(member) => member,
+                Told::Strange(_) => {
+                    leave_out(host, "a container", "what is said of it has another form");
+                    continue;
+                }
+            };
+            // Of a network that this host does not know it needs nothing, and Docker's own are its own.
+            let network = own.networks.get(&member.network);
+            let network = network.filter(|it| it.origin.file.name != source::NAME);
+            let Some(network) = network else {
+                continue;
+            };
+            if let Some(flaw) = flaw(member) {
+                leave_out(host, &title(member), &flaw);
+                continue;
+            }
             let mut is_own = |address: IpAddr| {
                 let mut subnets = network.subnets.iter();
                 subnets.find(|it| it.contains(&address)).is_some_and(|it| {
@@ -233,14 +319,10 @@ fn accept<'a>(
     }
     claims.sort();
     let mut accepted: BTreeMap<&str, Vec<&Member>> = BTreeMap::new();
-    let mut warnings = Vec::new();
     for (_, host, member) in claims {
         match taken.add(own, host, member) {
             Ok(()) => accepted.entry(host).or_default().push(member),
-            Err(why) => warnings.push(Problem::new(format!(
-                "{} of host {host} is left out: {why}",
-                title(member)
-            ))),
+            Err(why) => leave_out(host, &title(member), &why),
         }
     }
     (accepted, warnings)
@@ -248,7 +330,10 @@ fn accept<'a>(
 
 fn title(member: &Member) -> String {
     let name = member.names.first().cloned();
-    format!("container {}", name.unwrap_or_else(|| member.name()))
+    let name = name.unwrap_or_else(|| member.name());
+    // Whoever says it may say anything, and it gets into terminals.
+    let name: String = name.escape_debug().take(TITLE_MAX).collect();
+    format!("container {name}")
 }
 
 /// Who has what.

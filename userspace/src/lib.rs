@@ -29,6 +29,7 @@ pub mod problem;
 pub mod program;
 pub mod similar;
 pub mod source;
+pub mod subnet;
 pub mod topology;
 pub mod trace;
 pub mod verdicts;

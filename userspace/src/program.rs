@@ -1,5 +1,8 @@
 //! The programs of the datapath, as data: what they are called and where they run.
 
+use maps_schema::Timeouts;
+use maps_schema::map::{EMBRYO_ROWS, FLOW_ROWS};
+
 /// A TC program of the datapath's object.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Program {
@@ -30,6 +33,35 @@ pub const UPLINK_XDP: &str = "uplink_xdp";
 pub fn symbols() -> impl Iterator<Item = &'static str> {
     let classifiers = Program::ALL.iter().map(|program| program.symbol());
     classifiers.chain([UPLINK_XDP])
+}
+
+/// What the programs are loaded with. With other settings they are other programs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Settings {
+    /// Whether dropped frames are reported as events.
+    pub drop_events: bool,
+    /// How long connections may be silent.
+    pub timeouts: Timeouts,
+    /// How many connections are remembered.
+    pub room: Room,
+}
+
+/// How many connections a host remembers. Each has a row for either direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Room {
+    /// Those that both sides take part in.
+    pub established: u32,
+    /// Those that may come to nothing.
+    pub opening: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            established: FLOW_ROWS / 2,
+            opening: EMBRYO_ROWS / 2,
+        }
+    }
 }
 
 /// Who calls an XDP program.

@@ -33,9 +33,9 @@ Example:
 `cargo xtask vm --soak` runs it on other kernels.
 ";
 
-/// What it runs in.
+/// What it runs in. With its path: a shell may have a program of this name in itself, which can less.
 pub(crate) const APART: [&str; 6] = [
-    "unshare",
+    "/usr/bin/unshare",
     "--mount",
     "--pid",
     "--fork",

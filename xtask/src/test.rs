@@ -8,7 +8,7 @@ use crate::failure::{Failure, Result};
 use crate::libtest::{self, Counts};
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
-use crate::{bpf, process, terminal, vm};
+use crate::{binary, bpf, process, terminal, vm};
 use std::ffi::OsString;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -34,6 +34,11 @@ Examples:
   cargo xtask test
   cargo xtask test unit cases
 ";
+
+/// The tests that start containers.
+const DOCKER: &str = "docker";
+/// Where these find a bowline that runs in a container of any image.
+const STATIC_BINARY: &str = "BOWLINE_STATIC";
 
 /// One level: what it is called, and what it runs.
 struct Level {
@@ -77,7 +82,7 @@ const LEVELS: [Level; 7] = [
     },
     Level {
         name: "docker",
-        tests: Tests::InKernel("docker"),
+        tests: Tests::InKernel(DOCKER),
     },
     Level {
         name: "vm",
@@ -156,7 +161,14 @@ fn run(workspace: &Workspace, level: &Level, executables: &[Executable]) -> Resu
             });
         }
         Tests::OnHost(module) => (module, Command::new("env")),
-        Tests::InKernel(module) => (module, process::as_root("env")?),
+        Tests::InKernel(module) => {
+            let mut command = process::as_root("env")?;
+            if module == DOCKER {
+                let binary = binary::build_for_tests(workspace)?;
+                command.arg(format!("{STATIC_BINARY}={}", binary.display()));
+            }
+            (module, command)
+        }
         Tests::Others => {
             let mut counts = Counts::default();
             for executable in executables.iter().filter(|executable| !is_lab(executable)) {

@@ -147,8 +147,15 @@ fn write_addresses<F: Frame>(
     difference: u64,
 ) -> Result<(), Refused> {
     if !source.is_v4() {
-        frame.exchange(start + IPV6_ADDRESSES, source)?;
-        return frame.exchange(start + IPV6_ADDRESSES + 16, destination);
+        let at = start + IPV6_ADDRESSES;
+        if start == L3 {
+            // For a checksum that covers a pseudo-header, the kernel changes the packet's sum as if another
+            // one made up for the addresses. IPv6 has none, so that they change the sum, too.
+            frame.store(at, source)?;
+            return frame.store(at + 16, destination);
+        }
+        frame.exchange(at, source)?;
+        return frame.exchange(at + 16, destination);
     }
     let checksum = Checksum {
         at: start + IPV4_CHECKSUM,

@@ -6,7 +6,7 @@ use maps_schema::Ip;
 use maps_schema::map::{Flow, FlowKey, Source};
 
 use super::Store;
-use super::life::lifetime_ns;
+use super::life::phase;
 use super::track::{Track, is_other};
 use crate::frame::{Frame, Step};
 use crate::parse::transport;
@@ -83,7 +83,7 @@ fn try_claim<T: Tables>(tables: &T, track: &mut Track, may_take_over: bool) -> b
     for store in [Store::Connections, Store::Embryos] {
         let is_over = tables.visit_flow(store, &other, |row| {
             track.rival = row.other(&other);
-            is_over(row, &other, track.now_ns)
+            is_over(tables, row, &other, track.now_ns)
         });
         let Some(is_over) = is_over else { continue };
         // It may be the same flow's, whose own row was replaced.
@@ -99,16 +99,17 @@ fn try_claim<T: Tables>(tables: &T, track: &mut Track, may_take_over: bool) -> b
 #[inline(never)]
 fn is_left<T: Tables>(tables: &T, track: &Track) -> bool {
     let (rival, other, now_ns) = (&track.rival, &track.other, track.now_ns);
-    let goes_on = |row: &mut Flow| is_other(row, rival, other) && !is_over(row, rival, now_ns);
+    let goes_on =
+        |row: &mut Flow| is_other(row, rival, other) && !is_over(tables, row, rival, now_ns);
     tables.visit_flow(Store::Connections, rival, goes_on) != Some(true)
         && tables.visit_flow(Store::Embryos, rival, goes_on) != Some(true)
 }
 
 /// Whether one direction was silent for longer than its connection lasts.
 #[inline(always)]
-fn is_over(row: &Flow, key: &FlowKey, now_ns: u64) -> bool {
+fn is_over<T: Tables>(tables: &T, row: &Flow, key: &FlowKey, now_ns: u64) -> bool {
     let silence_ns = now_ns.saturating_sub(row.seen_ns);
-    silence_ns > lifetime_ns(key.protocol, row.state, row.flags)
+    silence_ns > tables.timeout_ns(phase(key.protocol, row.state, row.flags))
 }
 
 /// Whether a flow has a port of its sender's choice: of echoes, that is the identifier of the requests.

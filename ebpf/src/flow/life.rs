@@ -1,5 +1,6 @@
 //! How far a connection has come, and when it is over.
 
+use maps_schema::Phase;
 use maps_schema::map::Flow;
 
 use super::Store;
@@ -11,40 +12,21 @@ use crate::tcp;
 /// Both sides have nothing more to say.
 const BOTH: u8 = Flow::FINISHED | Flow::OTHER_FINISHED;
 
-const SECOND_NS: u64 = 1_000_000_000;
-/// How long a connection is remembered that was not answered, or only answered.
-const OPENING_NS: u64 = 60 * SECOND_NS;
-/// TCP: five days, as Linux has it; RFC 5382 section 5 asks for two hours and four minutes.
-const ESTABLISHED_NS: u64 = 5 * 24 * 3600 * SECOND_NS;
-/// TCP: one side has nothing more to say, the other one may go on.
-const HALF_CLOSED_NS: u64 = 3600 * SECOND_NS;
-/// TCP: both have said that they are done (RFC 9293 section 3.4.2: twice the maximum segment lifetime,
-/// which in practice is a minute).
-const CLOSED_NS: u64 = 120 * SECOND_NS;
-/// TCP: it was reset.
-const RESET_NS: u64 = 10 * SECOND_NS;
-/// UDP, once both sides have spoken and gone on (RFC 4787 section 4.3 asks for two minutes at least).
-const DATAGRAMS_NS: u64 = 180 * SECOND_NS;
-/// Echoes of ICMP (RFC 5508 section 3.2 asks for a minute at least).
-const ECHOES_NS: u64 = 60 * SECOND_NS;
-/// Other protocols.
-const OTHERS_NS: u64 = 600 * SECOND_NS;
-
-/// How long a connection of a protocol may be silent, in nanoseconds. State and flags are those of a
+/// What it depends on how long a connection of a protocol may be silent. State and flags are those of a
 /// [`Flow`].
 #[must_use]
-pub const fn lifetime_ns(protocol: u8, state: u8, flags: u8) -> u64 {
+pub const fn phase(protocol: u8, state: u8, flags: u8) -> Phase {
     match (state, protocol) {
-        (Flow::RESET, _) => RESET_NS,
+        (Flow::RESET, _) => Phase::Reset,
         (Flow::ESTABLISHED, transport::TCP) => match flags & BOTH {
-            0 => ESTABLISHED_NS,
-            BOTH => CLOSED_NS,
-            _ => HALF_CLOSED_NS,
+            0 => Phase::Established,
+            BOTH => Phase::Closed,
+            _ => Phase::HalfClosed,
         },
-        (Flow::ESTABLISHED, transport::UDP) => DATAGRAMS_NS,
-        (Flow::ESTABLISHED, transport::ICMP | transport::ICMPV6) => ECHOES_NS,
-        (Flow::ESTABLISHED, _) => OTHERS_NS,
-        (_, _) => OPENING_NS,
+        (Flow::ESTABLISHED, transport::UDP) => Phase::Datagrams,
+        (Flow::ESTABLISHED, transport::ICMP | transport::ICMPV6) => Phase::Echoes,
+        (Flow::ESTABLISHED, _) => Phase::Others,
+        (_, _) => Phase::Opening,
     }
 }
 
@@ -95,8 +77,8 @@ pub(super) fn is_over<T: Tables>(tables: &T, track: &mut Track) -> bool {
     }
     let last_ns = track.draft.seen_ns.max(track.mirror.seen_ns);
     let silence_ns = track.now_ns.saturating_sub(last_ns);
-    let lifetime_ns = lifetime_ns(track.key.protocol, track.draft.state, track.draft.flags);
-    if silence_ns < lifetime_ns {
+    let phase = phase(track.key.protocol, track.draft.state, track.draft.flags);
+    if silence_ns < tables.timeout_ns(phase) {
         return false;
     }
     forget(tables, track);

@@ -71,7 +71,7 @@ fn quote<F: Frame>(frame: &F, packet: &Packet, key: &mut FlowKey) -> bool {
         key.destination = Ip::from_words(frame.load::<[u32; 4]>(start + 8).unwrap_or([0; 4]));
         start + ipv6::HEADER_LEN as u32
     };
-    let [first, second, _, identifier] = frame.load::<[u16; 4]>(transport).unwrap_or([0; 4]);
+    let [first, second, identifier, _] = frame.load::<[u16; 4]>(transport).unwrap_or([0; 4]);
     (key.source_port, key.destination_port) = match key.protocol {
         transport::TCP | transport::UDP => (u16::from_be(second), u16::from_be(first)),
         transport::ICMP | transport::ICMPV6 => {

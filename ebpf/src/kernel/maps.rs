@@ -1,5 +1,8 @@
 //! The maps, and the datapath's lookups in them.
 
+use core::hint::black_box;
+
+use aya_ebpf::Global;
 use aya_ebpf::bindings::{BPF_F_NO_PREALLOC, BPF_F_RDONLY_PROG, BPF_NOEXIST};
 use aya_ebpf::helpers::generated::{
     bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns,
@@ -20,7 +23,11 @@ use maps_schema::map::{
     RouterAddressKey, RouterPort, Rule, RuleCounters, RuleKey, ServiceKey, Source, Start, Uplink,
 };
 use maps_schema::record::PeerState;
-use maps_schema::{IfIndex, Ip, PolicyList, PortId, RouterId, RuleId, Vni};
+use maps_schema::{IfIndex, Ip, Phase, PolicyList, PortId, RouterId, RuleId, Vni};
+
+/// [`Timeouts`](maps_schema::Timeouts), in seconds. They are constant once the object is loaded.
+#[unsafe(no_mangle)]
+static TIMEOUTS: [Global<u32>; Phase::COUNT] = [const { Global::new(0) }; Phase::COUNT];
 
 /// Flags of the maps that user space writes: memory follows use, and programs only read.
 const PLANNED: u32 = BPF_F_NO_PREALLOC | BPF_F_RDONLY_PROG;
@@ -470,6 +477,14 @@ impl Tables for Maps {
     fn now_ns(&self) -> u64 {
         // SAFETY: the helper takes nothing (since Linux 5.11).
         unsafe { bpf_ktime_get_coarse_ns() }
+    }
+
+    #[inline(always)]
+    fn timeout_ns(&self, phase: Phase) -> u64 {
+        // The compiler knows how many there are, and would not tell the verifier.
+        let index = black_box(phase as usize) & (Phase::COUNT - 1);
+        let seconds = TIMEOUTS.get(index).map_or(0, Global::load);
+        u64::from(seconds) * 1_000_000_000
     }
 
     #[inline(always)]

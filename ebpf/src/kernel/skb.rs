@@ -81,16 +81,24 @@ impl Skb {
     /// Takes the note of a resubmitted frame away: as a mark it would go on to mean something.
     #[inline(always)]
     pub(super) fn clear_note(&self) {
-        self.set_note(Note::NONE);
+        self.set_mark(0, 0);
+    }
+
+    /// That there is a note is told by the traffic control index, which nobody else sets: a host's own
+    /// programs and rules mark packets, too, and the mark comes along where a veth pair leads into the
+    /// same namespace.
+    #[inline(always)]
+    fn set_note(&self, note: Note) {
+        self.set_mark(note.list.0, note.idx + 1);
     }
 
     #[inline(always)]
-    fn set_note(&self, note: Note) {
+    fn set_mark(&self, mark: u32, index: u32) {
         // SAFETY: the kernel's context is valid while the program runs, and these fields of it may be
         // written.
         unsafe {
-            (*self.skb).mark = note.list.0;
-            (*self.skb).tc_index = note.idx;
+            (*self.skb).mark = mark;
+            (*self.skb).tc_index = index;
         }
     }
 
@@ -315,13 +323,13 @@ impl Frame for Skb {
     #[inline(always)]
     fn note(&self) -> Note {
         // SAFETY: the kernel's context is valid while the program runs.
-        let (mark, idx) = unsafe { ((*self.skb).mark, (*self.skb).tc_index) };
-        if mark == 0 {
+        let (mark, index) = unsafe { ((*self.skb).mark, (*self.skb).tc_index) };
+        if index == 0 {
             return Note::NONE;
         }
         Note {
             list: FloodList(mark),
-            idx,
+            idx: index - 1,
         }
     }
 

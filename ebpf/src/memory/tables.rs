@@ -13,7 +13,7 @@ use maps_schema::map::{
 };
 use maps_schema::plain::from_bytes;
 use maps_schema::record::PeerState;
-use maps_schema::{IfIndex, Ip, PolicyList, PortId, RuleId, Vni};
+use maps_schema::{IfIndex, Ip, Phase, PolicyList, PortId, RuleId, Timeouts, Vni};
 
 use crate::flow::Store;
 use crate::policy::Ruling;
@@ -92,6 +92,8 @@ pub struct MemoryTables {
     pub counters: RefCell<BTreeMap<PortId, PortCounters>>,
     /// The time.
     pub now_ns: Cell<u64>,
+    /// How long connections may be silent.
+    pub timeouts: Timeouts,
     /// What the next random number follows from.
     pub seed: Cell<u32>,
 }
@@ -421,6 +423,10 @@ impl Tables for MemoryTables {
 
     fn now_ns(&self) -> u64 {
         self.now_ns.get()
+    }
+
+    fn timeout_ns(&self, phase: Phase) -> u64 {
+        self.timeouts.of_ns(phase)
     }
 
     fn precise_ns(&self) -> u64 {

@@ -32,7 +32,7 @@ pub(crate) fn check(beta: &MemoryTables, wire: &[u8]) -> (Action, Vec<u8>) {
             assert_eq!(after, wire, "what is not ours is not touched");
             assert_eq!(drops, 0);
         }
-        Action::Return(_) | Action::Copied | Action::Consume(_) => assert_eq!(drops, 0),
+        Action::Send(_) | Action::Copied | Action::Consume(_) => assert_eq!(drops, 0),
         Action::Underlay { .. } => panic!("nothing goes back into a tunnel"),
     }
     (action, after)

@@ -72,7 +72,6 @@ fn soak(options: &Options) -> Option<Tally> {
     let faults = Fault::ALL.iter().copied();
     let faults = faults.filter(|fault| *fault != Fault::DockerRestarted || site.machine.is_some());
     let faults: Vec<_> = faults.filter(|fault| options.chooses(*fault)).collect();
-    let began = Instant::now();
     let mut tally = Tally::default();
     {
         let mut stage = site.stage(options.is_light);
@@ -80,6 +79,7 @@ fn soak(options: &Options) -> Option<Tally> {
         stage.rise();
         let shape = stage.shape();
         let mut talks = Talks::start(&site);
+        let began = Instant::now();
         'all: loop {
             // Every fault once, in another order each time.
             for fault in random.shuffled(&faults) {

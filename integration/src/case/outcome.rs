@@ -3,19 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bowline::topology::{PortName, Topology};
-use maps_schema::map::{NeighborKey, PortCounters, Resolved};
+use maps_schema::map::{Flow, FlowKey, NeighborKey, PortCounters, Resolved, Translation};
 use maps_schema::{DropReason, Ip, PortId};
 
 use super::underlay::{Outer, without_macs};
 use super::{Peer, Send};
 
-/// Who gets a frame.
+/// Who gets a frame, or where it comes from.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Receiver {
     /// The workload behind a port of the case's host.
     Port(PortName),
     /// The host or the ordinary VTEP of this name, by the underlay.
     Peer(String),
+    /// The outside, by the uplink of this router.
+    Outside(String),
 }
 
 impl Receiver {
@@ -28,6 +30,10 @@ impl Receiver {
         match self {
             Self::Port(name) => topology.ports[name].id,
             Self::Peer(name) => Peer::named(topology, name).expect("a peer").id,
+            Self::Outside(router) => {
+                let uplink = topology.routers[router].uplink.as_ref();
+                uplink.expect("a router with an uplink").id
+            }
         }
     }
 }
@@ -98,17 +104,23 @@ impl Fate {
 /// Counters of all ports, by id; [`PortId::NONE`] is what belongs to no port.
 pub type Counters = BTreeMap<PortId, PortCounters>;
 
+/// What is known of connections: of each direction how far it has come, whose flags it has, and what its
+/// packets leave with.
+pub type Flows = BTreeMap<FlowKey, (u8, u8, Translation)>;
+
 /// All that a runner can tell about a frame that was sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The bytes that the frame had at the end.
-    pub wire: Vec<u8>,
+    /// The bytes that the frame had at the end, where the runner sees that.
+    pub wire: Option<Vec<u8>>,
     /// What the counters moved by; ports whose counters did not move are not in it.
     pub counted: Counters,
     /// Which MAC addresses are learned afterwards, and at which ports.
     pub learned: BTreeMap<(u32, String), PortId>,
     /// Which neighbors were asked for: who answered, where, and how many questions are open.
     pub resolved: BTreeMap<(u32, Ip), (String, PortId, u32)>,
+    /// Which connections are known.
+    pub flows: Flows,
     /// Who got a copy, with its bytes, where the runner sees that.
     pub arrived: Option<BTreeMap<Receiver, Vec<Vec<u8>>>>,
 }
@@ -120,19 +132,20 @@ impl Outcome {
     /// Something is not as expected.
     pub fn check(&self, topology: &Topology, send: &Send, what: &str) {
         let frame = send.expect.wire().unwrap_or(&send.frame);
-        let wire = match send.peer() {
-            Some(peer) => send.wrapped(topology, peer, frame, &self.wire),
-            None if send.is_untouched() => send.wire().to_vec(),
-            None => frame.to_vec(),
-        };
-        assert_eq!(Bytes(&self.wire), Bytes(&wire), "{what}: the bytes");
+        if let Some(seen) = &self.wire {
+            let wire = match send.peer() {
+                Some(peer) => send.wrapped(topology, peer, frame, seen),
+                None if send.is_untouched() => send.wire.clone(),
+                None => send.comparable(frame.to_vec()),
+            };
+            assert_eq!(Bytes(seen), Bytes(&wire), "{what}: the bytes");
+        }
         let expected = expected_counters(topology, send);
         assert_eq!(self.counted, expected, "{what}: what was counted");
         if let Some(arrived) = &self.arrived {
-            let origin = send.origin();
             let one = |to: &Receiver| {
                 let wire = match to {
-                    Receiver::Port(_) => frame.to_vec(),
+                    Receiver::Port(_) | Receiver::Outside(_) => send.comparable(frame.to_vec()),
                     Receiver::Peer(peer) => {
                         let sent = arrived.get(to).and_then(|wires| wires.first());
                         let sent = sent.unwrap_or_else(|| panic!("{what}: nothing for {peer}"));
@@ -142,7 +155,7 @@ impl Outcome {
                 (to.clone(), vec![wire])
             };
             let expected: BTreeMap<Receiver, Vec<Vec<u8>>> =
-                send.expect.receivers(&origin).map(one).collect();
+                send.expect.receivers(&send.origin).map(one).collect();
             assert_eq!(*arrived, expected, "{what}: what arrived");
         }
     }
@@ -156,6 +169,14 @@ impl Outcome {
             let key = (key.vni.number(), key.ip);
             (key, (row.mac.to_string(), row.port, row.questions))
         };
+        rows.into_iter().map(row).collect()
+    }
+
+    /// What is known of connections, as an outcome has it.
+    #[must_use]
+    pub fn connections<'a>(rows: impl IntoIterator<Item = (&'a FlowKey, &'a Flow)>) -> Flows {
+        let row =
+            |(key, flow): (&FlowKey, &Flow)| (*key, (flow.state, flow.flags, flow.outcome(key)));
         rows.into_iter().map(row).collect()
     }
 
@@ -193,13 +214,19 @@ impl Send {
     fn peer(&self) -> Option<&str> {
         let to = match &self.expect {
             Fate::Deliver(to) | Fate::Forward(to, _) => to,
-            Fate::Reply(_) => return self.arrival.as_ref().map(|arrival| arrival.peer.as_str()),
+            Fate::Reply(_) => &self.origin,
             _ => return None,
         };
         match to {
             Receiver::Peer(peer) => Some(peer),
-            Receiver::Port(_) => None,
+            Receiver::Port(_) | Receiver::Outside(_) => None,
         }
+    }
+
+    /// Whether the frame itself leaves for the outside.
+    fn is_outbound(&self) -> bool {
+        let mut receivers = self.expect.receivers(&self.origin);
+        receivers.any(|to| matches!(to, Receiver::Outside(_)))
     }
 
     /// Whether the frame itself leaves, as itself or as another one, and not in copies.
@@ -217,7 +244,7 @@ impl Send {
     /// The bytes of a frame at the end, but for Ethernet addresses of the underlay.
     #[must_use]
     pub fn comparable(&self, mut wire: Vec<u8>) -> Vec<u8> {
-        if self.peer().is_some() {
+        if self.peer().is_some() || self.is_outbound() {
             without_macs(&mut wire);
         }
         wire
@@ -239,6 +266,16 @@ impl Send {
             || reason.is_some_and(|reason| for_vni.contains(&reason))
     }
 
+    /// Whether what came from outside is brought to another gateway, and enters no network here.
+    fn is_brought_on(&self) -> bool {
+        let is_outside = matches!(self.origin, Receiver::Outside(_));
+        is_outside && self.expect.wire().is_none() && self.peer().is_some()
+    }
+
+    fn is_from_peer(&self) -> bool {
+        matches!(self.origin, Receiver::Peer(_))
+    }
+
     /// Whether a packet from the underlay was refused before it was known who had sent it.
     fn is_nobodys(&self) -> bool {
         let unknown = [
@@ -249,7 +286,7 @@ impl Send {
             DropReason::CriticalOption,
         ];
         let reason = self.expect.reason();
-        self.arrival.is_some() && reason.is_some_and(|reason| unknown.contains(&reason))
+        self.is_from_peer() && reason.is_some_and(|reason| unknown.contains(&reason))
     }
 }
 
@@ -259,30 +296,37 @@ fn expected_counters(topology: &Topology, send: &Send) -> Counters {
         return counters;
     }
     let len = tagless_len(&send.frame);
-    let origin = send.origin();
     let id = if send.is_nobodys() {
         PortId::NONE
     } else {
-        origin.id(topology)
+        send.origin.id(topology)
     };
-    let from = counters.entry(id).or_insert(PortCounters::ZERO);
-    if !send.is_nobodys() {
+    if !send.is_nobodys() && !send.is_brought_on() {
+        let from = counters.entry(id).or_insert(PortCounters::ZERO);
         from.ingress_packets += 1;
         // What is still in a tunnel has its tag among its bytes.
-        from.ingress_bytes += match send.arrival {
-            Some(_) => send.frame.len() as u64,
-            None => len,
+        from.ingress_bytes += if send.is_from_peer() {
+            send.frame.len() as u64
+        } else {
+            len
         };
     }
     if let Some(reason) = send.expect.reason() {
-        from.drops[reason as usize] += 1;
+        // What another gateway should not have brought is no port's.
+        let is_astray = send.exit.is_some() && reason == DropReason::NatUntracked;
+        let at = counters.entry(if is_astray { PortId::NONE } else { id });
+        at.or_insert(PortCounters::ZERO).drops[reason as usize] += 1;
+    } else if let Some(exit) = send.exit {
+        let exit = counters.entry(exit).or_insert(PortCounters::ZERO);
+        exit.ingress_packets += 1;
+        exit.ingress_bytes += len;
     }
     // An error or a question has another length than what it is about.
     let out = match &send.expect {
         Fate::Error(_, wire) | Fate::Ask(_, wire) => tagless_len(wire),
         _ => len,
     };
-    for to in send.expect.receivers(&origin) {
+    for to in send.expect.receivers(&send.origin) {
         let to = counters
             .entry(to.id(topology))
             .or_insert(PortCounters::ZERO);
@@ -305,10 +349,11 @@ impl std::fmt::Debug for Bytes<'_> {
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Outcome")
-            .field("wire", &Bytes(&self.wire))
+            .field("wire", &self.wire.as_deref().map(Bytes))
             .field("counted", &self.counted)
             .field("learned", &self.learned)
             .field("resolved", &self.resolved)
+            .field("flows", &self.flows)
             .finish_non_exhaustive()
     }
 }

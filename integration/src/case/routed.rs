@@ -16,7 +16,7 @@ fn ethernet_len(wire: &[u8]) -> usize {
 }
 
 /// The frame leaves the last router.
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Forward {
     /// The port that it goes to.
@@ -109,7 +109,7 @@ pub(super) fn marked(wire: &[u8], class: u8) -> Result<Vec<u8>> {
 }
 
 /// An ICMP or ICMPv6 error goes back (RFC 792, RFC 4443).
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Error {
     /// Why the frame was dropped.
@@ -172,7 +172,7 @@ fn trim(packet: &[u8], header: usize, at: [usize; 2]) -> &[u8] {
 }
 
 /// A TCP reset goes back (RFC 9293 section 3.10.7.1).
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reset {
     /// Why the segment was dropped.
@@ -240,7 +240,7 @@ fn tcp_start(packet: &[u8]) -> usize {
 }
 
 /// The router asks for a neighbor (RFC 826, RFC 4861).
-#[derive(Deserialize)]
+#[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Ask {
     /// The router's port that asks.

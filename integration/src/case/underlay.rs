@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail, ensure};
 use bowline::topology::{PortName, Topology, Tunnel};
+use ipnet::IpNet;
 use maps_schema::PortId;
 use serde::Deserialize;
 
-use super::HERE;
+use super::{HERE, Receiver};
 use crate::checksum;
 use crate::frame::bytes_of_hex;
 
@@ -71,7 +72,7 @@ pub(super) fn host_of<'a>(topology: &'a Topology, port: &PortName) -> Option<&'a
 }
 
 /// How a frame is on the underlay, where that is not as its host would send it.
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Clone, Default, Debug)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Through {
     /// The host or the VTEP that sends it; that of the workload unless given.
@@ -92,7 +93,7 @@ pub(super) struct Through {
     cut: Option<usize>,
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Clone, Copy, Debug)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
     Vxlan,
@@ -290,16 +291,25 @@ pub fn without_macs(packet: &mut [u8]) {
     packet[..12].fill(0);
 }
 
+/// What the case's host has routes to besides its underlay: for documentation (RFC 5737, RFC 3849).
+pub const WORLD: [&str; 2] = ["198.51.100.0/24", "2001:db8:51::/48"];
+
 /// Whom a packet on the underlay goes to, by its destination's address.
 ///
 /// # Errors
-/// It is no peer's.
-pub fn receiver_of(topology: &Topology, packet: &[u8]) -> Result<String> {
+/// It is no peer's, and not outside.
+pub fn receiver_of(topology: &Topology, packet: &[u8]) -> Result<Receiver> {
     let address = match packet[12..14] {
         [8, 0] => IpAddr::from(<[u8; 4]>::try_from(&packet[30..34])?),
         [0x86, 0xdd] => IpAddr::from(<[u8; 16]>::try_from(&packet[38..54])?),
         _ => bail!("{packet:02x?} is no packet of the underlay"),
     };
+    if WORLD.iter().any(|prefix| is_within(prefix, address)) {
+        let mut routers = topology.routers.iter();
+        let router = routers.find(|(_, router)| router.uplink.is_some());
+        let (name, _) = router.with_context(|| format!("no router leads to {address}"))?;
+        return Ok(Receiver::Outside(name.clone()));
+    }
     let is_there =
         |name: &&String| Peer::named(topology, name).is_some_and(|peer| peer.address == address);
     // Without a tunnel the packet is for the workload itself.
@@ -309,6 +319,11 @@ pub fn receiver_of(topology: &Topology, packet: &[u8]) -> Result<String> {
     });
     let host = port.and_then(|(name, _)| host_of(topology, name));
     let found = Peer::names(topology).find(is_there).map(String::as_str);
-    let found = found.or(host).map(str::to_owned);
+    let found = found.or(host).map(|name| Receiver::Peer(name.to_owned()));
     found.with_context(|| format!("{address} is no peer's"))
+}
+
+fn is_within(prefix: &str, address: IpAddr) -> bool {
+    let prefix: IpNet = prefix.parse().expect("a prefix");
+    prefix.contains(&address)
 }

@@ -167,8 +167,8 @@ impl Engine {
             "kill the engine"
         );
         eventually("the engine has ended", || !self.path(&process).exists());
-        let words: Vec<&str> = line.split_terminator('\0').collect();
-        let mut command = self.command(&words);
+        let words = line.split_terminator('\0');
+        let mut command = self.command(&words.collect::<Vec<_>>());
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         eventually("the engine answers", || {
             let version = self.run(&["docker", "version"]);

@@ -1,18 +1,33 @@
 //! Case files through the datapath's library, without root or a kernel.
 
+use integration::case::Case;
 use integration::case::host::Host;
-use integration::case::{Case, Step};
+
+use crate::rules::{List, tables};
 
 crate::cases::every_case!(check);
+crate::rules::every_table!(super::check_rules);
 
 /// Runs one case file.
 fn check(name: &str) {
-    let case = Case::read(name).unwrap_or_else(|error| panic!("{error:#}"));
-    let mut host = Host::new(&case);
+    play(&Case::read(name).unwrap_or_else(|error| panic!("{error:#}")));
+}
+
+/// Runs a truth table.
+fn check_rules(lists: &[List]) {
+    let cases = tables(lists);
+    let frames: usize = cases.iter().map(|case| case.steps.len()).sum();
+    assert!(frames > 1000, "{frames} are few");
+    cases.iter().for_each(play);
+}
+
+fn play(case: &Case) {
+    let mut host = Host::new(case);
     for (number, step) in (1..).zip(&case.steps) {
-        let outcome = host.take(step);
-        if let (Some(outcome), Step::Send(send)) = (outcome, step) {
-            outcome.check(&case.topology, send, &format!("step {number}"));
+        let what = format!("step {number}");
+        let played = host.take(step);
+        if let Some(played) = played.unwrap_or_else(|error| panic!("{what}: {error:#}")) {
+            played.outcome.check(&case.topology, &played.send, &what);
         }
     }
 }

@@ -6,3 +6,4 @@ mod host_cases;
 mod kernel_cases;
 mod kernel_edge;
 mod netns;
+mod rules;

@@ -15,7 +15,8 @@ pub struct IngressPort {
     /// The workload's MAC address.
     pub mac: Mac,
     /// [`IngressPort::LEARNING`], [`IngressPort::MAY_SPOOF`], [`IngressPort::PEER`],
-    /// [`IngressPort::SERVED`], [`IngressPort::CLAMPS_MSS`].
+    /// [`IngressPort::SERVED`], [`IngressPort::CLAMPS_MSS`], [`IngressPort::OUTSIDE`],
+    /// [`IngressPort::HOST_NETNS`].
     pub flags: u8,
     /// Always 0.
     pub reserved: u8,
@@ -40,6 +41,9 @@ impl IngressPort {
     pub const CLAMPS_MSS: u8 = 16;
     /// Flag: the port is a router's uplink, and what comes in there comes from the outside.
     pub const OUTSIDE: u8 = 32;
+    /// Flag: both ends of the port's veth pair are in the host's own network namespace
+    /// (see [`EgressPort::HOST_NETNS`]).
+    pub const HOST_NETNS: u8 = 64;
 
     /// The port of a peer, as a network sees it for which the peer may send; `flags` are those of
     /// [`Member`](super::Member).
@@ -82,7 +86,8 @@ pub struct EgressPort {
     /// if the port leads to a peer.
     pub ifindex: IfIndex,
     /// [`EgressPort::WORKLOAD`], or how frames travel to the peer: [`EgressPort::VXLAN`],
-    /// [`EgressPort::GENEVE`], [`EgressPort::GRE`], [`EgressPort::DIRECT`]; or [`EgressPort::UPLINK`].
+    /// [`EgressPort::GENEVE`], [`EgressPort::GRE`], [`EgressPort::DIRECT`]; or [`EgressPort::UPLINK`],
+    /// [`EgressPort::HOST_NETNS`].
     pub kind: u32,
     /// The largest IP packet that goes through the tunnel, in bytes; 0 for a workload.
     pub mtu: u32,
@@ -95,18 +100,23 @@ pub struct EgressPort {
 }
 
 impl EgressPort {
+    // In this order, so that one comparison tells whether a peer is there, and one whether a workload is.
+
     /// A workload on this host.
     pub const WORKLOAD: u32 = 0;
-    /// A peer, through VXLAN (RFC 7348).
-    pub const VXLAN: u32 = 1;
-    /// A peer, through Geneve without options (RFC 8926).
-    pub const GENEVE: u32 = 2;
-    /// A peer, through GRE with a key that is the VNI, carrying Ethernet (RFC 2784, RFC 2890).
-    pub const GRE: u32 = 3;
-    /// A peer, without a tunnel: the underlay routes the workloads' addresses.
-    pub const DIRECT: u32 = 4;
+    /// A workload that is this host itself. `bpf_redirect_peer` refuses an interface whose other end is in
+    /// the same namespace, so that the frame is sent out of the one end to come in at the other.
+    pub const HOST_NETNS: u32 = 1;
     /// The outside, by the host's own routing: a router's uplink.
-    pub const UPLINK: u32 = 5;
+    pub const UPLINK: u32 = 2;
+    /// A peer, through VXLAN (RFC 7348).
+    pub const VXLAN: u32 = 3;
+    /// A peer, through Geneve without options (RFC 8926).
+    pub const GENEVE: u32 = 4;
+    /// A peer, through GRE with a key that is the VNI, carrying Ethernet (RFC 2784, RFC 2890).
+    pub const GRE: u32 = 5;
+    /// A peer, without a tunnel: the underlay routes the workloads' addresses.
+    pub const DIRECT: u32 = 6;
 
     /// The port of a workload behind an interface of this host, which may be sent everything.
     #[must_use]
@@ -119,6 +129,20 @@ impl EgressPort {
             local: Ip::UNSPECIFIED_V6,
             remote: Ip::UNSPECIFIED_V6,
         }
+    }
+
+    /// Whether it leads to a workload on this host, which may be the host itself.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_workload(&self) -> bool {
+        self.kind <= Self::HOST_NETNS
+    }
+
+    /// Whether it leads to a peer.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_peer(&self) -> bool {
+        self.kind > Self::UPLINK
     }
 }
 

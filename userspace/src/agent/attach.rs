@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use super::Event;
+use super::commit::Cause;
 use super::plugin::{Plugin, State, now};
 use super::reconcile::connect;
-use crate::driver::attach::{Wish, check_mode, mac};
+use crate::driver::Setting;
+use crate::driver::attach::{Wish, check_mode, mac, service};
 use crate::driver::inventory::{Inventory, ListedContainer};
-use crate::driver::{Setting, source};
 use crate::similar::Similar;
 
 /// How long to wait until the planner has put it into force.
@@ -31,6 +32,9 @@ pub struct AttachRequest {
     pub mac: Option<String>,
     /// The security groups.
     pub groups: Vec<String>,
+    /// What else it is to be called.
+    #[serde(default)]
+    pub aliases: Vec<String>,
 }
 
 /// What the command line asks for to undo that.
@@ -104,15 +108,13 @@ impl Plugin<'_> {
         };
         let mut after = state.records.clone();
         after.attach(wish, setting)?;
-        state.files.with(source::text(&after).as_deref())?;
-        self.record(state, after).await?;
-        self.progress.heard.send_modify(|number| *number += 1);
+        self.commit(state, after, Cause::Attachment).await?;
         Ok(())
     }
 
     /// Plugs a container in because somebody asks for it.
     pub(super) async fn attach(&self, request: AttachRequest) -> Result<Attached> {
-        let inventory = connect().await?.inventory(&self.driver).await?;
+        let inventory = self.inventory(&connect().await?).await?;
         let (id, container) = find(&inventory, &request.container)?;
         check_mode(container)?;
         let mut scene = self.scene.clone();
@@ -124,6 +126,11 @@ impl Plugin<'_> {
             addresses: request.addresses,
             mac: request.mac.as_deref().map(mac).transpose()?,
             groups: request.groups,
+            aliases: request
+                .aliases
+                .into_iter()
+                .chain(service(container))
+                .collect(),
             by_label: false,
         };
         let port = {
@@ -148,7 +155,7 @@ impl Plugin<'_> {
 
     /// Plugs a container out.
     pub(super) async fn detach(&self, request: DetachRequest) -> Result<()> {
-        let inventory = connect().await?.inventory(&self.driver).await?;
+        let inventory = self.inventory(&connect().await?).await?;
         let (id, container) = find(&inventory, &request.container)?;
         let mut scene = self.scene.clone();
         scene.mark_unchanged();
@@ -157,15 +164,16 @@ impl Plugin<'_> {
             let mut state = self.state.lock().await;
             let mut after = state.records.clone();
             let network = request.network.as_deref();
-            if !after.detach(id, network, now()) {
+            let wish = Wish::of_labels(id, container, self.instance.name());
+            let labelled = wish.ok().flatten().map(|it| it.networks);
+            if !after.plug_out(id, network, &labelled.unwrap_or_default(), now()) {
                 match network {
                     Some(network) => bail!("container {name} is not attached to network {network}"),
                     None => bail!("container {name} is attached to no network"),
                 }
             }
-            self.record(&mut state, after).await?;
+            self.commit(&mut state, after, Cause::Event).await?;
         }
-        self.progress.heard.send_modify(|number| *number += 1);
         let _late = timeout(PATIENCE, scene.changed()).await;
         Ok(())
     }

@@ -1,10 +1,11 @@
 //! Lets the host itself in to what is published on it: it listens at the host's own addresses, and carries
 //! what comes over to a socket that was made inside the workload's namespace.
 //!
-//! What comes from outside never gets here: the datapath takes it before the host does. Where a program of the
-//! host has the port already, it keeps it.
+//! What comes from outside never gets here: the datapath takes it before the host does, and what comes in by
+//! other interfaces finds nobody listening. Where a program of the host has the port already, it keeps it, and
+//! when it gives it up the door opens.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
@@ -20,10 +21,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::following::Following;
 use super::indoors::Sandboxes;
 use super::{Event, Scene};
-use crate::doorways::{Doorway, Inside, Protocol};
+use crate::doorways::{DOORWAYS_MAX, Doorway, Inside, Protocol, no_room, within};
+use crate::kernel::doors;
 use crate::kernel::netns::Netns;
+use crate::kernel::underlay::{Interfaces, Underlay};
 
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -31,8 +35,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 const CONNECT: Duration = Duration::from_secs(5);
 /// After what silence two who exchange datagrams are forgotten.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How many may be inside at a time, for each doorway.
+/// How many may be inside at a time: for each doorway, and in all. Each of them takes one or two sockets.
 const VISITORS: usize = 1024;
+const ALL_VISITORS: usize = 4096;
+/// Of the file descriptors that the agent may have, one of so many is for a doorway, and one for a visitor.
+const SHARE: usize = 4;
 /// The longest datagram.
 const DATAGRAM_MAX: usize = 65_535;
 
@@ -40,6 +47,28 @@ pub(super) struct Doorman<'a> {
     scene: watch::Receiver<Arc<Scene>>,
     sandboxes: watch::Receiver<Sandboxes>,
     say: &'a dyn Fn(&Event),
+    underlay: Underlay,
+    /// How many doorways there may be.
+    doorways_max: usize,
+    /// How many may come in yet.
+    places: Cell<usize>,
+}
+
+/// A place of a visitor.
+struct Visit<'a>(&'a Cell<usize>);
+
+impl<'a> Visit<'a> {
+    /// The next place, if there is one.
+    fn begin(places: &'a Cell<usize>) -> Option<Self> {
+        places.set(places.get().checked_sub(1)?);
+        Some(Self(places))
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
 }
 
 /// Where somebody listens.
@@ -49,70 +78,87 @@ enum Door {
 }
 
 impl<'a> Doorman<'a> {
+    /// `descriptors` is how many files the agent may have open.
+    ///
+    /// # Errors
+    ///
+    /// Netlink is not available.
     pub(super) fn new(
         scene: watch::Receiver<Arc<Scene>>,
         sandboxes: watch::Receiver<Sandboxes>,
         say: &'a dyn Fn(&Event),
-    ) -> Self {
-        Self {
+        descriptors: usize,
+    ) -> Result<Self> {
+        Ok(Self {
             scene,
             sandboxes,
             say,
-        }
+            underlay: Underlay::new(&Netns::current()?)?,
+            doorways_max: DOORWAYS_MAX.min(descriptors / SHARE),
+            places: Cell::new(ALL_VISITORS.min(descriptors / SHARE)),
+        })
     }
 
     /// Lets in for as long as it is polled.
     pub(super) async fn run(&self) {
         let mut scene = self.scene.clone();
-        let mut serving = FuturesUnordered::new();
-        // What is served there ends with the sender.
-        let mut open: BTreeMap<Doorway, (Inside, watch::Sender<()>)> = BTreeMap::new();
-        let mut refused: BTreeSet<Doorway> = BTreeSet::new();
+        let mut following = Following::new();
+        let mut said = BTreeSet::new();
         loop {
             let wanted = scene.borrow_and_update().doorways.clone();
-            open.retain(|doorway, (inside, _)| wanted.get(doorway) == Some(inside));
-            refused.retain(|doorway| wanted.contains_key(doorway));
-            // Doors are closed before others are opened at the same place.
-            while let Some(Some(())) = futures_util::FutureExt::now_or_never(serving.next()) {}
-            for (doorway, inside) in wanted {
-                if open.contains_key(&doorway) || refused.contains(&doorway) {
-                    continue;
-                }
-                match listen(&doorway).await {
-                    Ok(door) => {
-                        let (sender, end) = watch::channel(());
-                        serving.push(self.serve(door, inside.clone(), end));
-                        open.insert(doorway, (inside, sender));
-                    }
-                    Err(error) => {
-                        refused.insert(doorway);
-                        (self.say)(&Event::Failed(format!(
-                            "this host does not reach {} by {}: {error}",
-                            inside.workload, doorway.at
-                        )));
-                    }
-                }
+            let (wanted, outside) = within(wanted, self.doorways_max);
+            let outside = outside.iter();
+            let outside = outside.map(|(name, count)| no_room(name, *count, self.doorways_max));
+            let outside: BTreeSet<String> = outside.collect();
+            for text in outside.difference(&said) {
+                (self.say)(&Event::Failed(text.clone()));
             }
+            said = outside;
+            let wanted: BTreeMap<(Doorway, Inside), ()> =
+                wanted.into_iter().map(|it| (it, ())).collect();
+            following.keep(&wanted);
+            self.open(&mut following, wanted.into_keys()).await;
             tokio::select! {
                 changed = scene.changed() => if changed.is_err() {
                     std::future::pending().await
                 },
-                Some(()) = serving.next() => {}
+                () = following.serve() => {}
             }
         }
     }
 
-    async fn serve(&self, door: Door, inside: Inside, mut end: watch::Receiver<()>) {
-        let closed = async { while end.changed().await.is_ok() {} };
-        let open = async {
-            match door {
-                Door::Tcp(listener) => self.lead_streams(&listener, &inside).await,
-                Door::Udp(socket) => self.lead_datagrams(&socket, &inside).await,
+    /// Opens the doors that are still closed.
+    async fn open<'s>(
+        &'s self,
+        following: &mut Following<'s, (Doorway, Inside), ()>,
+        wanted: impl Iterator<Item = (Doorway, Inside)>,
+    ) {
+        let closed: Vec<_> = wanted.filter(|it| following.lacks(it)).collect();
+        if closed.is_empty() {
+            return;
+        }
+        let interfaces = self.underlay.interfaces().await.unwrap_or_default();
+        for (doorway, inside) in closed {
+            let key = (doorway, inside.clone());
+            match open(&interfaces, &doorway) {
+                Ok(door) => following.begin(key, (), |_| self.serve(door, inside)),
+                Err(error) => {
+                    let text = format!(
+                        "this host does not reach {} by {}: {error}",
+                        inside.workload, doorway.at
+                    );
+                    if following.refuse(key, error.to_string()) {
+                        (self.say)(&Event::Failed(text));
+                    }
+                }
             }
-        };
-        tokio::select! {
-            () = closed => {}
-            () = open => {}
+        }
+    }
+
+    async fn serve(&self, door: Door, inside: Inside) {
+        match door {
+            Door::Tcp(listener) => self.lead_streams(&listener, &inside).await,
+            Door::Udp(socket) => self.lead_datagrams(&socket, &inside).await,
         }
     }
 
@@ -121,7 +167,11 @@ impl<'a> Doorman<'a> {
         loop {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) if visits.len() < VISITORS => visits.push(self.visit(stream, inside)),
+                    Ok((stream, _)) if visits.len() < VISITORS => {
+                        if let Some(visit) = Visit::begin(&self.places) {
+                            visits.push(self.visit(visit, stream, inside));
+                        }
+                    }
                     Ok(_) => {}
                     Err(_) => sleep(PAUSE).await,
                 },
@@ -131,7 +181,7 @@ impl<'a> Doorman<'a> {
         }
     }
 
-    async fn visit(&self, mut stream: TcpStream, inside: &Inside) -> Result<()> {
+    async fn visit(&self, _place: Visit<'_>, mut stream: TcpStream, inside: &Inside) -> Result<()> {
         let make = || match inside.at {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
@@ -164,15 +214,18 @@ impl<'a> Doorman<'a> {
             let other = match known {
                 Some(other) => other,
                 None if visits.len() >= VISITORS => continue,
-                None => match self.enter(inside).await {
-                    Ok(other) => {
-                        let other = Rc::new(other);
-                        visitors.borrow_mut().insert(from, Rc::clone(&other));
-                        visits.push(bring_back(socket, from, Rc::clone(&other)));
-                        other
-                    }
-                    Err(_) => continue,
-                },
+                None => {
+                    let Some(visit) = Visit::begin(&self.places) else {
+                        continue;
+                    };
+                    let Ok(other) = self.enter(inside).await else {
+                        continue;
+                    };
+                    let other = Rc::new(other);
+                    visitors.borrow_mut().insert(from, Rc::clone(&other));
+                    visits.push(bring_back(visit, socket, from, Rc::clone(&other)));
+                    other
+                }
             };
             // Datagrams may be lost.
             let _lost = other.send(&buffer[..len]).await;
@@ -203,7 +256,12 @@ impl<'a> Doorman<'a> {
 }
 
 /// Carries answers back, until there are none any more; returns to whom.
-async fn bring_back(socket: &UdpSocket, to: SocketAddr, from: Rc<UdpSocket>) -> SocketAddr {
+async fn bring_back(
+    _place: Visit<'_>,
+    socket: &UdpSocket,
+    to: SocketAddr,
+    from: Rc<UdpSocket>,
+) -> SocketAddr {
     let mut buffer = vec![0; DATAGRAM_MAX];
     // An error says that nobody listens there, and the visitor may hear as much by silence.
     while let Ok(Ok(len)) = timeout(SILENCE, from.recv(&mut buffer)).await {
@@ -212,9 +270,9 @@ async fn bring_back(socket: &UdpSocket, to: SocketAddr, from: Rc<UdpSocket>) -> 
     to
 }
 
-async fn listen(doorway: &Doorway) -> io::Result<Door> {
+fn open(interfaces: &Interfaces, doorway: &Doorway) -> io::Result<Door> {
     Ok(match doorway.protocol {
-        Protocol::Tcp => Door::Tcp(TcpListener::bind(doorway.at).await?),
-        Protocol::Udp => Door::Udp(UdpSocket::bind(doorway.at).await?),
+        Protocol::Tcp => Door::Tcp(doors::listen(interfaces, doorway.at)?),
+        Protocol::Udp => Door::Udp(doors::receive(interfaces, doorway.at)?),
     })
 }

@@ -1,4 +1,4 @@
-//! Tells other hosts which containers Docker has plugged in here, and hears which it has there.
+//! Tells other hosts which containers are plugged in here, and hears which are there.
 //!
 //! Whoever wants a host's list asks for one with another tag than that of the list which it has, and the
 //! host answers as soon as there is one, or after a while that there is none (RFC 7240 calls that `wait`).
@@ -53,7 +53,7 @@ pub(super) struct Exchange<'a> {
     ledger: Ledger,
     scene: watch::Receiver<Arc<Scene>>,
     own: watch::Receiver<List>,
-    wanted: watch::Sender<u64>,
+    heard: watch::Sender<u64>,
     say: &'a dyn Fn(&Event),
 }
 
@@ -61,19 +61,19 @@ pub(super) struct Exchange<'a> {
 type Way = (IpAddr, IpAddr);
 
 impl<'a> Exchange<'a> {
-    /// What other hosts are told is `own`; that something was heard is noted in `wanted`.
+    /// What other hosts are told is `own`; that something was heard is noted in `heard`.
     pub(super) fn new(
         instance: &Instance,
         scene: watch::Receiver<Arc<Scene>>,
         own: watch::Receiver<List>,
-        wanted: watch::Sender<u64>,
+        heard: watch::Sender<u64>,
         say: &'a dyn Fn(&Event),
     ) -> Self {
         Self {
             ledger: Ledger::new(instance),
             scene,
             own,
-            wanted,
+            heard,
             say,
         }
     }
@@ -222,7 +222,7 @@ impl<'a> Exchange<'a> {
                 let asked = timeout(WAIT + GRACE, ask(&mut sender, way, tag)).await;
                 if let Some(list) = asked.context("it does not answer any more")?? {
                     self.ledger.put_other(host, Some(&list))?;
-                    self.wanted.send_modify(|number| *number += 1);
+                    self.heard.send_modify(|number| *number += 1);
                     (self.say)(&Event::Heard {
                         name: host.to_owned(),
                         members: list.members.len(),

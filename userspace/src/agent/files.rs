@@ -57,12 +57,20 @@ impl Files {
         {
             return Ok(Arc::clone(topology));
         }
-        let own = text.map(|text| draft(source::NAME, text));
-        let all = drafts(&self.sources).chain(own).collect();
-        let topology = compile_with(all, &self.others);
-        let topology = Arc::new(topology.map_err(|problems| refusal(&problems))?);
+        let topology = Arc::new(self.compile(text)?);
         self.compiled = Some((text.map(str::to_owned), Arc::clone(&topology)));
         Ok(topology)
+    }
+
+    /// Whether they hold together with Docker's side.
+    pub(super) fn fit(&self, text: Option<&str>) -> Result<(), Refusal> {
+        self.compile(text).map(drop)
+    }
+
+    fn compile(&self, text: Option<&str>) -> Result<Topology, Refusal> {
+        let own = text.map(|text| draft(source::NAME, text));
+        let all = drafts(&self.sources).chain(own).collect();
+        compile_with(all, &self.others).map_err(|problems| refusal(&problems))
     }
 }
 

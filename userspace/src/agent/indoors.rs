@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
+use super::following::Following;
 use super::http::{Question, Reply, converse};
 use super::upstream;
 use super::{Event, Scene};
@@ -87,19 +88,15 @@ pub(super) struct Indoors<'a> {
     sandboxes: watch::Receiver<Sandboxes>,
     verdicts: watch::Receiver<Arc<Verdicts>>,
     say: &'a dyn Fn(&Event),
-    rooms: RefCell<BTreeMap<NetnsId, Room>>,
+    /// The namespaces that have the address.
+    settled: RefCell<BTreeMap<NetnsId, Arc<Netns>>>,
 }
 
-/// A namespace.
-struct Room {
-    netns: Arc<Netns>,
-    services: Services,
-    /// Who lives there. What is served there ends with it.
-    residents: watch::Sender<BTreeSet<String>>,
-}
+/// A namespace, and what is offered there.
+type Room = (NetnsId, Services);
 
-/// What is offered there.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+/// What is offered in a namespace.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 struct Services {
     names: bool,
     conditions: bool,
@@ -135,7 +132,7 @@ impl<'a> Indoors<'a> {
             sandboxes,
             verdicts,
             say,
-            rooms: RefCell::default(),
+            settled: RefCell::default(),
         }
     }
 
@@ -144,49 +141,37 @@ impl<'a> Indoors<'a> {
         let (mut scene, mut sandboxes) = (self.scene.clone(), self.sandboxes.clone());
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut serving = FuturesUnordered::new();
-        // Namespaces that it does not work in, which is said once.
-        let mut closed: BTreeSet<NetnsId> = BTreeSet::new();
+        let mut following: Following<'_, Room, BTreeSet<String>> = Following::new();
         loop {
-            let mut found = self.find();
-            closed.retain(|id| found.contains_key(id));
-            let closing = self.close(&found).await;
-            for (id, home) in &found {
-                if let Some(room) = self.rooms.borrow().get(id) {
-                    room.residents.send_replace(home.residents.clone());
-                }
-            }
-            // What is closed is opened again when its sockets are gone, which wakes us.
-            found.retain(|id, _| {
-                let is_open = self.rooms.borrow().contains_key(id);
-                !is_open && !closed.contains(id) && !closing.contains(id)
-            });
+            let found = self.find();
+            let wanted = found.iter();
+            let wanted = wanted.map(|(id, home)| ((*id, home.services), home.residents.clone()));
+            following.keep(&wanted.collect());
+            self.leave_all_but(&found).await;
             for (id, home) in found {
-                match open(home.netns, home.services).await {
+                let room = (id, home.services);
+                if !following.lacks(&room) {
+                    continue;
+                }
+                match self.open(home.netns, home.services).await {
                     Ok(sockets) => {
-                        let netns = Arc::clone(&sockets.netns);
-                        let (residents, who) = watch::channel(home.residents);
-                        serving.push(self.serve(sockets, who));
-                        let room = Room {
-                            netns,
-                            services: home.services,
-                            residents,
-                        };
-                        self.rooms.borrow_mut().insert(id, room);
+                        following.begin(room, home.residents, |who| self.serve(sockets, who));
                     }
                     Err(error) => {
-                        closed.insert(id);
+                        let why = format!("{error:#}");
                         let names: Vec<String> = home.residents.into_iter().collect();
                         let names = names.join(", ");
-                        let text = format!("inside {names} nothing is told: {error:#}");
-                        (self.say)(&Event::Failed(text));
+                        let text = format!("inside {names} nothing is told: {why}");
+                        if following.refuse(room, why) {
+                            (self.say)(&Event::Failed(text));
+                        }
                     }
                 }
             }
             tokio::select! {
                 Ok(()) = scene.changed() => {}
                 Ok(()) = sandboxes.changed() => {}
-                Some(()) = serving.next() => {}
+                () = following.serve() => {}
                 _ = looks.tick() => {}
             }
         }
@@ -194,10 +179,41 @@ impl<'a> Indoors<'a> {
 
     /// Leaves all namespaces as they were.
     pub(super) async fn finish(self) {
-        for room in self.rooms.into_inner().into_values() {
-            // It may be gone.
-            let _gone = leave(&room.netns, ADDRESS).await;
+        self.leave_all_but(&BTreeMap::new()).await;
+    }
+
+    /// Leaves the namespaces as they were that nobody lives in any more.
+    async fn leave_all_but(&self, homes: &BTreeMap<NetnsId, Home>) {
+        let mut gone = Vec::new();
+        self.settled.borrow_mut().retain(|id, netns| {
+            let stays = homes.contains_key(id);
+            if !stays {
+                gone.push(Arc::clone(netns));
+            }
+            stays
+        });
+        for netns in gone {
+            // It may be gone itself.
+            let _gone = leave(&netns, ADDRESS).await;
         }
+    }
+
+    async fn open(&self, netns: Netns, services: Services) -> Result<Sockets> {
+        let netns = Arc::new(netns);
+        settle(&netns, ADDRESS).await?;
+        self.settled
+            .borrow_mut()
+            .insert(netns.id(), Arc::clone(&netns));
+        let names = || UdpSocket::from_std(receive(&netns, at(PORT))?).map_err(anyhow::Error::from);
+        let conditions = || {
+            let listener = listen(&netns, at(CONDITIONS_PORT))?;
+            TcpListener::from_std(listener).map_err(anyhow::Error::from)
+        };
+        Ok(Sockets {
+            names: services.names.then(names).transpose()?,
+            conditions: services.conditions.then(conditions).transpose()?,
+            netns,
+        })
     }
 
     /// The namespaces that workloads are in.
@@ -230,45 +246,23 @@ impl<'a> Indoors<'a> {
         found
     }
 
-    /// Closes what nobody lives in any more, and what is to offer something else; returns what it was.
-    async fn close(&self, found: &BTreeMap<NetnsId, Home>) -> BTreeSet<NetnsId> {
-        let is_as_it_should_be = |id: &NetnsId, room: &Room| {
-            let home = found.get(id);
-            home.is_some_and(|home| home.services == room.services)
-        };
-        let (mut left, mut closing) = (Vec::new(), BTreeSet::new());
-        self.rooms.borrow_mut().retain(|id, room| {
-            let stays = is_as_it_should_be(id, room);
-            if !stays {
-                left.push(Arc::clone(&room.netns));
-                closing.insert(*id);
-            }
-            stays
-        });
-        for netns in left {
-            let _gone = leave(&netns, ADDRESS).await;
-        }
-        closing
-    }
-
-    /// Serves a namespace until nobody lives there any more.
-    async fn serve(&self, sockets: Sockets, mut residents: Residents) {
-        let who = residents.clone();
-        let moved_out = async { while residents.changed().await.is_ok() {} };
+    /// Serves a namespace.
+    async fn serve(&self, sockets: Sockets, residents: Residents) {
         let names = async {
             match &sockets.names {
-                Some(socket) => self.answer_names(socket, &sockets.netns, &who).await,
+                Some(socket) => {
+                    self.answer_names(socket, &sockets.netns, &residents).await;
+                }
                 None => future::pending().await,
             }
         };
         let conditions = async {
             match &sockets.conditions {
-                Some(listener) => self.tell_conditions(listener, &who).await,
+                Some(listener) => self.tell_conditions(listener, &residents).await,
                 None => future::pending().await,
             }
         };
         tokio::select! {
-            () = moved_out => {}
             () = names => {}
             () = conditions => {}
         }
@@ -395,20 +389,6 @@ impl<'a> Indoors<'a> {
             Err(_) => reply(StatusCode::INTERNAL_SERVER_ERROR, String::new()),
         }
     }
-}
-
-async fn open(netns: Netns, services: Services) -> Result<Sockets> {
-    settle(&netns, ADDRESS).await?;
-    let names = || UdpSocket::from_std(receive(&netns, at(PORT))?).map_err(anyhow::Error::from);
-    let conditions = || {
-        let listener = listen(&netns, at(CONDITIONS_PORT))?;
-        TcpListener::from_std(listener).map_err(anyhow::Error::from)
-    };
-    Ok(Sockets {
-        names: services.names.then(names).transpose()?,
-        conditions: services.conditions.then(conditions).transpose()?,
-        netns: Arc::new(netns),
-    })
 }
 
 fn open_door(netns: &Netns) -> Result<TcpListener> {

@@ -39,7 +39,7 @@ pub(super) async fn serve(
         reply(&question, || {
             let datapath = Datapath::open(instance)?;
             let Some(datapath) = datapath else {
-                return Ok(text(&verdicts, &BTreeMap::new(), [0; 2], &scene.names));
+                return Ok(text(&verdicts, &BTreeMap::new(), [(0, 0); 2], &scene.names));
             };
             let (counters, flows) = (datapath.counters()?, datapath.count_flows()?);
             Ok(text(&verdicts, &counters, flows, &scene.names))
@@ -76,13 +76,16 @@ fn reply(question: &Question, answer: impl FnOnce() -> anyhow::Result<String>) -
     }
 }
 
+/// What connections are counted by.
+const STATES: [&str; 2] = ["established", "opening"];
+
 /// Everything that can be measured, as text. `flows` says how many rows there are of established
-/// connections, and of others.
+/// connections, and of others, and how many there may be.
 #[must_use]
 pub fn text(
     verdicts: &Verdicts,
     counters: &BTreeMap<PortId, PortCounters>,
-    flows: [usize; 2],
+    flows: [(usize, u32); 2],
     names: &Names,
 ) -> String {
     let mut page = Page::default();
@@ -144,8 +147,12 @@ pub fn text(
         }
     }
     page.metric("flows", "gauge", "Directions of connections remembered");
-    for (state, rows) in ["established", "opening"].iter().zip(flows) {
+    for (state, (rows, _)) in STATES.iter().zip(flows) {
         page.sample(&[("state", state)], rows);
+    }
+    page.metric("flows_max", "gauge", "How many there may be");
+    for (state, (_, room)) in STATES.iter().zip(flows) {
+        page.sample(&[("state", state)], room);
     }
     page.text
 }
@@ -211,7 +218,7 @@ mod tests {
         dropped.ingress_packets = 5;
         dropped.drops[DropReason::SpoofedIp as usize] = 3;
         let counters = BTreeMap::from([(PortId::NONE, dropped)]);
-        let text = text(&verdicts, &counters, [4, 2], &Names::default());
+        let text = text(&verdicts, &counters, [(4, 128), (2, 64)], &Names::default());
         for line in [
             "# TYPE bowline_peer_up gauge",
             "bowline_peer_up{peer=\"beta\"} 1",
@@ -220,6 +227,7 @@ mod tests {
             "bowline_peer_answers_total{peer=\"gamma\"} 9",
             "# TYPE bowline_port_drops_total counter",
             "bowline_flows{state=\"opening\"} 2",
+            "bowline_flows_max{state=\"established\"} 128",
         ] {
             assert!(text.lines().any(|it| it == line), "{line} in\n{text}");
         }

@@ -4,16 +4,18 @@
 //!
 //! Seven things go on at the same time, on one thread. `prober` sends echoes and writes down what came
 //! of them; `planner` plans again what is loaded, when that, the record or the host's own situation
-//! makes a difference; `plugin` carries out what Docker asks for; `exchange` tells other hosts what Docker has
-//! here, and hears what it has there; `indoors` answers workloads inside their namespaces; `doorman` lets the host itself in to what is published; `metrics` are told to whoever asks.
-//! They know of one another by what each of
-//! them published last.
+//! makes a difference; `plugin` carries out what Docker asks for; `exchange` tells other hosts which containers
+//! are here, and hears which are there; `indoors` answers workloads inside their namespaces; `doorman` lets the
+//! host itself in to what is published; `metrics` are told to whoever asks. They know of one another by what each
+//! of them published last.
 
 pub mod attach;
+mod commit;
 mod doorman;
 pub mod echo;
 mod exchange;
 mod files;
+mod following;
 mod http;
 mod indoors;
 pub mod liveness;
@@ -56,10 +58,11 @@ use crate::conditions::Surroundings;
 use crate::counted::counted;
 use crate::directory::Directory;
 use crate::doorways::{Doorway, Inside};
-use crate::driver::reconcile::Finding;
+use crate::driver::finding::Finding;
 use crate::exchange::List;
 use crate::instance::Instance;
 use crate::kernel::clock;
+use crate::kernel::doors::raise_limit;
 use crate::plan::Names;
 use crate::topology::Tunnel;
 use crate::verdicts::{Claim, Verdicts};
@@ -145,7 +148,7 @@ pub enum Event {
         /// How many rows.
         rows: usize,
     },
-    /// Another host has said what Docker has there.
+    /// Another host has said which containers are there.
     Heard {
         /// Its name.
         name: String,
@@ -198,11 +201,7 @@ impl fmt::Display for Event {
                 write!(f, "planned again, links changed: {links}, rows: {rows}")
             }
             Self::Heard { name, members } => {
-                write!(
-                    f,
-                    "host {name} shares {} of Docker's",
-                    counted(*members, "container")
-                )
+                write!(f, "host {name} shares {}", counted(*members, "container"))
             }
             Self::Found(finding) => write!(f, "{finding}"),
             Self::Refused { method, why } => write!(f, "refused {method}: {why}"),
@@ -264,15 +263,15 @@ pub async fn run(instance: &Instance, settings: &Settings, say: &dyn Fn(&Event))
     let own = Socket::at(&instance.driver_socket())?;
     let (shared, own_list) = watch::channel(List::default());
     let (housed, sandboxes) = watch::channel(Sandboxes::default());
-    let doorman = Doorman::new(scene.clone(), sandboxes.clone(), say);
+    let doorman = Doorman::new(scene.clone(), sandboxes.clone(), say, raise_limit())?;
     let indoors = Indoors::new(instance, scene.clone(), sandboxes, verdicts.clone(), say);
-    let exchange = Exchange::new(instance, scene.clone(), own_list, wanted.clone(), say);
+    let exchange = Exchange::new(instance, scene.clone(), own_list, heard.clone(), say);
     let progress = Progress {
         wanted,
         heard,
         done,
     };
-    let driver = settings.driver().unwrap_or_default();
+    let driver = settings.driver();
     let plugin = Plugin::new(
         instance,
         driver,

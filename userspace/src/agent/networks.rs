@@ -14,6 +14,9 @@ impl Plugin<'_> {
     /// Lets Docker make and remove networks. Docker asks us to carry that out: we must not be busy with
     /// anything that it waits for.
     pub(super) async fn make_networks(&self, docker: &Docker, inventory: &Inventory) {
+        let Some(driver) = &self.driver else {
+            return;
+        };
         let plan = {
             let state = self.state.lock().await;
             if !state.files.is_read {
@@ -36,7 +39,7 @@ impl Plugin<'_> {
             let _used = docker.remove_network(id).await;
         }
         for make in &plan.make {
-            if let Err(error) = docker.make_network(make, &self.driver).await {
+            if let Err(error) = docker.make_network(make, driver).await {
                 unmade.insert(make.name.clone(), error.to_string());
             }
         }

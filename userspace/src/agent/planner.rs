@@ -43,6 +43,8 @@ pub(super) struct Planner<'a> {
     stamp: Option<Stamp>,
     /// What the last plan was made of; nothing if nothing is loaded.
     planned: Option<Planned>,
+    /// Whether the kernel may hold what nothing asks for any more.
+    may_hold: bool,
     trouble: Option<String>,
 }
 
@@ -79,6 +81,8 @@ impl<'a> Planner<'a> {
             look: settings.interval.min(Duration::from_secs(1)),
             stamp: None,
             planned: None,
+            // The agent before this one may have died before it had taken everything away.
+            may_hold: true,
             trouble: None,
         })
     }
@@ -241,7 +245,7 @@ impl<'a> Planner<'a> {
     async fn try_plan(&mut self, asking: &mut Asking) -> Result<bool> {
         if self.ledger.sources()?.is_empty() {
             // The last network of Docker's is gone; who unloads the last file clears up by itself.
-            if self.planned.is_some() && self.ledger.is_dockers() {
+            if self.may_hold && self.ledger.is_dockers() {
                 let lock = match self.ledger.lock(Duration::ZERO) {
                     Err(LockError::Busy { .. }) => return Ok(false),
                     lock => lock?,
@@ -250,7 +254,7 @@ impl<'a> Planner<'a> {
                 self.host.load(&lock, &outlook).await?;
                 lock.remove_if_empty()?;
             }
-            self.planned = None;
+            (self.planned, self.may_hold) = (None, false);
             self.scenes.send_replace(Arc::default());
             return Ok(true);
         }
@@ -281,6 +285,7 @@ impl<'a> Planner<'a> {
                 });
             }
         }
+        self.may_hold = true;
         let targets = targets(&outlook);
         let residences = residences(&outlook, &self.scenes.borrow());
         let Outlook {
@@ -349,6 +354,8 @@ fn residences(outlook: &Outlook, former: &Scene) -> BTreeMap<String, Residence> 
             Place::Netns(netns) => Residence::Netns(netns.clone()),
             Place::Pid(pid) => Residence::Pid(*pid),
             Place::Endpoint(id) => Residence::Endpoint(id.clone()),
+            // The host asks whom it always asks.
+            Place::Host => return None,
             Place::Container(_) => match outlook.places.pid(name) {
                 Some(pid) => Residence::Pid(pid),
                 None => former.residences.get(name)?.clone(),

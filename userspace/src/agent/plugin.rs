@@ -13,37 +13,35 @@ use std::future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::StatusCode;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{sleep, timeout};
 
+use super::commit::{Cause, LOCK_PATIENCE};
 use super::files::Files;
 use super::http::{Question, Reply, converse};
 use super::indoors::Sandboxes;
 use super::socket::{Socket, accept};
 use super::store::{LocalStore, Store};
 use super::{Event, Scene};
-use crate::driver::member::Member;
+use crate::driver::finding::Finding;
 use crate::driver::protocol::{Answer, Call, Unreadable};
-use crate::driver::reconcile::{Finding, Suspects};
+use crate::driver::reconcile::Suspects;
 use crate::driver::records::{Records, object_name};
 use crate::driver::source;
 use crate::driver::{self, Setting};
 use crate::exchange::List;
 use crate::instance::Instance;
 use crate::kernel::link::Links;
-use crate::ledger::{Ledger, LockError, Locked};
+use crate::ledger::Ledger;
 use crate::link::Handover;
 use crate::topology::{PortName, Topology};
 
 /// How long Docker waits for the planner: Docker itself would wait for ever, its users would not.
 const PATIENCE: Duration = Duration::from_millis(1200);
-/// How long to wait for another process that changes the instance, before anything of Docker's is
-/// recorded for the first time.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 /// How often it is looked whether containers have died of which nobody said so.
 const LOOK_AFTER: Duration = Duration::from_secs(30);
 /// What Docker's requests and our answers are (moby, `pkg/plugins/transport`).
@@ -78,16 +76,16 @@ pub(super) struct Progress {
 
 pub(super) struct Plugin<'a> {
     pub(super) instance: Instance,
-    /// What Docker calls the driver.
-    pub(super) driver: String,
+    /// What Docker calls the driver, if there is one.
+    pub(super) driver: Option<String>,
     pub(super) ledger: Ledger,
     pub(super) links: Links,
     pub(super) scene: watch::Receiver<Arc<Scene>>,
     pub(super) progress: Progress,
     /// What other hosts are told.
-    shared: watch::Sender<List>,
+    pub(super) shared: watch::Sender<List>,
     /// Where containers are.
-    housed: watch::Sender<Sandboxes>,
+    pub(super) housed: watch::Sender<Sandboxes>,
     pub(super) say: &'a dyn Fn(&Event),
     pub(super) state: Mutex<State>,
 }
@@ -97,7 +95,7 @@ pub(super) struct Plugin<'a> {
 pub(super) struct State {
     pub(super) records: Records,
     /// It is made when there is something to record.
-    store: Option<LocalStore>,
+    pub(super) store: Option<LocalStore>,
     /// Endpoints whose links are not up yet, by the number of the change that they wait for.
     pub(super) rising: BTreeMap<String, u64>,
     pub(super) files: Files,
@@ -115,7 +113,7 @@ impl<'a> Plugin<'a> {
     /// The driver with what is recorded. What it asked for and is not recorded any more is removed.
     pub(super) async fn new(
         instance: &Instance,
-        driver: String,
+        driver: Option<String>,
         scene: watch::Receiver<Arc<Scene>>,
         progress: Progress,
         (shared, housed): (watch::Sender<List>, watch::Sender<Sandboxes>),
@@ -255,7 +253,7 @@ impl<'a> Plugin<'a> {
             let mut state = self.state.lock().await;
             let mut after = state.records.clone();
             after.release(serde_json::from_slice(&question.body)?, now())?;
-            self.record(&mut state, after).await?;
+            self.commit(&mut state, after, Cause::Event).await?;
             return Ok(serde_json::to_string(&())?);
         }
         if question.path == CHECK {
@@ -336,20 +334,19 @@ impl<'a> Plugin<'a> {
         if after == state.records && endpoint.is_none() {
             return Ok(answer);
         }
-        let text = source::text(&after);
-        let link = if must_fit(call) {
-            let topology = state.files.with(text.as_deref())?;
-            endpoint.and_then(|id| self.link(&topology, id))
-        } else {
-            None
-        };
         let before = state.records.clone();
-        self.record(state, after).await?;
+        let cause = if must_fit(call) {
+            Cause::Request
+        } else {
+            Cause::Event
+        };
+        let topology = self.commit(state, after, cause).await?;
+        let link = endpoint.and_then(|id| self.link(topology.as_deref()?, id));
         if let Some(link) = link
             && let Err(error) = self.links.hand_over(&link).await
         {
             // Docker does not say that an endpoint is gone that it was refused.
-            self.record(state, before).await?;
+            self.commit(state, before, Cause::Event).await?;
             self.links.take_back(&link.name).await?;
             return Err(error);
         }
@@ -360,9 +357,6 @@ impl<'a> Plugin<'a> {
                     .await?;
                 state.rising.remove(id);
             }
-        }
-        if source::text(&before) != text {
-            self.progress.wanted.send_modify(|number| *number += 1);
         }
         if let Some(id) = endpoint {
             let change = *self.progress.wanted.borrow();
@@ -378,67 +372,6 @@ impl<'a> Plugin<'a> {
         let outcome = self.compare(state, None).await?;
         self.adopt(state, &outcome).await?;
         Ok(state.records.endpoints.len() < before)
-    }
-
-    /// Makes it durable.
-    pub(super) async fn record(&self, state: &mut State, after: Records) -> Result<()> {
-        if after == state.records {
-            return Ok(());
-        }
-        let store = match &state.store {
-            Some(store) => store,
-            None => {
-                // The state folder must not be taken away for being empty in between.
-                let lock = self.lock().await?;
-                let store = LocalStore::open(&self.instance.driver_store())?;
-                drop(lock);
-                state.store.insert(store)
-            }
-        };
-        store.write(&state.records, &after)?;
-        let text = source::text(&after);
-        if text != source::text(&state.records)
-            && let Err(error) = self.ledger.put_driver_source(text.as_deref())
-        {
-            // On the disk is what Docker was told, and no more.
-            store.write(&after, &state.records)?;
-            return Err(error);
-        }
-        state.records = after;
-        self.share(&state.records);
-        Ok(())
-    }
-
-    /// Tells other hosts and the workloads themselves what is on the disk.
-    fn share(&self, records: &Records) {
-        let housed = records.endpoints.iter().filter_map(|(id, endpoint)| {
-            let sandbox = endpoint.sandbox.clone()?;
-            Some((id.clone(), sandbox))
-        });
-        self.housed.send_replace(housed.collect());
-        let list = List::of(Member::shared(records));
-        self.shared.send_if_modified(|told| {
-            let is_new = *told != list;
-            *told = list;
-            is_new
-        });
-    }
-
-    async fn lock(&self) -> Result<Locked> {
-        let again = async {
-            loop {
-                match self.ledger.lock(Duration::ZERO) {
-                    Err(LockError::Busy { .. }) => {
-                        sleep(Duration::from_millis(20)).await;
-                    }
-                    lock => return Ok(lock?),
-                }
-            }
-        };
-        match timeout(LOCK_PATIENCE, again).await {
-            Ok(lock) => lock,
-            Err(_) => bail!("another bowline is changing the instance: try again"),
-        }
     }
 
     /// The link of an endpoint, as the plan will have it.

@@ -6,17 +6,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Event;
+use super::commit::Cause;
 use super::plugin::{Plugin, State, now};
 use crate::docker::Docker;
 use crate::driver::inventory::Inventory;
-use crate::driver::reconcile::{CONFIRM_SECONDS, Outcome, Sight, reconcile};
-use crate::driver::{Setting, source};
+use crate::driver::reconcile::{CONFIRM_SECONDS, Outcome, Sight, obscure, reconcile};
+use crate::driver::records::Records;
+use crate::driver::{Refusal, Setting, source};
 
 /// How long changes are gathered.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -102,7 +104,7 @@ impl Plugin<'_> {
 
     /// Compares once, does what is to be done, and lets the planner know if there are news. Tells whether something must be looked at again.
     async fn look(&self, docker: &Docker, news: bool) -> Result<bool> {
-        let inventory = docker.inventory(&self.driver).await?;
+        let inventory = self.inventory(docker).await?;
         let outcome = {
             let mut state = self.state.lock().await;
             let outcome = self.compare(&mut state, Some(&inventory)).await?;
@@ -121,10 +123,20 @@ impl Plugin<'_> {
 
     /// Compares because somebody asks for it.
     pub(super) async fn repair(&self, request: RepairRequest) -> Result<Repaired> {
+        if self.driver.is_none() {
+            // Nothing in Docker is ours.
+            if request.dry_run {
+                return Ok(Repaired::default());
+            }
+            bail!(
+                "this agent is no driver of Docker's (`--docker off`) and must not touch what is: start it \
+                 without that"
+            );
+        }
         let docker = connect().await?;
         let mut patience = Some(CONFIRM);
         let outcome = loop {
-            let inventory = docker.inventory(&self.driver).await?;
+            let inventory = self.inventory(&docker).await?;
             let mut state = self.state.lock().await;
             let outcome = self.compare(&mut state, Some(&inventory)).await?;
             state.suspects = outcome.suspects.clone();
@@ -153,6 +165,16 @@ impl Plugin<'_> {
         })
     }
 
+    /// What Docker has.
+    pub(super) async fn inventory(&self, docker: &Docker) -> Result<Inventory> {
+        let obscure = {
+            let state = self.state.lock().await;
+            obscure(&state.suspects, &state.records)
+        };
+        let driver = self.driver.as_deref();
+        Ok(docker.inventory(driver, &obscure).await?)
+    }
+
     /// What is to be done, given what Docker has, if that is known.
     pub(super) async fn compare(
         &self,
@@ -161,7 +183,8 @@ impl Plugin<'_> {
     ) -> Result<Outcome> {
         let own = self.scene.borrow().host.clone();
         // What files say matters only for what is recorded again; they are complained about elsewhere.
-        let _unreadable = state.files.read(&self.ledger, own);
+        let read = state.files.read(&self.ledger, own);
+        let read = read.map_err(|error| Refusal(format!("{error:#}")));
         let links = self.links.handed_over().await?;
         let setting = Setting {
             world: &state.files.world,
@@ -173,25 +196,26 @@ impl Plugin<'_> {
             links: &links,
             suspects: &state.suspects,
         };
-        Ok(reconcile(&state.records, sight, setting))
+        let fits = |after: &Records| {
+            read.clone()?;
+            state.files.fit(source::text(after).as_deref())
+        };
+        Ok(reconcile(&state.records, sight, setting, &fits))
     }
 
     /// Does what is to be done, but for what Docker has to do.
     pub(super) async fn adopt(&self, state: &mut State, outcome: &Outcome) -> Result<()> {
-        let before = source::text(&state.records);
         for id in state.records.endpoints.keys() {
             if !outcome.records.endpoints.contains_key(id) {
                 state.rising.remove(id);
             }
         }
-        self.record(state, outcome.records.clone()).await?;
+        let after = outcome.records.clone();
+        self.commit(state, after, Cause::Event).await?;
         for end in &outcome.links {
             self.links.take_back(end).await?;
         }
         state.suspects = outcome.suspects.clone();
-        if source::text(&state.records) != before {
-            self.progress.wanted.send_modify(|number| *number += 1);
-        }
         // What the user has to mend is said once.
         for finding in &outcome.findings {
             if finding.is_mended() || !state.said.contains(finding) {

@@ -34,6 +34,7 @@ pub trait Store: Debug + Send {
 const NETWORKS: Table = TableDefinition::new("networks");
 const ENDPOINTS: Table = TableDefinition::new("endpoints");
 const ATTACHMENTS: Table = TableDefinition::new("attachments");
+const DETACHED: Table = TableDefinition::new("detached");
 const POOLS: Table = TableDefinition::new("pools");
 const LEASES: Table = TableDefinition::new("leases");
 
@@ -56,7 +57,7 @@ impl LocalStore {
         let open = || -> Result<Database> {
             let database = Database::create(path)?;
             let transaction = database.begin_write()?;
-            for table in [NETWORKS, ENDPOINTS, ATTACHMENTS, POOLS, LEASES] {
+            for table in [NETWORKS, ENDPOINTS, ATTACHMENTS, DETACHED, POOLS, LEASES] {
                 transaction.open_table(table)?;
             }
             transaction.commit()?;
@@ -91,6 +92,7 @@ impl Store for LocalStore {
                 networks: rows(&transaction, NETWORKS)?,
                 endpoints: rows(&transaction, ENDPOINTS)?,
                 attachments: rows(&transaction, ATTACHMENTS)?,
+                detached: rows(&transaction, DETACHED)?,
                 pools: rows(&transaction, POOLS)?,
                 leases: leases.into_values().collect(),
             })
@@ -115,6 +117,7 @@ impl Store for LocalStore {
                 &from.attachments,
                 &to.attachments,
             )?;
+            change(&transaction, DETACHED, &from.detached, &to.detached)?;
             change(&transaction, POOLS, &from.pools, &to.pools)?;
             if from.leases != to.leases {
                 change(&transaction, LEASES, &leases(from), &leases(to))?;

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-use crate::dns::{ADDRESS, PORT, Transport, failure};
+use crate::dns::{ADDRESS, PORT, Transport, failure, is_excuse};
 
 /// Where the host says which resolvers it asks (`resolv.conf(5)`).
 const RESOLVERS: &str = "/etc/resolv.conf";
@@ -20,18 +20,25 @@ const RESOLVERS_MAX: usize = 3;
 /// How long one of them may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Asks one resolver after the other, until one answers. There is always an answer, be it that there is none.
+/// Asks one resolver after the other, until one answers that does not just say that it cannot. There is always
+/// an answer, be it that there is none.
 pub(super) async fn ask(message: &[u8], transport: Transport) -> Vec<u8> {
     let resolvers = resolvers(&fs::read_to_string(RESOLVERS).unwrap_or_default());
+    let mut excuse = None;
     for resolver in &resolvers {
         let to = SocketAddr::new(*resolver, PORT);
         let answer = match transport {
             Transport::Udp => timeout(PATIENCE, by_udp(to, message)).await,
             Transport::Tcp => timeout(PATIENCE, by_tcp(to, message)).await,
         };
-        if let Ok(Ok(answer)) = answer {
-            return answer;
+        match answer {
+            Ok(Ok(answer)) if is_excuse(&answer) => excuse = Some(answer),
+            Ok(Ok(answer)) => return answer,
+            _ => {}
         }
+    }
+    if let Some(excuse) = excuse {
+        return excuse;
     }
     // Where there is nobody to ask, there are no other names.
     let reason = if resolvers.is_empty() {

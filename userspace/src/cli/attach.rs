@@ -11,6 +11,7 @@ use super::output::{self, Format};
 use super::records::ask;
 use crate::agent::attach::{AttachRequest, Attached, DetachRequest};
 use crate::agent::plugin::{ATTACH, DETACH};
+use crate::document::is_object_name;
 
 /// What helps where no agent runs.
 const NO_AGENT: &str =
@@ -24,7 +25,7 @@ const NO_AGENT: &str =
 /// `--label bowline.network=NAME` is attached by itself.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  sudo bowline attach web front\n  \
-    sudo bowline attach web front --address 10.1.0.9 --group web")]
+    sudo bowline attach web front --address 10.1.0.9 --group web --alias www")]
 pub(super) struct Attach {
     /// The container's name or id
     container: String,
@@ -39,6 +40,18 @@ pub(super) struct Attach {
     /// A security group that it joins
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
+    /// Another name by which others on the network find it
+    #[arg(long = "alias", value_name = "NAME", value_parser = alias)]
+    aliases: Vec<String>,
+}
+
+/// What a container can be called.
+fn alias(text: &str) -> Result<String, String> {
+    if is_object_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write letters, digits, `_`, `.` and `-`".to_owned())
+    }
 }
 
 impl Attach {
@@ -49,6 +62,7 @@ impl Attach {
             addresses: self.addresses,
             mac: self.mac,
             groups: self.groups,
+            aliases: self.aliases,
         };
         let attached: Option<Attached> = ask(&global.instance()?, ATTACH, &request)?;
         let attached = attached.context(NO_AGENT)?;

@@ -14,6 +14,7 @@ use crate::agent::plugin::{REPAIR, VERSION};
 use crate::agent::reconcile::{RepairRequest, Repaired};
 use crate::docker::Docker;
 use crate::doctor::{Finding, Health, handshake, jit, path, ports};
+use crate::doorways::{DOORWAYS_MAX, doorways, no_room, within};
 use crate::host::{Host, Outlook};
 use crate::instance::Instance;
 use crate::kernel::bpffs;
@@ -172,7 +173,13 @@ async fn loaded(instance: &Instance) -> Vec<Finding> {
         let found = format!("workload {name}: {error:#}");
         findings.push(Finding::warning("workloads", found, cure));
     }
+    for warning in &outlook.warnings {
+        let cure = "`bowline plan` shows the place";
+        let cure = warning.help.clone().unwrap_or_else(|| cure.to_owned());
+        findings.push(Finding::warning(subject, warning.message.clone(), cure));
+    }
     findings.extend(underlay(&outlook));
+    findings.extend(no_way_in(&outlook));
     findings.extend(peers(instance, &outlook));
     findings
 }
@@ -198,6 +205,22 @@ fn underlay(outlook: &Outlook) -> Vec<Finding> {
         Finding::well(subject, format!("{name}, packets of up to {mtu} bytes")),
         ports(first, last),
     ]
+}
+
+/// The workloads whose published ports this host itself does not reach.
+fn no_way_in(outlook: &Outlook) -> Vec<Finding> {
+    let situation = &outlook.situation;
+    let addresses = situation.uplink.iter().flat_map(|it| &it.addresses);
+    let addresses: Vec<_> = addresses.copied().collect();
+    let all = doorways(&outlook.topology, situation.host.as_deref(), &addresses);
+    let (_, outside) = within(all, DOORWAYS_MAX);
+    let outside = outside.into_iter().map(|(workload, count)| {
+        let found = no_room(&workload, count, DOORWAYS_MAX);
+        let cure =
+            "publish fewer ports, or reach it by the workload's own address from another one";
+        Finding::warning("published ports", found, cure)
+    });
+    outside.collect()
 }
 
 /// The other hosts, as the agent finds them.

@@ -42,7 +42,7 @@ impl Drops {
         let instance = global.instance()?;
         let outlook = Host::new(&instance)?.look(None).await?;
         output::entitle(&instance);
-        if !outlook.plan.drop_events {
+        if !outlook.plan.settings.drop_events {
             bail!(
                 "no loaded source asks for events: write `defaults: {{ drop_events: true }}` in a \
                  topology file and load it"

@@ -7,10 +7,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use datapath::flow::lifetime_ns;
+use datapath::flow::phase;
 use ipnet::IpNet;
 use maps_schema::map::{Flow, FlowKey};
-use maps_schema::{Ip, PortId};
+use maps_schema::{Ip, PortId, Timeouts};
 use serde::Serialize;
 
 use super::Global;
@@ -118,6 +118,12 @@ impl State {
     }
 }
 
+/// What tells which connections are over.
+struct Clock {
+    now_ns: u64,
+    timeouts: Timeouts,
+}
+
 /// A connection, from the side that began it.
 #[derive(Serialize)]
 struct Connection {
@@ -176,11 +182,21 @@ impl Traffic {
 
 impl Connection {
     /// `key` and `flow` are the direction of the side that began it.
-    fn new(key: FlowKey, flow: &Flow, answers: &Flow, names: &Names, now_ns: u64) -> Option<Self> {
+    fn new(
+        key: FlowKey,
+        flow: &Flow,
+        answers: &Flow,
+        names: &Names,
+        clock: &Clock,
+    ) -> Option<Self> {
         const NS: u64 = 1_000_000_000;
         let seen_ns = flow.seen_ns.max(answers.seen_ns);
-        let idle_ns = now_ns.saturating_sub(seen_ns);
-        if idle_ns >= lifetime_ns(key.protocol, flow.state, flow.flags) {
+        let idle_ns = clock.now_ns.saturating_sub(seen_ns);
+        if idle_ns
+            >= clock
+                .timeouts
+                .of_ns(phase(key.protocol, flow.state, flow.flags))
+        {
             return None;
         }
         let port = |ids: [PortId; 3]| names.port(known(ids));
@@ -207,7 +223,7 @@ impl Connection {
                 new.destination_port,
             ),
             state: State::of(flow),
-            age_seconds: now_ns.saturating_sub(flow.began_ns) / NS,
+            age_seconds: clock.now_ns.saturating_sub(flow.began_ns) / NS,
             idle_seconds: idle_ns / NS,
             enters: port([key.port, flow.origin, answers.destination]),
             leaves: port([flow.destination, flow.other_port, answers.origin]),
@@ -225,16 +241,16 @@ fn known(ids: [PortId; 3]) -> PortId {
 }
 
 /// The connections that are not over, from the rows of their directions.
-fn connections(rows: &BTreeMap<FlowKey, Flow>, names: &Names, now_ns: u64) -> Vec<Connection> {
+fn connections(rows: &BTreeMap<FlowKey, Flow>, names: &Names, clock: &Clock) -> Vec<Connection> {
     rows.iter()
         .filter_map(|(key, flow)| {
             let other = flow.other(key);
             match (rows.get(&other), flow.flags & Flow::REPLY) {
-                (Some(answers), 0) => Connection::new(*key, flow, answers, names, now_ns),
+                (Some(answers), 0) => Connection::new(*key, flow, answers, names, clock),
                 (Some(_), _) => None,
                 // The other direction's row has made room for another one.
-                (None, 0) => Connection::new(*key, flow, &flow.mirrored(key), names, now_ns),
-                (None, _) => Connection::new(other, &flow.mirrored(key), flow, names, now_ns),
+                (None, 0) => Connection::new(*key, flow, &flow.mirrored(key), names, clock),
+                (None, _) => Connection::new(other, &flow.mirrored(key), flow, names, clock),
             }
         })
         .collect()
@@ -285,7 +301,11 @@ impl Flows {
         let titles = output::entitle(&instance);
         let names = &outlook.plan.names;
         let filter = filter.in_topology(titles);
-        let mut found = connections(&datapath.flows()?, names, clock::coarse_ns());
+        let now = Clock {
+            now_ns: clock::coarse_ns(),
+            timeouts: outlook.plan.settings.timeouts,
+        };
+        let mut found = connections(&datapath.flows()?, names, &now);
         found.retain(|connection| filter.fits(connection));
         if !flush {
             print(global.output, &found)?;
@@ -397,8 +417,13 @@ mod tests {
         BTreeMap::from([(key, flow), (flow.other(&key), answers)])
     }
 
+    const fn at(now_ns: u64) -> Clock {
+        let timeouts = Timeouts::USUAL;
+        Clock { now_ns, timeouts }
+    }
+
     fn seen(rows: &BTreeMap<FlowKey, Flow>, now_ns: u64) -> Vec<String> {
-        let found = connections(rows, &Names::default(), now_ns);
+        let found = connections(rows, &Names::default(), &at(now_ns));
         found.iter().map(|it| row(it).join(" ")).collect()
     }
 
@@ -448,7 +473,7 @@ mod tests {
 
     #[test]
     fn filters_choose() {
-        let found = connections(&rows(), &Names::default(), 100 * SECOND);
+        let found = connections(&rows(), &Names::default(), &at(100 * SECOND));
         let fits = |filter: &Filter| found.iter().any(|it| filter.fits(it));
         assert!(fits(&Filter::default()));
         let address = |text: &str| Filter {

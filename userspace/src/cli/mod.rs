@@ -17,6 +17,7 @@ mod repair;
 mod schema;
 mod show;
 mod stats;
+mod subnet;
 mod titles;
 mod trace;
 mod unload;
@@ -104,6 +105,7 @@ enum Verb {
     Ipam(ipam::Ipam),
     Ports(ports::Ports),
     Repair(repair::Repair),
+    Subnet(subnet::Subnet),
     Wait(wait::Wait),
     Schema(schema::Schema),
     Completions(completions::Completions),
@@ -147,6 +149,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Ipam(verb) => verb.run(&global),
         Verb::Ports(verb) => verb.run(&global),
         Verb::Repair(verb) => verb.run(&global),
+        Verb::Subnet(verb) => block_on(verb.run(&global)),
         Verb::Schema(verb) => verb.run(),
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use maps_schema::map::{EMBRYO_ROWS, FLOW_ROWS, PortCounters};
+use maps_schema::map::PortCounters;
 use maps_schema::{DropReason, PortId};
 use serde::Serialize;
 
@@ -49,18 +49,18 @@ struct Occupancy {
     room: u32,
 }
 
+impl Occupancy {
+    const fn of((rows, room): (usize, u32)) -> Self {
+        Self { rows, room }
+    }
+}
+
 impl FlowStats {
     fn read(datapath: &Datapath) -> Result<Self> {
         let [established, opening] = datapath.count_flows()?;
         Ok(Self {
-            established: Occupancy {
-                rows: established,
-                room: FLOW_ROWS,
-            },
-            opening: Occupancy {
-                rows: opening,
-                room: EMBRYO_ROWS,
-            },
+            established: Occupancy::of(established),
+            opening: Occupancy::of(opening),
         })
     }
 }

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A container that was started with `--network none` has its interfaces a moment later. This waits for an
 /// interface besides `lo` that is up and has an address, and then becomes the command, if one is given. It
 /// needs no rights, and neither Docker nor the agent within reach: give the container this program by
-/// `--volume /usr/local/bin/bowline:/bowline:ro`, if its image has the C library that this one was built for.
+/// `--volume /usr/local/bin/bowline:/bowline:ro`. As `cargo xtask build` makes it, it runs in any image.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     docker run --network none --label bowline.network=front --volume /usr/local/bin/bowline:/bowline:ro \\\n    \

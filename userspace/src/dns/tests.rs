@@ -73,7 +73,7 @@ fn names_of_the_own_networks_are_answered() {
         ("web", TYPE::A, "NoError 10.1.0.10"),
         ("WEB.Front", TYPE::A, "NoError 10.1.0.10"),
         ("web", TYPE::AAAA, "NoError fd00:1::10"),
-        ("www", TYPE::A, "NoError 10.1.0.10 10.1.0.11"),
+        ("www", TYPE::A, "NoError 10.1.0.11 10.1.0.10"),
         ("api.internal", TYPE::A, "NoError 10.1.0.10"),
         ("api.internal.front", TYPE::A, "NoError 10.1.0.10"),
         ("core", TYPE::A, "NoError 10.1.0.1"),
@@ -105,6 +105,26 @@ fn names_of_the_own_networks_are_answered() {
         "NoError cache.back"
     );
     assert_eq!(ask("nobody", "web", TYPE::A), "Forward");
+}
+
+#[test]
+fn each_address_of_a_name_is_the_first_one_in_turn() {
+    let directory = directory(FILE);
+    let who = BTreeSet::from(["two".to_owned()]);
+    let firsts: BTreeSet<String> = (0..2)
+        .map(|id| {
+            let mut query = query("www", TYPE::A);
+            query[1] = id;
+            let answer = judge(&query, &directory.seen_by(&who), Transport::Udp);
+            let Verdict::Answer(bytes) = answer else {
+                panic!("{answer:?}")
+            };
+            let reply = Packet::parse(&bytes).unwrap();
+            assert_eq!(reply.answers.len(), 2);
+            format!("{:?}", reply.answers[0].rdata)
+        })
+        .collect();
+    assert_eq!(firsts.len(), 2);
 }
 
 #[test]

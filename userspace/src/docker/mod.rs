@@ -76,7 +76,7 @@ pub enum DockerError {
     /// The container uses the host's own network.
     #[error(
         "container `{0}` was started with `--network host`: it has no network namespace of its \
-         own, and plugging it in would plug in the host; start it with `--network none`"
+         own; start it with `--network none`, or plug in the host itself (`host_network: true`)"
     )]
     HostNetwork(String),
 }

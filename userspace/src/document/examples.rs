@@ -8,7 +8,8 @@ use super::*;
 use crate::problem::listing::listing;
 use crate::topology::{Place, compile};
 
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
+    ("bridges", include_str!("../../../examples/bridges.yaml")),
     ("policies", include_str!("../../../examples/policies.yaml")),
     ("routed", include_str!("../../../examples/routed.yaml")),
     (
@@ -122,6 +123,7 @@ fn keys_by_schema(schema: &Value) -> Vec<(String, BTreeSet<String>)> {
 fn the_schema_has_exactly_the_accepted_keys() {
     let expected = [
         ("bowline topology file", model::DOCUMENT_KEYS),
+        ("Connections", model::CONNECTIONS_KEYS),
         ("DefaultActions", model::DEFAULT_ACTIONS_KEYS),
         ("Defaults", model::DEFAULTS_KEYS),
         ("Group", model::GROUP_KEYS),
@@ -135,6 +137,7 @@ fn the_schema_has_exactly_the_accepted_keys() {
         ("RouterPort", model::ROUTER_PORT_KEYS),
         ("RouterRoute", model::ROUTER_ROUTE_KEYS),
         ("Rule", model::RULE_KEYS),
+        ("Timeouts", model::TIMEOUTS_KEYS),
         ("TunnelPair", model::TUNNEL_KEYS),
         ("Uplink", model::UPLINK_KEYS),
         ("Vtep", model::VTEP_KEYS),
@@ -240,6 +243,14 @@ const CASES: &[(&str, bool)] = &[
         (
             "workloads: { w: { ports: [a, { network: a, addresses: [] }] } }",
             true,
+        ),
+        (
+            "workloads: { w: { container: c, host_network: false, ports: [] } }",
+            true,
+        ),
+        (
+            "workloads: { w: { container: c, host_network: true, ports: [] } }",
+            false,
         ),
         ("defaults:\nnetworks:\nrouters:\nworkloads:", true),
         (

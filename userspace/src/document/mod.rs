@@ -7,6 +7,7 @@
 //! All mistakes of a file are reported at once. What could be read despite them is kept in a
 //! [`Draft`], so that the next stage can report its own findings on the rest at the same time.
 
+mod connections;
 #[cfg(test)]
 mod examples;
 mod host;
@@ -27,13 +28,13 @@ mod yaml;
 use std::sync::Arc;
 
 pub use model::{
-    DefaultActions, Defaults, Document, Group, Host, Member, Nat, Network, Party, Policy,
-    PolicyDefault, Port, Publish, Route, Router, RouterPort, RouterRoute, Rule, Translation,
-    TunnelPair, Uplink, Verb, Vtep, VtepNetwork, Workload,
+    Connections, DefaultActions, Defaults, Document, Group, Host, Member, Nat, Network, Party,
+    Policy, PolicyDefault, Port, Publish, Route, Router, RouterPort, RouterRoute, Rule,
+    Translation, TunnelPair, Uplink, Verb, Vtep, VtepNetwork, Workload,
 };
 pub use read::Located;
 pub use scalar::{Address, Destination, Gateway, Hop, Mtu, Peer};
-pub(crate) use scalar::{OF_HOST, parse_mac};
+pub(crate) use scalar::{OF_HOST, is_object_name, parse_mac};
 pub use schema::schema;
 
 use self::read::{Fields, Reader};
@@ -228,5 +229,8 @@ fn defaults(reader: &mut Reader, node: &Node, what: &str) -> Option<Defaults> {
         mtu: fields.optional(reader, "mtu", scalar::mtu),
         mss: fields.optional(reader, "mss", network::mss),
         drop_events: fields.optional(reader, "drop_events", Reader::switch),
+        connections: fields
+            .optional(reader, "connections", connections::connections)
+            .unwrap_or_default(),
     })
 }

@@ -1,6 +1,7 @@
 //! What a topology file may contain. The descriptions here are also those of the JSON schema, and
 //! each type stands next to the list of its keys; a test holds the two together.
 
+mod connections;
 mod nat;
 mod policy;
 
@@ -13,6 +14,9 @@ use ipnet::IpNet;
 use maps_schema::Mac;
 use schemars::JsonSchema;
 
+pub use connections::Connections;
+pub(super) use connections::Timeouts;
+pub(super) use connections::{CONNECTIONS_KEYS, TIMEOUTS_KEYS};
 pub(super) use nat::{NAT_KEYS, UPLINK_KEYS};
 pub use nat::{Nat, Publish, Translation, Uplink};
 pub(super) use policy::{DEFAULT_ACTIONS_KEYS, GROUP_KEYS, POLICY_KEYS, RULE_KEYS};
@@ -157,7 +161,7 @@ impl Document {
     }
 }
 
-pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "mss", "drop_events"];
+pub(super) const DEFAULTS_KEYS: &[&str] = &["tunnel", "mtu", "mss", "drop_events", "connections"];
 
 /// What holds for all objects of a file that do not say otherwise.
 #[derive(Clone, Default, Debug, JsonSchema)]
@@ -180,6 +184,9 @@ pub struct Defaults {
     /// soon as one loaded source switches it on.
     #[schemars(with = "Option<bool>")]
     pub drop_events: Option<Located<bool>>,
+    /// How many connections hosts remember, and for how long.
+    #[schemars(default, transform = schema::or_empty)]
+    pub connections: Connections,
 }
 
 pub(super) const HOST_KEYS: &[&str] = &["address", "uplink", "mtu", "xdp"];
@@ -324,7 +331,7 @@ pub struct Network {
     #[schemars(with = "Option<UnknownUnicast>")]
     pub unknown_unicast: Option<Located<UnknownUnicast>>,
     /// The age after which a learned MAC address is forgotten: seconds, or a number with the unit
-    /// s, m or h. 300s unless given.
+    /// s, m, h or d. 300s unless given.
     #[schemars(with = "Option<u64>", transform = schema::or_duration)]
     pub ageing: Option<Located<Duration>>,
     /// The policy that holds for all its ports, behind those of their groups.
@@ -445,12 +452,14 @@ pub(super) const WORKLOAD_KEYS: &[&str] = &[
     "netns",
     "pid",
     "endpoint",
+    "host_network",
     "names",
     "ports",
 ];
 
-/// What is plugged in: a container, a network namespace or a process. At most one of `container`,
-/// `netns`, `pid` and `endpoint` is given; without any, it is the container of the workload's own name.
+/// What is plugged in: a container, a network namespace, a process or the host itself. At most one of
+/// `container`, `netns`, `pid`, `endpoint` and `host_network` is given; without any, it is the container
+/// of the workload's own name.
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(deny_unknown_fields, transform = schema::at_most_one_place)]
 pub struct Workload {
@@ -477,11 +486,22 @@ pub struct Workload {
     /// gives it the addresses. It is for what `bowline agent` writes.
     #[schemars(with = "Option<String>")]
     pub endpoint: Option<Located<String>>,
+    /// Whether it is the host itself: its own programs, and the containers that share its network
+    /// namespace, take part in the networks. Off unless given.
+    #[schemars(with = "Option<bool>")]
+    pub host_network: Option<Located<bool>>,
     /// What it is called besides, for who asks for its address by name on one of its networks.
     #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
     pub names: Vec<Located<String>>,
     /// Where it is plugged in.
     pub ports: Vec<Port>,
+}
+
+impl Workload {
+    /// Whether it is the host itself.
+    pub(crate) fn is_host(&self) -> bool {
+        self.host_network.as_ref().is_some_and(|given| given.value)
+    }
 }
 
 pub(super) const PORT_KEYS: &[&str] = &[
@@ -519,7 +539,7 @@ pub struct Port {
     #[schemars(default, with = "Vec<String>", transform = schema::or_one)]
     pub addresses: Vec<Located<Address>>,
     /// The name of the interface in the workload, of 15 bytes at most. eth0, eth1 and so on by
-    /// position unless given.
+    /// position unless given; in the host itself, the network's name.
     #[schemars(with = "Option<String>")]
     pub interface: Option<Located<String>>,
     /// The interface's MAC address. Derived from the names of workload and interface unless given.
@@ -536,7 +556,8 @@ pub struct Port {
     pub routes: Vec<Route>,
     /// The router that the workload's default routes lead to: its name, or its address on the
     /// network, one or a list; `false` for no default route. Unless given, the network's only
-    /// router, if the network is not internal and no other port of the workload has a default route.
+    /// router, if the network is not internal, no other port of the workload has a default route and
+    /// the workload is not the host itself.
     #[schemars(with = "Option<Vec<String>>", transform = schema::or_off)]
     pub gateway: Option<Located<Gateway>>,
     /// Whether more than one station is behind the port, so that MAC addresses are learned. Off

@@ -88,7 +88,7 @@ pub(super) fn is_source_name(name: &str) -> bool {
 }
 
 /// Whether an object may be called this; see [`OBJECT_NAME`].
-pub(super) fn is_object_name(name: &str) -> bool {
+pub(crate) fn is_object_name(name: &str) -> bool {
     let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     is_name(name, |byte| byte.is_ascii_alphanumeric(), rest)
 }
@@ -309,7 +309,7 @@ pub(super) fn duration(reader: &mut Reader, node: &Node, what: &str) -> Option<L
     }
 }
 
-const DURATION: &str = "a number of seconds or a duration such as 300s, 5m or 1h";
+const DURATION: &str = "a number of seconds or a duration such as 300s, 5m, 1h or 2d";
 
 fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
@@ -317,6 +317,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
+        "d" => 24 * 3600,
         _ => return None,
     };
     // `parse` takes a sign, which no duration has.
@@ -352,13 +353,14 @@ mod tests {
         assert_eq!(parse_duration("300s"), seconds(300));
         assert_eq!(parse_duration("5m"), seconds(300));
         assert_eq!(parse_duration("2h"), seconds(7200));
+        assert_eq!(parse_duration("5d"), seconds(432_000));
         for bad in [
             "",
             "s",
             "-1",
             "+1",
             "1.5",
-            "1d",
+            "1w",
             "5 m",
             "99999999999999999999",
             "99999999999999999h",

@@ -200,14 +200,14 @@ pub(super) fn or_its_network(schema: &mut Schema) {
 pub(super) fn or_duration(schema: &mut Schema) {
     or(
         schema,
-        [json!({ "type": "string", "pattern": "^[0-9]+[smh]?$" })],
+        [json!({ "type": "string", "pattern": "^[0-9]+[smhd]?$" })],
     );
 }
 
 /// A workload is in one place.
 pub(super) fn at_most_one_place(schema: &mut Schema) {
     let both = |a: &str, b: &str| json!({ "required": [a, b] });
-    let pairs = [
+    let mut pairs = vec![
         both("container", "netns"),
         both("container", "pid"),
         both("container", "endpoint"),
@@ -215,5 +215,10 @@ pub(super) fn at_most_one_place(schema: &mut Schema) {
         both("netns", "endpoint"),
         both("pid", "endpoint"),
     ];
+    for other in ["container", "netns", "pid", "endpoint"] {
+        let mut pair = both(other, "host_network");
+        pair["properties"] = json!({ "host_network": { "const": true } });
+        pairs.push(pair);
+    }
     schema.insert("not".to_owned(), json!({ "anyOf": pairs }));
 }

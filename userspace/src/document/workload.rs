@@ -45,6 +45,7 @@ fn workload(reader: &mut Reader, entry: &Named<'_>, what: &str) -> Option<Worklo
         netns: fields.optional(reader, "netns", Reader::text),
         pid: fields.optional(reader, "pid", Reader::number),
         endpoint: fields.optional(reader, "endpoint", Reader::text),
+        host_network: fields.optional(reader, "host_network", Reader::switch),
         names: fields
             .optional(reader, "names", |reader, node, what| {
                 Some(reader.one_or_many(node, what, other_name))

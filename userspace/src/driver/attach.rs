@@ -1,23 +1,27 @@
 //! Containers that Docker has given no network (`--network none`), plugged in by us: because a label says
 //! so, or because somebody asks for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use maps_schema::Mac;
 
 use super::inventory::ListedContainer;
+use super::network::derived_mac;
 use super::records::{AttachedPort, Attachment, Holder, Lease, Pool, Records, Scope, short};
 use super::{Refusal, Setting};
-use crate::document::parse_mac;
+use crate::document::{is_object_name, parse_mac};
 use crate::instance::Instance;
 use crate::similar::{Similar, closest};
 
 /// What the labels begin with.
 const PREFIX: &str = "bowline.";
 /// The labels, without that.
-const LABELS: [&str; 5] = ["network", "address", "mac", "groups", "instance"];
+const LABELS: [&str; 6] = ["network", "address", "mac", "groups", "aliases", "instance"];
+/// Where Compose says which service a container is of. On networks that Compose plugs it into, that is an
+/// alias.
+const COMPOSE_SERVICE: &str = "com.docker.compose.service";
 /// The network mode that containers must have.
 const MODE: &str = "none";
 
@@ -36,6 +40,8 @@ pub struct Wish {
     pub mac: Option<Mac>,
     /// The security groups of all interfaces.
     pub groups: Vec<String>,
+    /// What else the container is to be called.
+    pub aliases: Vec<String>,
     /// Whether labels say so.
     pub by_label: bool,
 }
@@ -84,6 +90,12 @@ impl Wish {
             address.map_err(|_| Refusal(format!("label {PREFIX}address: `{text}` is no address")))
         });
         let mac = labels.get("mac").map(|text| mac(text)).transpose()?;
+        let aliases = list("aliases");
+        if let Some(alias) = aliases.iter().find(|alias| !is_object_name(alias)) {
+            return Err(Refusal(format!(
+                "label {PREFIX}aliases: `{alias}` is no name of letters, digits, `_`, `.` and `-`"
+            )));
+        }
         Ok(Some(Self {
             id: id.to_owned(),
             container: container.name.clone(),
@@ -91,9 +103,16 @@ impl Wish {
             addresses: addresses.collect::<Result<_, _>>()?,
             mac,
             groups: list("groups"),
+            aliases: aliases.into_iter().chain(service(container)).collect(),
             by_label: true,
         }))
     }
+}
+
+/// The Compose service that a container is of.
+#[must_use]
+pub fn service(container: &ListedContainer) -> Option<String> {
+    container.labels.get(COMPOSE_SERVICE).cloned()
 }
 
 /// A MAC address that a station can have.
@@ -115,6 +134,13 @@ pub fn check_mode(container: &ListedContainer) -> Result<(), Refusal> {
     if container.mode == MODE {
         return Ok(());
     }
+    if container.mode == "host" {
+        return Err(Refusal(format!(
+            "container {} has network mode `host`: it is the host, which a file plugs in by a workload with \
+             `host_network: true`",
+            container.name
+        )));
+    }
     Err(Refusal(format!(
         "container {} has network mode `{}`: start it with `--network none`, or plug it in by `docker network \
          connect`",
@@ -130,7 +156,8 @@ struct Target {
 }
 
 impl Records {
-    /// Notes that a container is plugged in. Networks that it is plugged into already stay as they are.
+    /// Notes that a container is plugged in. Networks that it is plugged into already stay as they are, and
+    /// labels do not plug it into what somebody has plugged it out of.
     ///
     /// # Errors
     ///
@@ -149,19 +176,37 @@ impl Records {
         let mut addresses = wish.addresses.clone();
         let mut mac = wish.mac;
         for network in &wish.networks {
+            let detached = self.detached.get_mut(&wish.id);
+            if wish.by_label && detached.is_some_and(|it| it.contains(network)) {
+                let target = self.target(network, setting).into_iter();
+                let scopes: Vec<Scope> = target.flat_map(|it| it.scopes).collect();
+                addresses.retain(|ip| !scopes.iter().any(|it| it.subnet.contains(ip)));
+                mac = None;
+                continue;
+            }
             let target = self.target(network, setting)?;
             let attachment = self.attachments.entry(wish.id.clone());
             let attachment = attachment.or_insert_with(|| Attachment {
                 container: wish.container.clone(),
+                aliases: Vec::new(),
                 by_label: wish.by_label,
                 ports: Vec::new(),
             });
+            for alias in &wish.aliases {
+                if !attachment.aliases.contains(alias) {
+                    attachment.aliases.push(alias.clone());
+                }
+            }
             if let Some(port) = attachment.ports.iter().find(|it| it.network == target.name) {
                 let has = |ip: &IpAddr| port.addresses.iter().any(|it| it.addr() == *ip);
                 addresses.retain(|ip| !has(ip));
                 continue;
             }
             let interface = attachment.free_interface();
+            if let Some(detached) = self.detached.get_mut(&wish.id) {
+                detached.remove(network);
+            }
+            self.detached.retain(|_, networks| !networks.is_empty());
             let found = self.addresses_on(&target, &mut addresses, wish, setting)?;
             for (scope, ip) in &found {
                 let lease = Lease {
@@ -170,15 +215,18 @@ impl Records {
                 };
                 self.leases.insert((scope.clone(), *ip), lease);
             }
+            let addresses: Vec<IpNet> = found
+                .into_iter()
+                .filter_map(|(scope, ip)| IpNet::new(ip, scope.subnet.prefix_len()).ok())
+                .collect();
+            let taken = self.macs_on(&target.name, setting);
+            let derived = || derived_mac(&addresses, &wish.id, |mac| !taken.contains(&mac));
             let port = AttachedPort {
                 network: target.name,
                 title: network.clone(),
                 interface,
-                addresses: found
-                    .into_iter()
-                    .filter_map(|(scope, ip)| IpNet::new(ip, scope.subnet.prefix_len()).ok())
-                    .collect(),
-                mac: mac.take(),
+                mac: mac.take().unwrap_or_else(derived),
+                addresses,
                 groups: wish.groups.clone(),
             };
             if let Some(attachment) = self.attachments.get_mut(&wish.id) {
@@ -226,6 +274,22 @@ impl Records {
         Ok(found)
     }
 
+    /// The MAC addresses of all that are on a network, by its name in the topology.
+    fn macs_on(&self, network: &str, setting: Setting<'_>) -> BTreeSet<Mac> {
+        let declared = setting.world.networks.get(network);
+        let declared = declared.into_iter().flat_map(|it| it.macs.keys().copied());
+        let endpoints = self.endpoints.values().filter(|endpoint| {
+            let place = self.networks.get(&endpoint.network);
+            place.is_some_and(|it| it.name(&endpoint.network) == network)
+        });
+        let attached = self.attachments.values().flat_map(|it| &it.ports);
+        let attached = attached.filter(|port| port.network == network);
+        declared
+            .chain(endpoints.map(|it| it.mac))
+            .chain(attached.map(|it| it.mac))
+            .collect()
+    }
+
     /// The network of a file or of Docker's that people call so.
     fn target(&self, name: &str, setting: Setting<'_>) -> Result<Target, Refusal> {
         if let Some(declared) = setting.world.networks.get(name) {
@@ -256,6 +320,26 @@ impl Records {
         )))
     }
 
+    /// Notes that somebody wants a container plugged in no more, at all or into a network, whatever its labels
+    /// say. Tells whether it was.
+    pub fn plug_out(
+        &mut self,
+        id: &str,
+        network: Option<&str>,
+        labelled: &[String],
+        now: u64,
+    ) -> bool {
+        let ports = self.attachments.get(id).into_iter();
+        let ports = ports.flat_map(|it| &it.ports);
+        let gone = ports.filter(|port| port.is_on(network));
+        let gone = gone.map(|port| port.title.clone());
+        let gone: BTreeSet<String> = gone.filter(|title| labelled.contains(title)).collect();
+        if !gone.is_empty() {
+            self.detached.entry(id.to_owned()).or_default().extend(gone);
+        }
+        self.detach(id, network, now)
+    }
+
     /// Notes that a container is plugged in no more: at all, or into a network. Tells whether it was.
     pub fn detach(&mut self, id: &str, network: Option<&str>, now: u64) -> bool {
         let Some(attachment) = self.attachments.get_mut(id) else {
@@ -263,7 +347,7 @@ impl Records {
         };
         let mut gone = Vec::new();
         attachment.ports.retain(|port| {
-            let goes = network.is_none_or(|name| port.title == name || port.network == name);
+            let goes = port.is_on(network);
             if goes {
                 gone.extend(port.addresses.iter().map(|address| address.addr()));
             }
@@ -288,6 +372,13 @@ impl Records {
             }
         }
         true
+    }
+}
+
+impl AttachedPort {
+    /// Whether it is on a network, or on any if none is named.
+    fn is_on(&self, network: Option<&str>) -> bool {
+        network.is_none_or(|name| self.title == name || self.network == name)
     }
 }
 

@@ -48,18 +48,22 @@ impl Records {
             }
         }
         for ((scope, ip), lease) in &self.leases {
-            let is_lost = match &lease.holder {
-                Holder::Endpoint(id) => !self.endpoints.contains_key(id),
-                Holder::Attached(id) => !self.attachments.contains_key(id),
-                Holder::Gateway | Holder::Auxiliary => !self.is_used(scope) && !self.is_pool(scope),
-                Holder::Unclaimed(_) | Holder::Released(_) => false,
-            };
-            if is_lost {
+            if self.is_lost(scope, &lease.holder) {
                 let title = scope.title();
                 wrong.push(format!("{ip} of {title} is held, and nobody has it"));
             }
         }
         wrong
+    }
+
+    /// Whether an address is held for somebody who is not there any more.
+    fn is_lost(&self, scope: &Scope, holder: &Holder) -> bool {
+        match holder {
+            Holder::Endpoint(id) => !self.endpoints.contains_key(id),
+            Holder::Attached(id) => !self.attachments.contains_key(id),
+            Holder::Gateway | Holder::Auxiliary => !self.is_used(scope) && !self.is_pool(scope),
+            Holder::Unclaimed(_) | Holder::Released(_) => false,
+        }
     }
 
     fn is_held_by(&self, scope: &Scope, ip: IpAddr, holder: &Holder) -> bool {
@@ -85,6 +89,9 @@ impl Records {
             return Err(Refusal(format!("address {ip} was given to nobody")));
         }
         for ((scope, _), holder) in &found {
+            if self.is_lost(scope, holder) {
+                continue;
+            }
             let title = scope.title();
             if let Some(holder) = self.holder(scope, ip) {
                 return Err(Refusal(format!(

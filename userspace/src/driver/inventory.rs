@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::protocol::PortMapping;
+
 /// Docker's networks and containers at one moment.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Inventory {
@@ -16,8 +18,8 @@ pub struct Inventory {
 pub struct ListedNetwork {
     /// What the user calls it.
     pub name: String,
-    /// Whether this driver drives it.
-    pub is_driven: bool,
+    /// Its driver, if that is not this one.
+    pub other_driver: Option<String>,
     /// Whether its addresses come from this driver.
     pub is_leased: bool,
     /// `--internal`.
@@ -60,6 +62,22 @@ pub struct ListedEndpoint {
     pub address_ipv6: String,
     /// Its MAC address.
     pub mac: String,
+    /// What only its container tells, which is asked if that is needed.
+    pub details: Option<Details>,
+}
+
+/// What a container tells of an endpoint.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Details {
+    /// Docker's name of the network namespace.
+    pub sandbox: String,
+    /// `--driver-opt`.
+    pub options: BTreeMap<String, String>,
+    /// `-p`, if this is the container's way to the outside. A port of the host that Docker has left to its
+    /// driver is 0.
+    pub published: Vec<PortMapping>,
+    /// What else the container is called on the network, which never changes.
+    pub aliases: Vec<String>,
 }
 
 /// A container as Docker lists it.
@@ -73,6 +91,14 @@ pub struct ListedContainer {
     pub mode: String,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
+}
+
+impl ListedNetwork {
+    /// Whether this driver drives it.
+    #[must_use]
+    pub const fn is_driven(&self) -> bool {
+        self.other_driver.is_none()
+    }
 }
 
 impl Inventory {

@@ -11,6 +11,7 @@
 
 pub mod attach;
 mod check;
+pub mod finding;
 pub mod inventory;
 mod ipam;
 pub mod member;

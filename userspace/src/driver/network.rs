@@ -67,6 +67,7 @@ impl Records {
             router: choices.router,
             policy: choices.policy,
             gateway: choices.gateway,
+            conditions: choices.conditions,
         };
         for subnet in network.subnets.iter().filter(|subnet| subnet.leased) {
             let scope = network.scope(subnet.subnet);
@@ -136,6 +137,7 @@ impl Records {
             ("mtu", choices.mtu.is_some()),
             ("router", choices.router.is_some()),
             ("policy", choices.policy.is_some()),
+            ("conditions", choices.conditions.is_some()),
         ];
         if let Some((key, _)) = own.into_iter().find(|(_, given)| *given) {
             return Err(Refusal(format!(
@@ -251,6 +253,7 @@ impl Records {
             since: setting.now,
             sandbox: None,
             published: Vec::new(),
+            aliases: None,
         };
         let answer = decided(&endpoint);
         self.endpoints.insert(request.endpoint.clone(), endpoint);
@@ -490,7 +493,11 @@ fn decided(endpoint: &Endpoint) -> Answer {
 
 /// A MAC address that follows from the IPv4 address, so that who knew the last holder of the address
 /// is not wrong about the next one.
-fn derived_mac(addresses: &[IpNet], endpoint: &str, is_free: impl Fn(Mac) -> bool) -> Mac {
+pub(super) fn derived_mac(
+    addresses: &[IpNet],
+    endpoint: &str,
+    is_free: impl Fn(Mac) -> bool,
+) -> Mac {
     let v4 = addresses.iter().find_map(|address| match address.addr() {
         IpAddr::V4(v4) => Some(u32::from(v4)),
         IpAddr::V6(_) => None,

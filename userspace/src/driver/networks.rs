@@ -41,7 +41,7 @@ pub fn plan(inventory: &Inventory, setting: Setting<'_>) -> Plan {
     let instance = setting.instance.name();
     let own = inventory.networks.iter().filter_map(|(id, network)| {
         let label = |key: &str| network.labels.get(key);
-        let is_own = network.is_driven && label(INSTANCE_LABEL).is_some_and(|it| it == instance);
+        let is_own = network.is_driven() && label(INSTANCE_LABEL).is_some_and(|it| it == instance);
         Some((id, label(NET_LABEL).filter(|_| is_own)?, network))
     });
     let mut made = BTreeSet::new();

@@ -9,7 +9,7 @@ use super::records::GatewayMode;
 use crate::similar::closest;
 
 /// The options of `docker network create -o`.
-const NETWORK: [&str; 5] = ["net", "mtu", "router", "policy", "gateway"];
+const NETWORK: [&str; 6] = ["net", "mtu", "router", "policy", "gateway", "conditions"];
 /// Those of `docker network create --ipam-opt`.
 const IPAM: [&str; 1] = ["net"];
 /// Those of `docker network connect --driver-opt`.
@@ -29,6 +29,7 @@ pub(super) struct NetworkChoices {
     pub(super) router: Option<String>,
     pub(super) policy: Option<String>,
     pub(super) gateway: GatewayMode,
+    pub(super) conditions: Option<bool>,
 }
 
 impl NetworkChoices {
@@ -42,6 +43,9 @@ impl NetworkChoices {
             router: said("router").cloned(),
             policy: said("policy").cloned(),
             gateway: said("gateway").map_or(Ok(GatewayMode::Native), |text| gateway_of(text))?,
+            conditions: said("conditions")
+                .map(|text| conditions_of(text))
+                .transpose()?,
         })
     }
 }
@@ -100,6 +104,15 @@ fn mtu_of(text: &str) -> Result<u16, Refusal> {
         Refusal(format!(
             "`-o mtu={text}` is no size of a packet: write a number of bytes from {MTU_MIN} to {}",
             u16::MAX
+        ))
+    })
+}
+
+fn conditions_of(text: &str) -> Result<bool, Refusal> {
+    text.parse().map_err(|_| {
+        Refusal(format!(
+            "`-o conditions={text}` is not known: write true (members are told how their network is doing) or \
+             false"
         ))
     })
 }

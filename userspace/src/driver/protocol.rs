@@ -356,6 +356,14 @@ pub fn protocol_name(number: u8) -> Option<&'static str> {
     }
 }
 
+/// The number of such a protocol.
+#[must_use]
+pub fn protocol_number(name: &str) -> Option<u8> {
+    [6, 17, 132]
+        .into_iter()
+        .find(|number| protocol_name(*number) == Some(name))
+}
+
 /// What is answered.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 #[serde(untagged)]

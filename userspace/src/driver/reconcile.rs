@@ -6,12 +6,12 @@
 //! removed. So a difference counts only when it is still there some time later.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use super::inventory::{Inventory, ListedEndpoint, ListedNetwork};
+use super::finding::Finding;
+use super::inventory::{Details, Inventory, ListedEndpoint, ListedNetwork};
 use super::protocol::{
-    Answer, Call, CreateEndpoint, CreateNetwork, Interface, NetworkGiven, NetworkOptions, PoolData,
-    RequestAddress, RequestPool,
+    Answer, Call, CreateEndpoint, CreateNetwork, ExternalOptions, Interface, NetworkGiven,
+    NetworkOptions, PoolData, Program, RequestAddress, RequestPool, protocol_name,
 };
 use super::records::Records;
 use super::{ADDRESS_SPACE, Refusal, Setting, UNCLAIMED_SECONDS, answer};
@@ -22,8 +22,23 @@ const GRACE_SECONDS: u64 = 60;
 /// For how many seconds a difference must be there.
 pub const CONFIRM_SECONDS: u64 = 5;
 
+/// What the difference is called that Docker has an endpoint that is not recorded, before its id.
+const UNKNOWN_ENDPOINT: &str = "unknown endpoint ";
+
 /// Differences that were seen before, and since when, in seconds since 1970.
 pub type Suspects = BTreeMap<String, u64>;
+
+/// The endpoints of which Docker is to tell more: those that may have to be recorded again, and those whose
+/// aliases are not recorded.
+#[must_use]
+pub fn obscure(suspects: &Suspects, records: &Records) -> BTreeSet<String> {
+    let suspects = suspects.keys();
+    let unknown = suspects.filter_map(|it| it.strip_prefix(UNKNOWN_ENDPOINT));
+    let endpoints = records.endpoints.iter();
+    let unnamed = endpoints.filter(|(_, endpoint)| endpoint.aliases.is_none());
+    let unnamed = unnamed.map(|(id, _)| id.clone());
+    unknown.map(str::to_owned).chain(unnamed).collect()
+}
 
 /// What there is besides the records.
 #[derive(Clone, Copy, Debug)]
@@ -62,96 +77,31 @@ pub struct Strike {
     pub container: String,
 }
 
-/// What was found to be wrong. All but the last two kinds are put right.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Finding {
-    /// A network is recorded that Docker has not.
-    NetworkGone(String),
-    /// An endpoint is recorded whose link is gone, or that Docker has not.
-    EndpointGone(String),
-    /// A subnet was given out for a network that Docker has not.
-    PoolUnused(String),
-    /// A link belongs to nobody.
-    LinkOfNobody(String),
-    /// Docker has an endpoint for a container that is in it no more, and would not start it again.
-    EndpointLeft {
-        /// The network.
-        network: String,
-        /// The container.
-        container: String,
-    },
-    /// Docker has a network that is not recorded.
-    NetworkUnknown(String),
-    /// A container is plugged in by a link that is not recorded.
-    EndpointUnknown {
-        /// The network.
-        network: String,
-        /// The container.
-        container: String,
-    },
-    /// Docker takes a container for plugged in, which has no link.
-    Unplugged {
-        /// The network.
-        network: String,
-        /// The container.
-        container: String,
-    },
-    /// Something cannot be made again.
-    Refused {
-        /// What.
-        what: String,
-        /// Why.
-        why: Refusal,
-    },
-}
+/// Whether records hold together with what files say.
+pub type Fits<'a> = dyn Fn(&Records) -> Result<(), Refusal> + 'a;
 
-impl Finding {
-    /// Whether it is put right without the user.
-    #[must_use]
-    pub const fn is_mended(&self) -> bool {
-        !matches!(self, Self::Unplugged { .. } | Self::Refused { .. })
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NetworkGone(what) => write!(f, "Docker has no {what} any more: forget it"),
-            Self::EndpointGone(what) => write!(f, "{what} is plugged in no more: forget it"),
-            Self::PoolUnused(what) => write!(f, "no network of Docker's has {what}: free it"),
-            Self::LinkOfNobody(name) => write!(f, "the link {name} is nobody's: remove it"),
-            Self::EndpointLeft { network, container } => write!(
-                f,
-                "container {container} has left network {network}, and Docker was not told: \
-                 disconnect it there"
-            ),
-            Self::NetworkUnknown(name) => {
-                write!(
-                    f,
-                    "Docker's network {name} is not recorded: record it again"
-                )
-            }
-            Self::EndpointUnknown { network, container } => write!(
-                f,
-                "container {container} on network {network} is not recorded: record it again"
-            ),
-            Self::Unplugged { network, container } => write!(
-                f,
-                "container {container} has lost its interface on network {network}: plug it in again by \
-                 `docker network disconnect -f {network} {container}` and `docker network connect \
-                 {network} {container}`"
-            ),
-            Self::Refused { what, why } => write!(f, "{what} cannot be recorded again: {why}"),
-        }
-    }
-}
-
-/// Finds out what is to be done.
+/// Finds out what is to be done. What is recorded again holds together with everything else.
 #[must_use]
-pub fn reconcile(records: &Records, sight: Sight<'_>, setting: Setting<'_>) -> Outcome {
+pub fn reconcile(
+    records: &Records,
+    sight: Sight<'_>,
+    setting: Setting<'_>,
+    fits: &Fits<'_>,
+) -> Outcome {
+    let outcome = attempt(records, sight, setting, &|_| Ok(()));
+    let mut findings = outcome.findings.iter();
+    if !findings.any(Finding::is_recalled) || fits(&outcome.records).is_ok() {
+        return outcome;
+    }
+    // Something of it does not fit: one after the other tells what.
+    attempt(records, sight, setting, fits)
+}
+
+fn attempt(records: &Records, sight: Sight<'_>, setting: Setting<'_>, fits: &Fits<'_>) -> Outcome {
     let mut work = Work {
         sight,
         setting,
+        fits,
         outcome: Outcome {
             records: records.clone(),
             ..Outcome::default()
@@ -164,7 +114,7 @@ pub fn reconcile(records: &Records, sight: Sight<'_>, setting: Setting<'_>) -> O
     match sight.inventory {
         Some(inventory) => {
             work.forget(inventory);
-            for (id, network) in inventory.networks.iter().filter(|(_, it)| it.is_driven) {
+            for (id, network) in inventory.networks.iter().filter(|(_, it)| it.is_driven()) {
                 work.recall(inventory, id, network);
             }
         }
@@ -178,6 +128,7 @@ pub fn reconcile(records: &Records, sight: Sight<'_>, setting: Setting<'_>) -> O
 struct Work<'a> {
     sight: Sight<'a>,
     setting: Setting<'a>,
+    fits: &'a Fits<'a>,
     outcome: Outcome,
 }
 
@@ -217,12 +168,25 @@ impl Work<'_> {
     fn forget(&mut self, inventory: &Inventory) {
         let (now, instance) = (self.setting.now, self.setting.instance);
         let records = self.outcome.records.clone();
-        let mut kept = BTreeSet::new();
+        let (mut kept, mut strangers) = (BTreeSet::new(), BTreeSet::new());
+        for id in records.networks.keys() {
+            // Of what is in there Docker was not asked.
+            let listed = inventory.networks.get(id);
+            if let Some(driver) = listed.and_then(|it| it.other_driver.clone()) {
+                let network = records.network_title(id);
+                let finding = Finding::OtherDriver { network, driver };
+                self.outcome.findings.push(finding);
+                kept.insert(id);
+            }
+        }
         for (id, endpoint) in &records.endpoints {
             let network = inventory.networks.get(&endpoint.network);
+            if kept.contains(&endpoint.network) {
+                continue;
+            }
             let place = self.sight.links.get(&instance.endpoint_end(id));
             if network.is_none() && place == Some(&Whereabouts::Away) {
-                kept.insert(&endpoint.network);
+                strangers.insert(&endpoint.network);
                 continue;
             }
             if network.is_some_and(|it| it.endpoints.contains_key(id))
@@ -236,7 +200,7 @@ impl Work<'_> {
         }
         for id in records.networks.keys() {
             if inventory.networks.contains_key(id)
-                || kept.contains(id)
+                || strangers.contains(id)
                 || !self.is_confirmed(format!("recorded network {id}"), CONFIRM_SECONDS)
             {
                 continue;
@@ -259,6 +223,13 @@ impl Work<'_> {
                 continue;
             }
             self.outcome.records.detach(id, None, now);
+        }
+        for id in records.detached.keys() {
+            if !inventory.containers.contains_key(id)
+                && self.is_confirmed(format!("detached container {id}"), CONFIRM_SECONDS)
+            {
+                self.outcome.records.detached.remove(id);
+            }
         }
         // Networks of other drivers may have addresses of ours.
         let leased = inventory.networks.values().filter(|it| it.is_leased);
@@ -287,7 +258,7 @@ impl Work<'_> {
             if !self.is_confirmed(format!("unknown network {id}"), CONFIRM_SECONDS) {
                 return;
             }
-            let finding = match self.recall_network(id, network) {
+            let finding = match self.whole(|it| it.recall_network(id, network)) {
                 Ok(()) => Finding::NetworkUnknown(network.name.clone()),
                 Err(why) => Finding::Refused {
                     what: format!("network {}", network.name),
@@ -323,7 +294,7 @@ impl Work<'_> {
                     container: container(),
                 }
             } else if is_recorded
-                || !self.is_confirmed(format!("unknown endpoint {endpoint}"), CONFIRM_SECONDS)
+                || !self.is_confirmed(format!("{UNKNOWN_ENDPOINT}{endpoint}"), CONFIRM_SECONDS)
             {
                 continue;
             } else if !has_link {
@@ -332,11 +303,18 @@ impl Work<'_> {
                     container: container(),
                 }
             } else {
-                match self.recall_endpoint(id, endpoint, listed) {
-                    Ok(()) => Finding::EndpointUnknown {
-                        network: name(),
-                        container: container(),
-                    },
+                let Some(details) = &listed.details else {
+                    // Docker is asked next time.
+                    continue;
+                };
+                match self.whole(|it| it.recall_endpoint(id, endpoint, (listed, details))) {
+                    Ok(()) => {
+                        self.republish((id, &network.name), endpoint, (listed, details));
+                        Finding::EndpointUnknown {
+                            network: name(),
+                            container: container(),
+                        }
+                    }
                     Err(why) => Finding::Refused {
                         what: format!("container {} on network {}", listed.name, network.name),
                         why,
@@ -347,19 +325,18 @@ impl Work<'_> {
         }
     }
 
-    /// Makes a network as Docker has once asked for it: all of it, or nothing.
-    fn recall_network(&mut self, id: &str, network: &ListedNetwork) -> Result<(), Refusal> {
+    /// Records something again: all of it, or nothing.
+    fn whole(&mut self, ask: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<(), Refusal> {
         let before = self.outcome.records.clone();
-        let result = self.ask_for_network(id, network);
+        let result = ask(self).and_then(|()| (self.fits)(&self.outcome.records));
         if result.is_err() {
             self.outcome.records = before;
-        } else if let Some(made) = self.outcome.records.networks.get_mut(id) {
-            made.label = Some(network.name.clone());
         }
         result
     }
 
-    fn ask_for_network(&mut self, id: &str, network: &ListedNetwork) -> Result<(), Refusal> {
+    /// Makes a network as Docker has once asked for it.
+    fn recall_network(&mut self, id: &str, network: &ListedNetwork) -> Result<(), Refusal> {
         let mut data: BTreeMap<bool, Vec<PoolData>> = BTreeMap::new();
         for pool in &network.pools {
             let v6 = pool.subnet.contains(':');
@@ -405,7 +382,11 @@ impl Work<'_> {
             ipv4: data.remove(&false).unwrap_or_default(),
             ipv6: data.remove(&true).unwrap_or_default(),
         };
-        self.ask(&Call::CreateNetwork(request)).map(drop)
+        self.ask(&Call::CreateNetwork(request))?;
+        if let Some(made) = self.outcome.records.networks.get_mut(id) {
+            made.label = Some(network.name.clone());
+        }
+        Ok(())
     }
 
     /// Notes again who is plugged in.
@@ -413,8 +394,9 @@ impl Work<'_> {
         &mut self,
         network: &str,
         id: &str,
-        listed: &ListedEndpoint,
+        (listed, details): (&ListedEndpoint, &Details),
     ) -> Result<(), Refusal> {
+        let options = details.options.iter();
         let request = CreateEndpoint {
             network: network.to_owned(),
             endpoint: id.to_owned(),
@@ -423,13 +405,61 @@ impl Work<'_> {
                 address_ipv6: listed.address_ipv6.clone(),
                 mac_address: listed.mac.clone(),
             },
-            options: BTreeMap::new(),
+            options: options
+                .map(|(key, value)| (key.clone(), value.clone().into()))
+                .collect(),
         };
         self.ask(&Call::CreateEndpoint(request))?;
         if let Some(endpoint) = self.outcome.records.endpoints.get_mut(id) {
             endpoint.label = Some(listed.name.clone());
+            endpoint.sandbox = Some(details.sandbox.clone()).filter(|it| !it.is_empty());
+            endpoint.aliases = Some(details.aliases.clone());
         }
         Ok(())
+    }
+
+    /// Publishes again what a container publishes. Of a port of the host that we once chose Docker knows
+    /// nothing.
+    fn republish(
+        &mut self,
+        (network, title): (&str, &str),
+        id: &str,
+        (listed, details): (&ListedEndpoint, &Details),
+    ) {
+        if details.published.is_empty() {
+            return;
+        }
+        let request = Call::Program(Program {
+            network: network.to_owned(),
+            endpoint: id.to_owned(),
+            options: ExternalOptions {
+                ports: details.published.clone(),
+            },
+        });
+        let container = listed.name.clone();
+        if let Err(why) = self.whole(|it| it.ask(&request).map(drop)) {
+            self.outcome.findings.push(Finding::PortsLost {
+                network: title.to_owned(),
+                container,
+                why,
+            });
+            return;
+        }
+        let records = &self.outcome.records;
+        let published = records.endpoints.get(id).into_iter();
+        let published = published.flat_map(|it| &it.published);
+        let moved = published.zip(&details.published);
+        let moved = moved.filter(|(_, wanted)| wanted.host_port == 0);
+        let moved = moved.map(|(found, _)| Finding::PortMoved {
+            container: container.clone(),
+            port: format!(
+                "{}/{}",
+                found.port,
+                protocol_name(found.proto).unwrap_or("unknown")
+            ),
+            host_port: found.host_port,
+        });
+        self.outcome.findings.extend(moved);
     }
 
     fn ask(&mut self, call: &Call) -> Result<Answer, Refusal> {
@@ -483,6 +513,9 @@ impl Records {
             for (id, listed) in &listed.endpoints {
                 if let Some(endpoint) = self.endpoints.get_mut(id) {
                     endpoint.label = Some(listed.name.clone());
+                    if let Some(details) = &listed.details {
+                        endpoint.aliases = Some(details.aliases.clone());
+                    }
                 }
             }
         }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use maps_schema::Mac;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::member::names;
 use super::protocol::PortMapping;
 use crate::document::parse_mac;
 
@@ -25,6 +26,10 @@ pub struct Records {
     /// Containers that we plug in ourselves, by Docker's id.
     #[serde(default)]
     pub attachments: BTreeMap<String, Attachment>,
+    /// Networks that a container's labels name and that somebody has plugged it out of, as the labels name them,
+    /// by Docker's id of the container.
+    #[serde(default)]
+    pub detached: BTreeMap<String, BTreeSet<String>>,
     /// Pools that were given out, by the name that Docker was told.
     pub pools: BTreeMap<String, Pool>,
     /// Addresses that were given out, and those that were given back.
@@ -51,6 +56,9 @@ pub struct Network {
     pub policy: Option<String>,
     /// Where its members' default routes lead.
     pub gateway: GatewayMode,
+    /// Whether its members are told its conditions, if somebody said so.
+    #[serde(default)]
+    pub conditions: Option<bool>,
 }
 
 /// A subnet of one of Docker's networks.
@@ -103,6 +111,9 @@ pub struct Endpoint {
     pub sandbox: Option<String>,
     /// The ports that are published while this is the container's way to the outside.
     pub published: Vec<PortMapping>,
+    /// What else the container is called on the network; nothing while Docker was not asked yet.
+    #[serde(default)]
+    pub aliases: Option<Vec<String>>,
 }
 
 /// A container that Docker has given no network.
@@ -110,6 +121,9 @@ pub struct Endpoint {
 pub struct Attachment {
     /// What it is called.
     pub container: String,
+    /// What else it is called.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// Whether its labels say so; else somebody has asked for it.
     pub by_label: bool,
     /// Its interfaces.
@@ -127,9 +141,9 @@ pub struct AttachedPort {
     pub interface: String,
     /// Its addresses, with their subnets' lengths.
     pub addresses: Vec<IpNet>,
-    /// The MAC address, if somebody said so.
-    #[serde(with = "mac_text_if_given")]
-    pub mac: Option<Mac>,
+    /// The MAC address.
+    #[serde(with = "mac_text")]
+    pub mac: Mac,
     /// The security groups that it belongs to.
     pub groups: Vec<String>,
 }
@@ -182,6 +196,14 @@ pub enum Holder {
     Unclaimed(u64),
     /// Nobody, since this time, in seconds since 1970. Who had it last may still be known by it.
     Released(u64),
+}
+
+impl Attachment {
+    /// What the container is called: its own name first.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        names([&self.container].into_iter().chain(&self.aliases))
+    }
 }
 
 impl Scope {
@@ -246,6 +268,7 @@ impl Records {
             && self.endpoints.is_empty()
             && self.pools.is_empty()
             && self.attachments.is_empty()
+            && self.detached.is_empty()
     }
 
     /// What people call a network.
@@ -357,28 +380,5 @@ pub(super) mod mac_text {
     ) -> Result<Mac, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_mac(&text).ok_or_else(|| serde::de::Error::custom("no MAC address"))
-    }
-}
-
-/// The same where there may be none.
-mod mac_text_if_given {
-    use super::*;
-
-    pub(super) fn serialize<S: Serializer>(
-        mac: &Option<Mac>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        mac.map(|mac| mac.to_string()).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Mac>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        let Some(text) = text else {
-            return Ok(None);
-        };
-        let mac = parse_mac(&text).ok_or_else(|| serde::de::Error::custom("no MAC address"))?;
-        Ok(Some(mac))
     }
 }

@@ -36,7 +36,11 @@ pub fn text(records: &Records) -> Option<String> {
     let attachments = records.attachments.iter().map(|(id, attachment)| {
         let ports = attachment.ports.iter();
         let ports: Vec<Value> = ports.map(attached_entry).collect();
-        let entry = json!({ "container": id, "ports": ports });
+        let mut entry = json!({ "container": id, "ports": ports });
+        let names = attachment.names();
+        if !names.is_empty() {
+            entry["names"] = names.into();
+        }
         (object_name(id), entry)
     });
     let workloads: Map<String, Value> = workloads.chain(attachments).collect();
@@ -77,6 +81,9 @@ fn network_entry(network: &Network) -> Value {
     if let Some(mtu) = network.mtu {
         entry["mtu"] = mtu.into();
     }
+    if let Some(conditions) = network.conditions {
+        entry["conditions"] = conditions.into();
+    }
     if let Some(policy) = &network.policy {
         entry["policy"] = policy.clone().into();
     }
@@ -93,10 +100,8 @@ fn attached_entry(port: &AttachedPort) -> Value {
         "network": port.network,
         "interface": port.interface,
         "addresses": addresses,
+        "mac": port.mac.to_string(),
     });
-    if let Some(mac) = port.mac {
-        entry["mac"] = mac.to_string().into();
-    }
     if !port.groups.is_empty() {
         entry["groups"] = port.groups.clone().into();
     }

@@ -142,7 +142,9 @@ fn a_port_that_is_published_twice_keeps_no_container_out() {
     let (topology, warnings) = compiled(&said);
     assert_eq!(topology.ports.len(), 4);
     assert!(
-        warnings.starts_with("what is published of host beta is left out: tcp/80 of host gamma"),
+        warnings.starts_with(
+            "what container c1 of host beta publishes is left out: tcp/80 of host gamma"
+        ),
         "{warnings}"
     );
     there.publish = vec!["8080:80/tcp".to_owned()];
@@ -152,21 +154,113 @@ fn a_port_that_is_published_twice_keeps_no_container_out() {
 }
 
 #[test]
-fn a_list_that_no_agent_says_counts_for_nothing() {
-    let list = List::of(vec![member(1, "front", "10.77.0.5")]);
+fn one_bad_container_costs_only_itself() {
+    let mut addresses = Vec::new();
+    for last in 2..15 {
+        let address = format!("10.77.0.{last}");
+        if !["10.77.0.3", "10.77.0.4"].contains(&address.as_str()) {
+            addresses.push(address);
+        }
+    }
+    let good: Vec<Member> = (1..)
+        .zip(&addresses)
+        .map(|(i, it)| member(i, "front", it))
+        .collect();
+    let mut publishes_too_much = good[1].clone();
+    publishes_too_much.publish = (0..5000)
+        .map(|port| format!("{}:80/tcp", 2 * port + 1))
+        .collect();
+    let mut published_twice = good[2].clone();
+    published_twice.publish = vec!["80:80/tcp".to_owned()];
+    let mut nonsense = good[3].clone();
+    nonsense.publish = vec!["nonsense".to_owned()];
+    let mut of_no_group = good[4].clone();
+    of_no_group.groups = vec!["no group at all".to_owned()];
+    let mut of_no_id = good[5].clone();
+    of_no_id.endpoint = "../x".repeat(8);
+    let mut whole = vec!["5000-6000:5000-6000/tcp".to_owned()];
+    whole.push("81:81/udp".to_owned());
+    let mut busy = good[6].clone();
+    busy.publish = whole;
+    for (bad, expected) in [
+        (
+            &publishes_too_much,
+            "it has 5000 ranges of published ports, and 4096 are taken",
+        ),
+        (
+            &published_twice,
+            "what container c3 of host beta publishes is left out: tcp/80 of host gamma",
+        ),
+        (
+            &nonsense,
+            "what container c4 of host beta publishes is left out: ",
+        ),
+        (&of_no_group, "container c5 of host beta is left out: "),
+        (
+            &of_no_id,
+            "container c6 of host beta is left out: no endpoint has such an id",
+        ),
+        (&busy, ""),
+    ] {
+        let mut said = good.clone();
+        for member in &mut said {
+            if member.addresses == bad.addresses {
+                *member = bad.clone();
+            }
+        }
+        let (topology, warnings) = compiled(&others(&[("beta", &said)]));
+        assert!(warnings.contains(expected), "{warnings}");
+        let lost = usize::from(warnings.starts_with("container"));
+        assert_eq!(topology.ports.len(), 2 + good.len() - lost, "{warnings}");
+        assert_eq!(
+            warnings.lines().count(),
+            usize::from(!expected.is_empty()),
+            "{warnings}"
+        );
+    }
+    // All of these at once are found, too.
+    let mut said = good.clone();
+    said[2] = published_twice;
+    said[3] = nonsense;
+    said[4] = of_no_group;
+    let (topology, warnings) = compiled(&others(&[("beta", &said)]));
+    assert_eq!(
+        (topology.ports.len(), warnings.lines().count()),
+        (1 + good.len(), 3)
+    );
+}
+
+#[test]
+fn a_list_is_read_as_far_as_it_has_the_form_of_one() {
+    let (one, other) = (of_block("beta"), member(2, "front", "10.77.0.99"));
+    let list = List::of(vec![member(1, "front", &one), other]);
     assert_eq!(List::read(list.body().as_bytes()).unwrap(), list);
-    let broken = [
-        list.body().replace("0101", "../x"),
-        list.body().replace("10.77.0.5", "10.77.0"),
-        list.body().replace("02:64:", "02:6:"),
-        list.body()
-            .replace("\"c1\"", &format!("\"{}\"", "x".repeat(254))),
-        list.body().replace(&list.tag, "a&b"),
-        List::of(vec![member(1, "front", "10.77.0.5"); 2]).body(),
-        "[]".to_owned(),
-    ];
-    for body in broken {
-        assert!(List::read(body.as_bytes()).is_err(), "{body}");
+    for broken in [
+        list.body().replace("10.77.0.99", "10.77.0"),
+        list.body().replace("02:64:00:00:00:02", "02:6"),
+        list.body().replace("\"c2\"", "7"),
+    ] {
+        let list = List::read(broken.as_bytes()).unwrap();
+        // It is kept on the disk like this.
+        assert_eq!(List::read(list.body().as_bytes()).unwrap(), list);
+        let (topology, warnings) = compiled(&[("beta".to_owned(), list)].into());
+        assert_eq!(
+            (topology.ports.len(), warnings.as_str()),
+            (
+                3,
+                "a container of host beta is left out: what is said of it has another form"
+            )
+        );
+    }
+    let twice = List::of(vec![member(1, "front", &one); 2]);
+    let (topology, warnings) = compiled(&[("beta".to_owned(), twice)].into());
+    assert_eq!(topology.ports.len(), 3);
+    assert!(
+        warnings.starts_with("container c1 of host beta is left out: "),
+        "{warnings}"
+    );
+    for broken in [list.body().replace(&list.tag, "a&b"), "[]".to_owned()] {
+        assert!(List::read(broken.as_bytes()).is_err(), "{broken}");
     }
 }
 

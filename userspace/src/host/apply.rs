@@ -150,7 +150,7 @@ impl<'a> Work<'a> {
             object,
             ..
         } = self.outlook;
-        let mut datapath = Datapath::load(self.instance, object, plan.drop_events)?;
+        let mut datapath = Datapath::load(self.instance, object, &plan.settings)?;
         let interfaces = self.create_links().await?;
         // The maps of a datapath that was there in parts may hold rows that nobody has looked at.
         let held = match &self.former {
@@ -471,7 +471,7 @@ fn peers(rows: &Tables) -> BTreeSet<PortId> {
     let ports = rows.get(&MapName::Ports).into_iter().flatten();
     ports
         .filter_map(|(key, value)| Some((from_bytes(key)?, from_bytes(value)?)))
-        .filter(|(_, egress): &(PortId, EgressPort)| egress.kind != EgressPort::WORKLOAD)
+        .filter(|(_, egress): &(PortId, EgressPort)| !egress.is_workload())
         .map(|(port, _)| port)
         .collect()
 }

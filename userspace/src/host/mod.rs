@@ -237,7 +237,7 @@ impl Host {
         holdings.links.retain(|name, _| {
             plan.links.contains_key(name) || !self.instance.is_endpoint_end(name)
         });
-        let diff = Diff::new(&plan, &object.fingerprint(plan.drop_events), &holdings);
+        let diff = Diff::new(&plan, &object.fingerprint(&plan.settings), &holdings);
         let mut warnings = topology.warnings.clone();
         warnings.extend(here.warnings);
         warnings.extend(occupied(&plan, &holdings));

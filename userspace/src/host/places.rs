@@ -74,6 +74,13 @@ impl Places {
                     Some(Err(error)) => Err(anyhow!("{error}")),
                     None => Err(anyhow!("the Docker engine was not asked")),
                 },
+                Place::Host => {
+                    match host.try_clone() {
+                        Ok(host) => places.found.insert(name.clone(), host).map(drop),
+                        Err(error) => places.missing.insert(name.clone(), error.into()).map(drop),
+                    };
+                    continue;
+                }
                 // Nobody has to know: Docker brings the interface there.
                 Place::Endpoint(_) => {
                     places.plugged.insert(name.clone());
@@ -209,7 +216,10 @@ fn says_absent(error: &anyhow::Error) -> bool {
 /// A namespace can be plugged in if it is not the host's and no other workload's.
 fn own(netns: Netns, host: &Netns, owners: &BTreeMap<NetnsId, &str>) -> Result<Netns> {
     if netns.id() == host.id() {
-        return Err(anyhow!("{netns} is the host's own network namespace"));
+        return Err(anyhow!(
+            "{netns} is the host's own network namespace: write `host_network: true` to plug in the host \
+             itself, which whoever shares its namespace can use"
+        ));
     }
     match owners.get(&netns.id()) {
         Some(owner) => Err(anyhow!(

@@ -23,7 +23,7 @@ use super::object::Object;
 use super::programs::Programs;
 use crate::holdings::{Attachment, XdpState};
 use crate::instance::Instance;
-use crate::program::{Program, XdpMode};
+use crate::program::{Program, Settings, XdpMode};
 
 /// The pinned datapath of an instance, opened.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Datapath {
         Self::open_with(instance, Mode::of(check_kernel()?), None)
     }
 
-    /// The datapath of an object with a setting of its globals: what is in the kernel already is
+    /// The datapath of an object with these settings: what is in the kernel already is
     /// used, above all the rows of the maps; what is missing is loaded and pinned. Interfaces keep
     /// the programs that they have until [`Datapath::attach`] gives them these.
     ///
@@ -55,8 +55,8 @@ impl Datapath {
     ///
     /// There is no lasting BPF file system ([`bpffs::prepare`]), rights are missing, or the verifier
     /// refuses a program, in which case the end of its log is shown.
-    pub fn load(instance: &Instance, object: &Object, drop_events: bool) -> Result<Self> {
-        Self::load_in_mode(instance, object, drop_events, Mode::of(check_kernel()?))
+    pub fn load(instance: &Instance, object: &Object, settings: &Settings) -> Result<Self> {
+        Self::load_in_mode(instance, object, settings, Mode::of(check_kernel()?))
     }
 
     /// The same with the way of attaching given: [`Mode::Clsact`] works on every kernel.
@@ -67,15 +67,15 @@ impl Datapath {
     pub fn load_in_mode(
         instance: &Instance,
         object: &Object,
-        drop_events: bool,
+        settings: &Settings,
         mode: Mode,
     ) -> Result<Self> {
         bpffs::prepare(instance)?;
-        let fingerprint = object.fingerprint(drop_events);
+        let fingerprint = object.fingerprint(settings);
         if let Some(datapath) = Self::open_with(instance, mode, Some(&fingerprint))? {
             return Ok(datapath);
         }
-        Programs::load(&Pins::new(instance), object, drop_events)?;
+        Programs::load(&Pins::new(instance), object, settings)?;
         Self::open_with(instance, mode, Some(&fingerprint))?
             .ok_or_else(|| anyhow!("the datapath's object lacks a map of the map contract"))
     }
@@ -229,12 +229,13 @@ impl Datapath {
         self.maps.flows()
     }
 
-    /// How many rows there are of established connections, and of those that are not established.
+    /// How many rows there are of established connections, and of those that are not established, and how
+    /// many there may be.
     ///
     /// # Errors
     ///
     /// The kernel refuses.
-    pub fn count_flows(&self) -> Result<[usize; 2]> {
+    pub fn count_flows(&self) -> Result<[(usize, u32); 2]> {
         self.maps.count_flows()
     }
 

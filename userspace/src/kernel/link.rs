@@ -32,6 +32,7 @@ const IPV6_MIN_MTU: u32 = 1280;
 pub struct Links {
     instance: Instance,
     host: Handle,
+    home: NetnsId,
 }
 
 /// The workload already has an interface of the name that a link's end should get.
@@ -69,6 +70,7 @@ impl Links {
         Ok(Self {
             instance: instance.clone(),
             host: host.connect()?,
+            home: host.id(),
         })
     }
 
@@ -114,10 +116,12 @@ impl Links {
         let Some(&(_, netns)) = ends.first() else {
             return Ok(());
         };
-        // An index alone would not do: another namespace may have the same.
-        let Some(expected) = self.number_of(netns).await? else {
+        // An index alone would not do: another namespace may have the same. The host's own has no number,
+        // and none is told of a pair that is all in it.
+        let expected = self.number_of(netns).await?;
+        if expected.is_none() && netns.id() != self.home {
             return Ok(());
-        };
+        }
         let snapshot = Workload::open(netns)?.snapshot().await?;
         for (end, _) in ends {
             let Some((alias, peer)) = end.alias.clone().zip(end.peer) else {
@@ -127,7 +131,7 @@ impl Links {
             let (Some(other), Some(inside)) = (other, snapshot.inside(peer)) else {
                 continue;
             };
-            if end.peer_netns != Some(expected) {
+            if end.peer_netns != expected {
                 continue;
             }
             let link = Link {

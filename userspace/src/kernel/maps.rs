@@ -251,30 +251,25 @@ impl Maps {
 
     /// Both directions of all connections. What is established outweighs what came before.
     pub(super) fn flows(&self) -> Result<BTreeMap<FlowKey, Flow>> {
-        let mut flows = moving_rows(&self.embryos, maps_schema::map::EMBRYO_ROWS)
-            .context("read the connections that begin")?;
-        let established = moving_rows(&self.connections, maps_schema::map::FLOW_ROWS);
-        flows.append(&mut established.context("read the established connections")?);
+        let read = |map| moving_rows(map, size(map)?);
+        let mut flows = read(&self.embryos).context("read the connections that begin")?;
+        flows.append(&mut read(&self.connections).context("read the established connections")?);
         Ok(flows)
     }
 
-    /// How many rows there are of established connections, and of others.
-    pub(super) fn count_flows(&self) -> Result<[usize; 2]> {
-        let count = |map: &Map, rows: u32| -> Result<usize> {
+    /// How many rows there are of established connections, and of others, and how many there may be.
+    pub(super) fn count_flows(&self) -> Result<[(usize, u32); 2]> {
+        let count = |map: &Map| -> Result<_> {
+            let size = size(map)?;
             let map = HashMap::<_, FlowKey, Flow>::try_from(map)?;
             // Twice: see `moving_rows`.
             let keys: BTreeSet<_> = map
                 .keys()
-                .take(2 * rows as usize)
+                .take(2 * size as usize)
                 .collect::<Result<_, _>>()?;
-            Ok(keys.len())
+            Ok((keys.len(), size))
         };
-        let counts = || -> Result<_> {
-            Ok([
-                count(&self.connections, maps_schema::map::FLOW_ROWS)?,
-                count(&self.embryos, maps_schema::map::EMBRYO_ROWS)?,
-            ])
-        };
+        let counts = || -> Result<_> { Ok([count(&self.connections)?, count(&self.embryos)?]) };
         counts().context("count the connections")
     }
 
@@ -300,6 +295,14 @@ impl Maps {
             bytes_of(station),
         )
         .with_context(|| format!("forget {} in network {}", station.mac, station.vni))
+    }
+}
+
+/// How many rows a table of connections holds at most.
+fn size(map: &Map) -> Result<u32> {
+    match map {
+        Map::LruHashMap(map) => Ok(map.info()?.max_entries()),
+        _ => Err(anyhow!("it is no table of connections")),
     }
 }
 

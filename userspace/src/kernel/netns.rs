@@ -142,6 +142,23 @@ impl Netns {
         Ok(Self { file, id, label })
     }
 
+    /// The same namespace, once more.
+    ///
+    /// # Errors
+    ///
+    /// The process has no file descriptor left.
+    pub fn try_clone(&self) -> Result<Self, NetnsError> {
+        let file = self.file.try_clone().map_err(|source| NetnsError::File {
+            path: PathBuf::from(&self.label),
+            source,
+        })?;
+        Ok(Self {
+            file,
+            id: self.id,
+            label: self.label.clone(),
+        })
+    }
+
     /// Which namespace this is, to compare it with another.
     #[must_use]
     pub fn id(&self) -> NetnsId {

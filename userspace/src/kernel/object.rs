@@ -5,10 +5,12 @@ use std::borrow::Cow;
 
 use anyhow::{Context, Result, bail, ensure};
 use aya::include_bytes_aligned;
+use maps_schema::plain::bytes_of;
 use maps_schema::{SCHEMA_SECTION, SCHEMA_VERSION};
 use object::{Object as _, ObjectSection as _};
 
 use crate::fnv::fnv1a_64;
+use crate::program::Settings;
 
 /// Empty when there was no object to embed.
 static EMBEDDED: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bowline-ebpf.o"));
@@ -63,11 +65,22 @@ impl Object {
         &self.bytes
     }
 
-    /// Tells apart what different objects, and different settings of their globals, become in the
-    /// kernel: 12 hex digits.
+    /// Tells apart what different objects, loaded with different settings, become in the kernel: 12 hex
+    /// digits.
     #[must_use]
-    pub fn fingerprint(&self, drop_events: bool) -> String {
-        let hash = fnv1a_64([&self.hash.to_be_bytes(), &[u8::from(drop_events)][..]]);
+    pub fn fingerprint(&self, settings: &Settings) -> String {
+        let Settings {
+            drop_events,
+            timeouts,
+            room,
+        } = settings;
+        let hash = fnv1a_64([
+            &self.hash.to_be_bytes(),
+            &[u8::from(*drop_events)][..],
+            bytes_of(timeouts),
+            &room.established.to_be_bytes(),
+            &room.opening.to_be_bytes(),
+        ]);
         format!("{:012x}", hash >> 16)
     }
 }
@@ -99,12 +112,23 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_depends_on_bytes_and_globals() {
+    fn the_fingerprint_depends_on_bytes_and_settings() {
         let object = |bytes: &'static [u8]| Object::hashed(bytes.into());
-        let one = object(b"one").fingerprint(false);
+        let usual = Settings::default();
+        let one = object(b"one").fingerprint(&usual);
         assert_eq!(one.len(), 12);
-        assert_eq!(one, object(b"one").fingerprint(false));
-        assert_ne!(one, object(b"one").fingerprint(true));
-        assert_ne!(one, object(b"two").fingerprint(false));
+        assert_eq!(one, object(b"one").fingerprint(&usual));
+        assert_ne!(one, object(b"two").fingerprint(&usual));
+        let changes: [fn(&mut Settings); 4] = [
+            |settings| settings.drop_events = true,
+            |settings| settings.timeouts.others += 1,
+            |settings| settings.room.established += 1,
+            |settings| settings.room.opening += 1,
+        ];
+        for change in changes {
+            let mut changed = usual;
+            change(&mut changed);
+            assert_ne!(one, object(b"one").fingerprint(&changed));
+        }
     }
 }

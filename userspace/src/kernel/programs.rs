@@ -12,11 +12,14 @@ use aya::programs::{Program as LoadedProgram, ProgramError, ProgramInfo, SchedCl
 use aya::{EbpfError, EbpfLoader};
 use aya_obj::programs::XdpAttachType;
 use maps_schema::map::DROP_EVENTS;
+use maps_schema::plain::bytes_of;
+use maps_schema::timeout::TIMEOUTS;
 
 use super::bpffs::{self, Pins};
 use super::maps;
 use super::object::Object;
-use crate::program::{self, Program, UPLINK_XDP};
+use super::resize::{self, Table};
+use crate::program::{self, Program, Settings, UPLINK_XDP};
 
 /// How often a program is offered to a verifier that was interrupted.
 const VERIFIER_ATTEMPTS: usize = 10;
@@ -67,18 +70,34 @@ impl Programs {
     }
 
     /// Loads the programs of an object, on the maps that are pinned already and new ones for the
-    /// rest, and pins all of them.
-    pub(super) fn load(pins: &Pins, object: &Object, drop_events: bool) -> Result<()> {
+    /// rest, and pins all of them. A table of connections that has another size than it should have is
+    /// replaced by one with the same rows.
+    pub(super) fn load(pins: &Pins, object: &Object, settings: &Settings) -> Result<()> {
+        let tables = resize::tables(&pins.maps(), &settings.room)?;
+        let loaded = Self::load_on(pins, object, settings, &tables);
+        let done = loaded.and_then(|()| tables.iter().try_for_each(Table::take_over));
+        if done.is_err() {
+            tables.iter().for_each(Table::abandon);
+        }
+        done
+    }
+
+    fn load_on(pins: &Pins, object: &Object, settings: &Settings, tables: &[Table]) -> Result<()> {
         let maps_dir = pins.maps();
-        let fingerprint = object.fingerprint(drop_events);
-        let drop_events = u32::from(drop_events);
+        let fingerprint = object.fingerprint(settings);
+        let drop_events = u32::from(settings.drop_events);
         let mut loader = EbpfLoader::new();
         // The programs ask for no type of the kernel's, so the many thousands that there are need not be
         // read.
         loader.btf(None);
         loader.override_global(DROP_EVENTS, &drop_events, true);
+        loader.override_global(TIMEOUTS, bytes_of(&settings.timeouts), true);
         for symbol in maps::symbols() {
             loader.map_pin_path(symbol, maps_dir.join(symbol));
+        }
+        for table in tables {
+            loader.map_pin_path(table.symbol(), table.pin());
+            loader.map_max_entries(table.symbol(), table.rows());
         }
         let mut loaded = loader.load(object.bytes()).map_err(explain_load)?;
         for symbol in program::symbols() {

@@ -20,7 +20,7 @@ mod view;
 
 use std::collections::BTreeMap;
 
-use maps_schema::map::{IngressPort, MapName};
+use maps_schema::map::{EgressPort, IngressPort, MapName};
 use maps_schema::{IfIndex, PolicyList, PortId};
 
 pub use names::{Named, NamedRule, Names};
@@ -32,6 +32,7 @@ use view::{Place, Station, View};
 
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
+use crate::program::Settings;
 use crate::program::XdpMode;
 use crate::topology::{self, Mss, Network, Port, PortName, Spoofing, Topology};
 
@@ -54,8 +55,8 @@ pub struct Plan {
     constant: Tables,
     /// What ids stand for.
     pub names: Names,
-    /// Whether dropped frames are reported as events.
-    pub drop_events: bool,
+    /// What the programs are loaded with.
+    pub settings: Settings,
 }
 
 /// The interface to the underlay, at whose ingress frames from peers are taken in.
@@ -85,8 +86,9 @@ pub struct PlannedLink {
     pub name: PortName,
     /// The port's row, as the datapath needs it when a frame comes in.
     pub ingress: IngressPort,
-    /// The rules for what the workload is sent.
-    pub delivery: PolicyList,
+    /// The port's row, as the datapath needs it when a frame leaves: but for the interface, which may not
+    /// exist yet.
+    pub egress: EgressPort,
     /// The veth pair.
     pub link: Link,
 }
@@ -102,16 +104,18 @@ impl Plan {
         let here = view.ports.iter().filter(|it| it.place == Place::Here);
         let links = here.filter_map(|&Station { name, port, .. }| {
             let network = *view.networks.get(port.network.as_str())?;
+            let place = &topology.workloads.get(&name.workload)?.place;
+            let is_host = *place == topology::Place::Host;
             let planned = PlannedLink {
                 name: name.clone(),
-                ingress: ingress_port(network, port, held.of_sender(port.id)),
-                delivery: held.of_receiver(port.id),
+                ingress: ingress_port(network, port, is_host, held.of_sender(port.id)),
+                egress: egress_port(is_host, held.of_receiver(port.id)),
                 link: link(
                     instance,
                     name,
                     port,
                     port.mtu.within(network.mtu, view.carried),
-                    endpoint_of(topology, name),
+                    endpoint_of(place),
                 ),
             };
             Some((planned.link.name.clone(), planned))
@@ -120,7 +124,9 @@ impl Plan {
         routers::add_routers(&mut constant, &view, &held);
         let is_gateway = nat::add_nat(&mut constant, &view, &held);
         let uplink = peers::add_uplink(&mut constant, &view, is_gateway);
-        let ports = links.values().map(|link| (&link.ingress, link.delivery));
+        let ports = links
+            .values()
+            .map(|link| (&link.ingress, link.egress.policy));
         epochs::add_epochs(&mut constant, &view, ports);
         Self {
             links,
@@ -129,7 +135,7 @@ impl Plan {
             carried: view.carried,
             constant,
             names: Names::new(topology, &ids),
-            drop_events: topology.drop_events,
+            settings: topology.settings,
         }
     }
 
@@ -140,8 +146,7 @@ impl Plan {
         let mut tables = self.constant.clone();
         for (host_end, planned) in &self.links {
             if let Some(&ifindex) = interfaces.get(host_end) {
-                let (ingress, delivery) = (&planned.ingress, planned.delivery);
-                rows::add_interface(&mut tables, ifindex, ingress, delivery);
+                rows::add_interface(&mut tables, ifindex, planned);
             }
         }
         tables
@@ -156,7 +161,8 @@ impl Plan {
     }
 }
 
-fn ingress_port(network: &Network, port: &Port, policy: PolicyList) -> IngressPort {
+fn ingress_port(network: &Network, port: &Port, is_host: bool, policy: PolicyList) -> IngressPort {
+    let host = if is_host { IngressPort::HOST_NETNS } else { 0 };
     let learning = if port.learning {
         IngressPort::LEARNING
     } else {
@@ -170,9 +176,21 @@ fn ingress_port(network: &Network, port: &Port, policy: PolicyList) -> IngressPo
         port: port.id,
         vni: network.vni,
         mac: port.mac,
-        flags: learning | spoofing | clamping(network),
+        flags: learning | spoofing | host | clamping(network),
         reserved: 0,
         policy,
+    }
+}
+
+fn egress_port(is_host: bool, policy: PolicyList) -> EgressPort {
+    EgressPort {
+        kind: if is_host {
+            EgressPort::HOST_NETNS
+        } else {
+            EgressPort::WORKLOAD
+        },
+        policy,
+        ..EgressPort::workload(IfIndex(0))
     }
 }
 
@@ -185,8 +203,8 @@ const fn clamping(network: &Network) -> u8 {
 }
 
 /// The endpoint of Docker's that a port belongs to, if it is one.
-fn endpoint_of<'a>(topology: &'a Topology, name: &PortName) -> Option<&'a str> {
-    match &topology.workloads.get(&name.workload)?.place {
+fn endpoint_of(place: &topology::Place) -> Option<&str> {
+    match place {
         topology::Place::Endpoint(id) => Some(id),
         _ => None,
     }

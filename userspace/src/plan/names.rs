@@ -194,7 +194,7 @@ impl Names {
             MapName::Ports => {
                 let name = self.port(from_bytes(key)?);
                 let port: EgressPort = from_bytes(value)?;
-                if port.kind == EgressPort::WORKLOAD {
+                if port.is_workload() {
                     let held = held(port.policy, "held");
                     format!("{name} leads to interface {}{held}", port.ifindex.0)
                 } else {

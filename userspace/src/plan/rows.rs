@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use maps_schema::map::{
-    EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, IngressPort, MapName, Neighbor,
-    NeighborKey, Network,
+    EgressPort, FdbEntry, FdbKey, FloodKey, FloodMember, MapName, Neighbor, NeighborKey, Network,
 };
 use maps_schema::plain::bytes_of;
-use maps_schema::{FloodList, IfIndex, Ip, Plain, PolicyList, PortId, RouterId, Vni};
+use maps_schema::{FloodList, IfIndex, Ip, Plain, PortId, RouterId, Vni};
 
-use super::Tables;
 use super::view::{Place, Station, View};
+use super::{PlannedLink, Tables};
 use crate::fnv::fnv1a_64;
 use crate::link::link_local;
 use crate::topology::UnknownUnicast;
@@ -59,16 +58,12 @@ pub(super) fn constant(view: &View<'_>) -> Tables {
 }
 
 /// The rows of one port that hold the index of its interface.
-pub(super) fn add_interface(
-    tables: &mut Tables,
-    ifindex: IfIndex,
-    port: &IngressPort,
-    policy: PolicyList,
-) {
+pub(super) fn add_interface(tables: &mut Tables, ifindex: IfIndex, planned: &PlannedLink) {
     let egress = EgressPort {
-        policy,
-        ..EgressPort::workload(ifindex)
+        ifindex,
+        ..planned.egress
     };
+    let port = &planned.ingress;
     add(tables, MapName::Ports, &port.port, &egress);
     add(tables, MapName::Interfaces, &ifindex, port);
 }

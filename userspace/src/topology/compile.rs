@@ -7,10 +7,12 @@ use super::merge::{merge, rank};
 use super::station::Stations;
 use super::tunnel::Tunnels;
 use super::{
-    Topology, carried, gateway, hosts, nat, network, place, plug, policy, port, router, vtep,
+    Topology, carried, connections, gateway, hosts, nat, network, place, plug, policy, port,
+    router, vtep,
 };
 use crate::document::{Document, Draft};
 use crate::problem::Problem;
+use crate::program::Settings;
 
 /// Compiles the documents of all sources into one topology.
 ///
@@ -85,6 +87,11 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
     let mut switches = documents
         .iter()
         .filter_map(|document| document.defaults.drop_events.as_ref());
+    let settings = Settings {
+        drop_events: switches.any(|switch| switch.value),
+        timeouts: connections::timeouts(&merged, problems),
+        room: connections::room(&merged, problems),
+    };
     Topology {
         networks,
         routers,
@@ -96,7 +103,7 @@ fn check(documents: &[Document], problems: &mut Vec<Problem>) -> Topology {
         chains: rules.chains,
         policies: rules.policies,
         tunnels,
-        drop_events: switches.any(|switch| switch.value),
+        settings,
         warnings,
     }
 }

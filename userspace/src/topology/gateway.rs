@@ -2,7 +2,7 @@
 //!
 //! A workload has one default route for each family at most. What the file says comes first: a
 //! route to `default`, then a `gateway`. Where it says nothing, the first port on a network with
-//! just one router gets it.
+//! just one router gets it, unless the workload is the host itself.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -44,7 +44,7 @@ pub(super) fn resolve(
         }
     }
     for (name, given) in &given {
-        if given.gateway.is_some() {
+        if given.gateway.is_some() || is_host(merged, name) {
             continue;
         }
         for family in Family::BOTH {
@@ -59,6 +59,12 @@ pub(super) fn resolve(
         }
     }
     ports.given = given;
+}
+
+/// Whether it is a port of the host itself, which has default routes of its own.
+fn is_host(merged: &Merged<'_>, name: &PortName) -> bool {
+    let workload = merged.workloads.get(name.workload.as_str());
+    workload.is_some_and(|workload| workload.is_host())
 }
 
 /// Adds default routes to these next hops, unless there are others.

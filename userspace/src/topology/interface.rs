@@ -16,10 +16,11 @@ pub(super) fn name_ports<'a>(
     let mut taken: BTreeMap<String, (usize, Origin)> = BTreeMap::new();
     let mut ports = Vec::with_capacity(workload.ports.len());
     for port in &workload.ports {
-        let interface = port.interface.as_ref().map_or_else(
-            || format!("eth{}", port.position),
-            |given| given.value.clone(),
-        );
+        let interface = match &port.interface {
+            Some(given) => given.value.clone(),
+            None if workload.is_host() => port.network.value.clone(),
+            None => format!("eth{}", port.position),
+        };
         let origin = port
             .interface
             .as_ref()

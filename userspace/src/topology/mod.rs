@@ -5,6 +5,7 @@
 mod address;
 mod carried;
 mod compile;
+mod connections;
 mod direct;
 mod family;
 mod gateway;
@@ -52,6 +53,7 @@ pub use xdp::Xdp;
 
 use crate::link::Route;
 pub use crate::problem::{Label, Problem};
+use crate::program::Settings;
 pub use crate::source::{Origin, SourceFile};
 
 /// Everything that the loaded sources describe together.
@@ -80,8 +82,8 @@ pub struct Topology {
     pub policies: BTreeMap<String, Policy>,
     /// How frames travel between hosts.
     tunnels: Tunnels,
-    /// Whether dropped frames are reported as events.
-    pub drop_events: bool,
+    /// What the programs are loaded with.
+    pub settings: Settings,
     /// What is consistent and yet hardly meant.
     pub warnings: Vec<Problem>,
 }
@@ -246,6 +248,8 @@ pub enum Place {
     /// Wherever Docker brings the endpoint of this id: the interface is neither made nor changed for the
     /// plan, and counts as soon as it is there.
     Endpoint(String),
+    /// The network namespace of the host itself.
+    Host,
 }
 
 impl fmt::Display for Place {
@@ -255,6 +259,7 @@ impl fmt::Display for Place {
             Self::Netns(name) => write!(f, "netns {name}"),
             Self::Pid(pid) => write!(f, "pid {pid}"),
             Self::Endpoint(id) => write!(f, "endpoint {id}"),
+            Self::Host => f.write_str("the host itself"),
         }
     }
 }

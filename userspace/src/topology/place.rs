@@ -108,6 +108,11 @@ fn place(
         let place = endpoint_place(name, endpoint, problems);
         given.push(("endpoint", place, &endpoint.origin));
     }
+    if let Some(host) = workload.host_network.as_ref()
+        && host.value
+    {
+        given.push(("host_network", Some(Place::Host), &host.origin));
+    }
     given.sort_by_key(|(_, _, origin)| origin.offset);
     if let [(first, _, here), (second, _, there), ..] = given.as_slice() {
         problems.push(

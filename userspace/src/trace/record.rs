@@ -15,7 +15,7 @@ use maps_schema::map::{
     Start, Uplink,
 };
 use maps_schema::record::PeerState;
-use maps_schema::{DropReason, IfIndex, Ip, Mac, PolicyList, PortId, Vni};
+use maps_schema::{DropReason, IfIndex, Ip, Mac, Phase, PolicyList, PortId, Vni};
 
 /// Something that the datapath asked the tables or told them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -398,6 +398,10 @@ impl Tables for Recorder<'_> {
 
     fn now_ns(&self) -> u64 {
         Tables::now_ns(self.tables)
+    }
+
+    fn timeout_ns(&self, phase: Phase) -> u64 {
+        self.tables.timeout_ns(phase)
     }
 
     fn precise_ns(&self) -> u64 {

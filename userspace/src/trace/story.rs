@@ -141,7 +141,7 @@ impl Story<'_> {
                 let port = ports.last().copied().unwrap_or(PortId::NONE);
                 self.at_port(port, format!("sent to {}", names.port(port)))
             }
-            (Action::Deliver(_) | Action::Return(_), ports) => {
+            (Action::Deliver(_) | Action::Send(_), ports) => {
                 let port = ports.last().copied().unwrap_or(PortId::NONE);
                 self.at_port(port, format!("delivered to {}", names.port(port)))
             }
@@ -301,7 +301,7 @@ impl Story<'_> {
                 let text = format!("{name} leads outside by {}", self.uplink(&exit));
                 Some(self.at_port(port, text))
             }
-            Some(exit) if exit.kind != EgressPort::WORKLOAD => {
+            Some(exit) if !exit.is_workload() => {
                 Some(self.at_port(port, self.way_to_peer(&name, &exit)))
             }
             Some(EgressPort { ifindex, .. }) => {

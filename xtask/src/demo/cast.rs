@@ -26,22 +26,26 @@ pub(super) struct Workload<'a> {
     pub(super) enter: String,
     /// A folder for the files of the transfer, as the workload sees it.
     folder: &'static str,
+    /// What `bowline` is called in there.
+    bowline: &'static str,
 }
 
 impl Kind {
     /// A workload of this name on a host.
     pub(super) fn workload<'a>(self, stage: &'a Stage, name: &str) -> Workload<'a> {
-        let (enter, folder) = match self {
-            Self::Container => (format!("docker exec {name}"), "/tmp"),
+        let (enter, folder, bowline) = match self {
+            Self::Container => (format!("docker exec {name}"), "/tmp", "/bowline"),
             Self::Namespace => (
                 format!("nsenter {}", lab::entry(&stand_in(name))),
                 lab::FOLDER,
+                "bowline",
             ),
         };
         Workload {
             stage,
             enter,
             folder,
+            bowline,
         }
     }
 }
@@ -83,8 +87,8 @@ fn containers(stages: &[&Stage]) -> Result<()> {
         ))?;
         for name in stage.host.workloads {
             stage.run(&format!(
-                "docker run -d --name {name} --hostname {name} --network none busybox:demo \
-                 sleep 86400"
+                "docker run -d --name {name} --hostname {name} --network none --volume \
+                 $(command -v bowline):/bowline:ro busybox:demo sleep 86400"
             ))?;
         }
     }
@@ -97,6 +101,11 @@ impl Workload<'_> {
     /// Shows a command line and runs it inside.
     pub(super) fn run(&self, line: &str) -> Result<()> {
         self.stage.run(&self.inside(line))
+    }
+
+    /// Waits, inside, for its network. The containers' image has no C library.
+    pub(super) fn wait(&self) -> Result<()> {
+        self.run(&format!("{} wait", self.bowline))
     }
 
     fn run_and_read(&self, line: &str) -> Result<String> {

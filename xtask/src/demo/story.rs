@@ -42,6 +42,7 @@ fn tell_of_one(workspace: &Workspace, options: &Options) -> Result<()> {
 
     announce("web reaches db");
     let [web, db] = ["web", "db"].map(|name| kind.workload(&stage, name));
+    web.wait()?;
     let (v4, v6) = (db.address("inet")?, db.address("inet6")?);
     web.run(&format!("ping -c 3 {v4}"))?;
     web.run(&format!("ping -6 -c 3 {v6}"))?;
@@ -91,6 +92,7 @@ fn tell_of_two(workspace: &Workspace, options: &Options) -> Result<()> {
     announce("web on alpha reaches db on beta through a tunnel");
     let web = kind.workload(&alpha, "web");
     let [db, cache] = ["db", "cache"].map(|name| kind.workload(&beta, name));
+    web.wait()?;
     let (v4, v6) = (db.address("inet")?, db.address("inet6")?);
     web.run(&format!("ping -c 3 {v4}"))?;
     web.run(&format!("ping -6 -c 3 {v6}"))?;

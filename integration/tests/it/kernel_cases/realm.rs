@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::marker;
+use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -14,15 +15,17 @@ use bowline::instance::Instance;
 use bowline::kernel::datapath::{Datapath, remove_all};
 use bowline::kernel::object::Object;
 use bowline::plan::Plan;
-use bowline::program::Program;
+use bowline::program::{Program, Settings};
 use bowline::topology::PortName;
 use integration::case::{
-    Case, Counters, HERE, Outcome, Peer, Receiver, Send, Step, UPLINK, receiver_of, without_macs,
+    Case, Counters, Flows, HERE, Outcome, Peer, Receiver, Send, Step, UPLINK, WORLD, receiver_of,
+    without_macs,
 };
+use integration::cast::{NEXT_HOP_MAC, UPLINK_MAC};
 use integration::lab::{Namespace, PacketSocket, veth};
 use maps_schema::map::{
-    Budget, BudgetKey, ERROR_BUDGETS, FdbKey, LEARNED, LearnedEntry, MapName, NeighborKey,
-    RESOLVED, Resolved,
+    Budget, BudgetKey, EMBRYOS, ERROR_BUDGETS, FLOWS, FRAGMENTS, FdbKey, Flow, FlowKey,
+    FragmentKey, LEARNED, LearnedEntry, MapName, NeighborKey, RESOLVED, Resolved, Start,
 };
 use maps_schema::plain::bytes_of;
 use maps_schema::{IfIndex, Ip, PortId};
@@ -66,8 +69,8 @@ impl<'a> Realm<'a> {
         let (host, workloads) = (Namespace::quiet("host"), Namespace::quiet("work"));
         let instance = Owned(instance());
         let object = Object::embedded().unwrap_or_else(|error| panic!("{error:#}"));
-        let mut datapath =
-            Datapath::load(&instance.0, &object, false).unwrap_or_else(|error| panic!("{error:#}"));
+        let mut datapath = Datapath::load(&instance.0, &object, &Settings::default())
+            .unwrap_or_else(|error| panic!("{error:#}"));
         let uplink = case
             .has_uplink()
             .then(|| plug_uplink(case, &host, &workloads));
@@ -97,9 +100,13 @@ impl<'a> Realm<'a> {
 
     /// Where a frame of the case comes in, and the program that it meets.
     pub(crate) fn entry(&self, frame: &Send) -> (&Plugged, Program) {
-        match (&frame.arrival, &self.uplink) {
-            (Some(_), Some(uplink)) => (uplink, Program::UplinkIngress),
-            _ => (&self.ports[&frame.from], Program::PortIngress),
+        match &frame.origin {
+            Receiver::Port(port) => (&self.ports[port], Program::PortIngress),
+            Receiver::Peer(_) | Receiver::Outside(_) => {
+                let uplink = self.uplink.as_ref();
+                let uplink = uplink.expect("only a case with hosts has peers and an outside");
+                (uplink, Program::UplinkIngress)
+            }
         }
     }
 
@@ -113,9 +120,9 @@ impl<'a> Realm<'a> {
         let packets = self.uplink.iter().flat_map(|uplink| uplink.socket.drain());
         let sent = packets.filter_map(|mut wire| {
             // What the host says for itself is for nobody of the case.
-            let peer = receiver_of(&self.case.topology, &wire).ok()?;
+            let receiver = receiver_of(&self.case.topology, &wire).ok()?;
             without_macs(&mut wire);
-            Some((Receiver::Peer(peer), wire))
+            Some((receiver, wire))
         });
         ports.chain(sent)
     }
@@ -166,7 +173,7 @@ impl<'a> Realm<'a> {
         }
     }
 
-    /// Lets time pass for what was learned and asked for. The kernel's clock cannot be moved, so the
+    /// Lets time pass for what was learned and asked for, and for connections. The kernel's clock cannot be moved, so the
     /// entries are.
     fn age(&self, time: Duration) {
         let passed = u64::try_from(time.as_nanos()).unwrap();
@@ -178,6 +185,14 @@ impl<'a> Realm<'a> {
         });
         self.rewrite(ERROR_BUDGETS, |_: &BudgetKey, entry: &mut Budget| {
             entry.time_ns = entry.time_ns.saturating_sub(passed);
+        });
+        for flows in [FLOWS, EMBRYOS] {
+            self.rewrite(flows, |_: &FlowKey, flow: &mut Flow| {
+                flow.seen_ns = flow.seen_ns.saturating_sub(passed);
+            });
+        }
+        self.rewrite(FRAGMENTS, |_: &FragmentKey, start: &mut Start| {
+            start.seen_ns = start.seen_ns.saturating_sub(passed);
         });
     }
 
@@ -200,6 +215,10 @@ impl<'a> Realm<'a> {
     pub(crate) fn resolved(&self) -> BTreeMap<(u32, Ip), (String, PortId, u32)> {
         let resolved = self.datapath.lock().unwrap().resolved().unwrap();
         Outcome::neighbors(&resolved)
+    }
+
+    pub(crate) fn flows(&self) -> Flows {
+        Outcome::connections(&self.datapath.lock().unwrap().flows().unwrap())
     }
 
     pub(crate) fn learned(&self) -> BTreeMap<(u32, String), PortId> {
@@ -255,20 +274,29 @@ fn plug_uplink(case: &Case, host: &Namespace, workloads: &Namespace) -> Plugged 
         add.push("nodad");
     }
     host.ip(&add);
-    for name in Peer::names(&case.topology) {
-        let peer = Peer::named(&case.topology, name).expect("a peer").address;
-        let mac = "02:00:00:00:00:99";
-        let neighbor = [
-            "neigh",
-            "add",
-            &peer.to_string(),
-            "lladdr",
-            mac,
-            "dev",
-            UPLINK,
-        ];
-        host.ip(&neighbor);
+    host.ip(&["link", "set", UPLINK, "address", &UPLINK_MAC.to_string()]);
+    let peers = Peer::names(&case.topology);
+    let peers = peers.map(|name| Peer::named(&case.topology, name).expect("a peer").address);
+    let next_hop: IpAddr = if own.is_ipv4() {
+        "192.0.2.1".parse().unwrap()
+    } else {
+        "2001:db8::1".parse().unwrap()
+    };
+    let mac = NEXT_HOP_MAC.to_string();
+    for neighbor in peers.chain([next_hop]) {
+        let neighbor = neighbor.to_string();
+        host.ip(&["neigh", "replace", &neighbor, "lladdr", &mac, "dev", UPLINK]);
     }
+    let world = WORLD[usize::from(own.is_ipv6())];
+    host.ip(&[
+        "route",
+        "add",
+        world,
+        "via",
+        &next_hop.to_string(),
+        "dev",
+        UPLINK,
+    ]);
     Plugged {
         host_end: UPLINK.to_owned(),
         ifindex: ifindex(host, UPLINK).expect("the index of a new interface"),

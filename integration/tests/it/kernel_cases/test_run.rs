@@ -11,6 +11,7 @@ use super::realm::Realm;
 use super::{Memory, Runner};
 
 crate::cases::every_case!(check);
+crate::rules::every_table!(super::super::check_rules::<super::TestRunner>);
 
 /// Cases that `BPF_PROG_TEST_RUN` cannot run, and why.
 fn obstacle(name: &str) -> Option<&'static str> {
@@ -55,10 +56,10 @@ impl Runner for TestRunner {
         let (entry, program) = realm.entry(frame);
         let program = realm.program(program);
         let context = context(entry.ifindex);
-        let mut wire = vec![0; frame.wire().len() + 256];
+        let mut wire = vec![0; frame.wire.len() + 256];
         let result = realm.on_host(|| {
             let options = TestRunOptions {
-                data_in: Some(frame.wire()),
+                data_in: Some(&frame.wire),
                 data_out: Some(&mut wire),
                 ctx_in: Some(&context),
                 ..TestRunOptions::default()
@@ -83,10 +84,11 @@ impl Runner for TestRunner {
         };
         assert_eq!(result.return_value, action, "{}: the action", what);
         Outcome {
-            wire: frame.comparable(wire),
+            wire: Some(frame.comparable(wire)),
             counted,
             learned: realm.learned(),
             resolved: realm.resolved(),
+            flows: realm.flows(),
             arrived: None,
         }
     }

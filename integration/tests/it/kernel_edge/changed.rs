@@ -206,7 +206,7 @@ fn judged(tables: &MemoryTables, interface: IfIndex, wire: &[u8]) -> (u32, Optio
     match uplink_ingress(&mut frame, tables, interface) {
         Action::Deliver(_) => (TC_ACT_REDIRECT, Some(frame.to_wire())),
         Action::Pass => (TC_ACT_UNSPEC, Some(wire.to_vec())),
-        Action::Underlay { .. } | Action::Return(_) => (TC_ACT_REDIRECT, None),
+        Action::Underlay { .. } | Action::Send(_) => (TC_ACT_REDIRECT, None),
         Action::Copied | Action::Consume(_) | Action::Drop { .. } => (TC_ACT_SHOT, None),
     }
 }

@@ -12,13 +12,13 @@ use bowline::kernel::datapath::{Datapath, Mode, remove_all};
 use bowline::kernel::link::Links;
 use bowline::kernel::object::Object;
 use bowline::link::Link;
-use bowline::program::Program;
+use bowline::program::{Program, Settings};
 use integration::lab::{Feature, eventually, is_usable};
 use maps_schema::map::{FdbEntry, FdbKey, IngressPort, MapName, PortCounters};
 use maps_schema::plain::bytes_of;
 use maps_schema::{IfIndex, Mac, PolicyList, PortId, RouterId, Vni};
 
-use super::{Owned, Space, block_on, create, wanted};
+use super::{Owned, Space, block_on, create, settings, wanted};
 
 /// A host with one link to a workload, and the instance whose it is.
 struct Plugged {
@@ -49,7 +49,7 @@ impl Plugged {
 
     fn load(&self, drop_events: bool, mode: Mode) -> Datapath {
         let object = Object::embedded().unwrap();
-        Datapath::load_in_mode(&self.instance.0, &object, drop_events, mode).unwrap()
+        Datapath::load_in_mode(&self.instance.0, &object, &settings(drop_events), mode).unwrap()
     }
 
     fn attachment(&self, datapath: &Datapath) -> Option<Attachment> {
@@ -211,7 +211,7 @@ fn rows_are_written_read_and_removed() {
     }
     let instance = Owned::new("rows");
     let object = Object::embedded().unwrap();
-    let mut datapath = Datapath::load(&instance.0, &object, false).unwrap();
+    let mut datapath = Datapath::load(&instance.0, &object, &Settings::default()).unwrap();
     let widths: &[(MapName, usize, usize)] = &[
         (MapName::Counters, 4, 0),
         (MapName::RuleCounters, 4, 0),
@@ -364,7 +364,7 @@ fn what_a_crash_left_is_completed() {
     }
     let instance = Owned::new("crash");
     let object = Object::embedded().unwrap();
-    let load = || Datapath::load(&instance.0, &object, false).unwrap();
+    let load = || Datapath::load(&instance.0, &object, &Settings::default()).unwrap();
     let first = load().program_info(Program::PortIngress).unwrap().id();
     let row = ([1; 4], [2; 48]);
     load().write(MapName::Ports, &row.0, &row.1).unwrap();

@@ -18,9 +18,18 @@ use bowline::kernel::datapath::remove_all;
 use bowline::kernel::link::Links;
 use bowline::kernel::netns::Netns;
 use bowline::link::{Inside, Link, Route};
+use bowline::program::Settings;
 use bowline::topology::PortName;
 use integration::lab::{Feature, is_usable};
 use maps_schema::{IfIndex, Mac, PortId};
+
+/// What programs are loaded with, with and without events.
+fn settings(drop_events: bool) -> Settings {
+    Settings {
+        drop_events,
+        ..Settings::default()
+    }
+}
 
 /// A network namespace of the test's own.
 struct Space {

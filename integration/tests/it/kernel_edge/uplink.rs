@@ -15,7 +15,7 @@ use maps_schema::IfIndex;
 use bowline::kernel::capability::KernelVersion;
 use integration::lab::{Feature, is_usable};
 
-use super::{Owned, Space};
+use super::{Owned, Space, settings};
 
 /// A dot, which no pin's name may have: what VLAN interfaces are called.
 pub(super) const UPLINK: &str = "up.100";
@@ -89,7 +89,9 @@ impl Wired {
 
     pub(super) fn load(&self, instance: &Instance, drop_events: bool, mode: Mode) -> Datapath {
         let object = Object::embedded().unwrap();
-        self.run(|| Datapath::load_in_mode(instance, &object, drop_events, mode).unwrap())
+        self.run(|| {
+            Datapath::load_in_mode(instance, &object, &settings(drop_events), mode).unwrap()
+        })
     }
 
     pub(super) fn attach(&self, datapath: &mut Datapath) {

@@ -120,6 +120,52 @@ fn what_is_flushed_goes_on() {
     talk.finish();
 }
 
+/// What is remembered, and for how long, is changed without a connection being lost.
+#[test]
+fn connections_outlive_a_change_of_how_many_and_how_long() {
+    let Some(site) = Site::new(["web", "db"]) else {
+        return;
+    };
+    let bowline = site.bowline();
+    let topology = site.topology(PAIR);
+    bowline.load(&topology);
+    let address: SocketAddr = "10.77.0.20:5000".parse().unwrap();
+    site.assert_reaches("web", "10.77.0.20");
+    let mut talk = Talk::start(site.workload("web"), address, &[listen(&site, address)]);
+    talk.go_on(3);
+    let packets = || {
+        let found = flows(&bowline, &["--protocol", "tcp"]);
+        found[0]["sent"]["packets"].as_u64().unwrap()
+    };
+    let room = |kind: &str| bowline.json(&["stats"])["flows"][kind]["room"].clone();
+    assert_eq!([room("established"), room("opening")], [131_072, 65_536]);
+    let [client, server] = [("web", "10.77.0.10:4000"), ("db", "10.77.0.20:4001")]
+        .map(|(name, at)| site.workload(name).run(|| UdpSocket::bind(at)).unwrap());
+    client
+        .send_to(b"hello", server.local_addr().unwrap())
+        .unwrap();
+    let udp = ["--protocol", "udp"];
+    eventually("it is opened", || state(&bowline, &udp) == ["opened"]);
+
+    let before = packets();
+    let defaults = "defaults: { connections: { established: 2048, opening: 1024, \
+                    timeouts: { opening: 10s } } }";
+    bowline.load(&topology.replace("name: pair\n", &format!("name: pair\n{defaults}\n")));
+    assert_eq!([room("established"), room("opening")], [4096, 2048]);
+    talk.go_on(1);
+    assert!(packets() > before);
+    assert_eq!(bowline.json(&["load"])["changed"], false);
+    // The usual minute would be longer than this test may take.
+    eventually("the unanswered one is forgotten", || {
+        state(&bowline, &udp).is_empty()
+    });
+    bowline.load(&topology);
+    assert_eq!([room("established"), room("opening")], [131_072, 65_536]);
+    talk.go_on(1);
+    assert!(packets() > before);
+    talk.finish();
+}
+
 /// The first segment of a connection between these ports, with a checksum that its receiver refuses.
 fn beginning(macs: &[u8], ports: u32) -> Vec<u8> {
     let mut frame = [macs, &[8, 0]].concat();

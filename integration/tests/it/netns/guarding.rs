@@ -7,6 +7,7 @@ use integration::case::compile;
 use integration::cast::Cast;
 use integration::frame::Description;
 use integration::lab::{Capture, PacketSocket, eventually};
+use integration::number::Numbers;
 
 use super::{Site, TRIO, drops};
 
@@ -68,7 +69,7 @@ fn lies_do_not_arrive_and_are_counted() {
     let mut sent = Vec::new();
     for (lie, reason) in LIES {
         let lie: Description = serde_saphyr::from_str(lie).unwrap();
-        let frame = lie.bytes(&cast).unwrap();
+        let frame = lie.bytes(&cast, &Numbers::default()).unwrap();
         let before = drops(&bowline, "web/eth0", reason);
         socket.send(&frame);
         eventually(reason, || drops(&bowline, "web/eth0", reason) == before + 1);

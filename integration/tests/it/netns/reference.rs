@@ -6,6 +6,7 @@ use integration::cast::Cast;
 use integration::checksum;
 use integration::frame::Description;
 use integration::lab::{Namespace, PacketSocket, eventually, is_usable, veth};
+use integration::number::Numbers;
 
 use super::Site;
 
@@ -309,7 +310,7 @@ fn bytes(probe: &str) -> Vec<u8> {
     let web = topology.ports.keys().find(|name| name.workload == "web");
     let cast = Cast::of(&topology, web.unwrap());
     let frame: Description = serde_saphyr::from_str(&format!("{{ {probe} }}")).unwrap();
-    frame.bytes(&cast).unwrap()
+    frame.bytes(&cast, &Numbers::default()).unwrap()
 }
 
 /// A namespace that routes between two others as the topology has it.

@@ -310,7 +310,7 @@ networks.a.mtu must be a number of bytes or `auto`
 networks.a.unknown_unicast must be `drop` or `flood`
   4:71 this is the text \"flod\"
   help: did you mean `flood`?
-networks.a.ageing must be a number of seconds or a duration such as 300s, 5m or 1h
+networks.a.ageing must be a number of seconds or a duration such as 300s, 5m, 1h or 2d
   4:85 this is the text \"5 min\"
 networks.b must be a subnet, a list of subnets or a map with the key `subnets`
   5:3 this is empty
@@ -382,7 +382,7 @@ workloads.web.ports[2].routes[2] must be a map with the keys to, via
   15:60 this is the number 5
 workloads.db.ports must be a list of ports
   16:16 this is the text \"front\"
-workloads.idle must be a map with the keys host, container, netns, pid, endpoint, names, ports
+workloads.idle must be a map with the keys host, container, netns, pid, endpoint, host_network, names, ports
   17:3 this is empty
 ",
     );

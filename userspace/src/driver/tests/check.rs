@@ -45,6 +45,18 @@ fn leaks_and_doubles_are_found() {
         wrong,
         ["10.77.0.9 of network front (10.77.0.0/24) is held, and nobody has it"]
     );
+    // What was found can be given back.
+    let ip = IpAddr::from([10, 77, 0, 9]);
+    stage.records.release(ip, stage.now).unwrap();
+    assert_eq!(stage.records.check(&stage.world), Vec::<String>::new());
+    stage.records.networks.clear();
+    stage.records.pools.clear();
+    assert_eq!(stage.records.check(&stage.world).len(), 1);
+    stage
+        .records
+        .release(IpAddr::from([10, 77, 0, 1]), stage.now)
+        .unwrap();
+    assert!(stage.records.leases.is_empty());
 }
 
 #[test]

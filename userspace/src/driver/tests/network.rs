@@ -18,7 +18,7 @@ fn a_network_of_its_own_has_a_router_that_leads_out() {
         .create(
             &id(1),
             &["10.90.0.0/24", "fd00:90::/64"],
-            &json!({ "mtu": "1400" }),
+            &json!({ "mtu": "1400", "conditions": "false" }),
             &json!({}),
         )
         .unwrap();
@@ -41,6 +41,7 @@ fn a_network_of_its_own_has_a_router_that_leads_out() {
     let topology = stage.topology();
     let name = format!("docker-{}", &id(1)[..12]);
     assert_eq!(topology.networks[&name].mtu.bytes(1500), 1400);
+    assert!(!topology.networks[&name].conditions);
     assert!(topology.routers[&name].uplink.is_some());
     let port = topology.ports.values().next().unwrap();
     assert_eq!(port.network, name);
@@ -100,6 +101,7 @@ fn a_network_of_a_file_keeps_what_the_file_says() {
     for options in [
         json!({ "net": "front", "mtu": "1400" }),
         json!({ "net": "front", "router": "core" }),
+        json!({ "net": "front", "conditions": "false" }),
     ] {
         let refusal = stage
             .create(&id(3), &["10.77.0.0/24"], &options, &json!({}))
@@ -183,6 +185,10 @@ fn options_are_checked_against_what_is_loaded() {
         (
             json!({ "mtuu": "1400" }),
             "unknown option `-o mtuu`: did you mean `mtu`?",
+        ),
+        (
+            json!({ "conditions": "maybe" }),
+            "`-o conditions=maybe` is not known",
         ),
     ] {
         let refusal = stage

@@ -41,7 +41,6 @@ fn done(plan: &Plan, inventory: &mut Inventory) {
         };
         let network = ListedNetwork {
             name: make.name.clone(),
-            is_driven: true,
             internal: make.internal,
             labels: make.labels.clone(),
             pools: make.subnets.iter().map(pool).collect(),

@@ -5,12 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::finding::Finding;
 use super::super::inventory::{
-    Inventory, ListedContainer, ListedEndpoint, ListedNetwork, ListedPool,
+    Details, Inventory, ListedContainer, ListedEndpoint, ListedNetwork, ListedPool,
 };
-use super::super::reconcile::{CONFIRM_SECONDS, Finding, Outcome, Sight, Suspects, reconcile};
+use super::super::protocol::PortMapping;
+use super::super::reconcile::{
+    CONFIRM_SECONDS, Fits, Outcome, Sight, Suspects, obscure, reconcile,
+};
 use super::super::records::Records;
-use super::super::{Setting, UNCLAIMED_SECONDS};
+use super::super::{Refusal, Setting, UNCLAIMED_SECONDS};
 use super::{Stage, id};
 use crate::instance::Instance;
 use crate::link::Whereabouts;
@@ -57,7 +61,6 @@ impl World {
                 .unwrap();
             let listed = ListedNetwork {
                 name: name.to_owned(),
-                is_driven: true,
                 is_leased: true,
                 options,
                 pools: vec![ListedPool {
@@ -88,6 +91,10 @@ impl World {
             is_joined: true,
             address,
             mac,
+            details: Some(Details {
+                sandbox: format!("/run/docker/netns/{number}"),
+                ..Details::default()
+            }),
             ..ListedEndpoint::default()
         };
         let endpoints = &mut self.docker.networks.get_mut(&network).unwrap().endpoints;
@@ -121,6 +128,10 @@ impl World {
     }
 
     fn look(&mut self, inventory: bool) -> Outcome {
+        self.look_with(inventory, &|_| Ok(()))
+    }
+
+    fn look_with(&mut self, inventory: bool, fits: &Fits<'_>) -> Outcome {
         let instance = Instance::new(None).unwrap();
         let setting = Setting {
             world: &self.stage.world,
@@ -132,7 +143,7 @@ impl World {
             links: &self.links,
             suspects: &self.suspects,
         };
-        let outcome = reconcile(&self.stage.records, sight, setting);
+        let outcome = reconcile(&self.stage.records, sight, setting, fits);
         self.stage.records = outcome.records.clone();
         self.stage.check();
         self.suspects = outcome.suspects.clone();
@@ -162,15 +173,21 @@ impl World {
 #[test]
 fn names_are_learned_and_nothing_else_is_done_where_nothing_is_wrong() {
     let mut world = World::with(4);
+    world.listed(1).details = Some(Details {
+        aliases: vec!["store".to_owned()],
+        ..Details::default()
+    });
     let before = world.stage.records.clone();
+    assert_eq!(obscure(&world.suspects, &before).len(), 4);
     assert_eq!(world.settle(), []);
     let records = &world.stage.records;
     assert_eq!(records.endpoint_title(&id(1001)), "container c1");
     assert_eq!(records.network_title(&id(1)), "network own");
     assert_eq!(records.leases, before.leases);
-    // Others may ask for it by its name.
+    // Others may ask for it by its name, and by what else it is called, for which Docker is asked once.
+    assert_eq!(obscure(&world.suspects, records).len(), 0);
     let text = super::source::text(records).unwrap();
-    assert!(text.contains("c1"), "{text}");
+    assert!(text.contains("c1") && text.contains("store"), "{text}");
 }
 
 #[test]
@@ -247,6 +264,82 @@ fn lost_records_are_made_again() {
         );
     }
     assert_eq!(world.links.len(), 4);
+}
+
+#[test]
+fn what_containers_publish_and_belong_to_is_made_again() {
+    let mut world = World::with(4);
+    let port = |port: u16, host_port: u16| PortMapping {
+        proto: 6,
+        port,
+        host_port,
+        host_port_end: host_port,
+        ..PortMapping::default()
+    };
+    // Two want the same port of the host: only the first had it.
+    for (number, published) in [
+        (1, vec![port(80, 8080), port(81, 0)]),
+        (3, vec![port(80, 8080)]),
+    ] {
+        let details = world.listed(number).details.as_mut().unwrap();
+        details.published = published;
+        details.options = [("groups", "clerks")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+    }
+    world.stage.records = Records::default();
+    let texts: Vec<String> = world.settle().iter().map(ToString::to_string).collect();
+    let records = &world.stage.records;
+    let first = &records.endpoints[&id(1001)];
+    assert_eq!(first.groups, ["clerks"]);
+    assert_eq!(first.sandbox.as_deref(), Some("/run/docker/netns/1"));
+    let ports: Vec<u16> = first.published.iter().map(|it| it.host_port).collect();
+    assert_eq!(ports, [8080, 32768]);
+    assert!(records.endpoints[&id(1003)].published.is_empty());
+    for told in [
+        "which port of the host leads to 81/tcp of container c1: 32768 does now",
+        "port 8080/tcp is published already: container c1 has it: when that is mended, `docker restart c3`",
+    ] {
+        assert!(texts.iter().any(|it| it.contains(told)), "{texts:#?}");
+    }
+}
+
+#[test]
+fn networks_of_another_driver_are_left_alone() {
+    let mut world = World::with(4);
+    let before = world.stage.records.clone();
+    for network in world.docker.networks.values_mut() {
+        network.other_driver = Some("other".to_owned());
+        network.endpoints.clear();
+    }
+    let findings = world.settle();
+    let after = &world.stage.records;
+    assert_eq!(after.endpoints.len(), before.endpoints.len());
+    assert_eq!(after.networks.len(), 2);
+    let cure = "--docker /run/docker/plugins/other.sock";
+    assert!(findings.iter().all(|it| it.to_string().contains(cure)));
+    assert_eq!(world.links.len(), 4);
+}
+
+#[test]
+fn what_does_not_fit_the_files_is_not_made_again() {
+    let mut world = World::with(4);
+    world.stage.records = Records::default();
+    // A file has taken the subnet of the second one's containers.
+    let fits = |records: &Records| match records.networks.contains_key(&id(1)) {
+        true => Err(Refusal("the subnet is taken".to_owned())),
+        false => Ok(()),
+    };
+    for _ in 0..3 {
+        let outcome = world.look_with(true, &fits);
+        let refused = outcome.findings.iter().filter(|it| !it.is_mended());
+        for finding in refused {
+            assert!(finding.to_string().ends_with("the subnet is taken"));
+        }
+        world.stage.now += CONFIRM_SECONDS;
+    }
+    let records = &world.stage.records;
+    assert_eq!((records.networks.len(), records.endpoints.len()), (1, 2));
 }
 
 #[test]

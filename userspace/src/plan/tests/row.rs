@@ -194,8 +194,12 @@ fn a_network_learns_only_where_a_learning_port_is_there() {
 
 #[test]
 fn events_are_wished_for_by_the_file() {
-    assert!(!plan(SHOP).drop_events);
-    assert!(plan(&format!("defaults: {{ drop_events: true }}\n{SHOP}")).drop_events);
+    assert!(!plan(SHOP).settings.drop_events);
+    assert!(
+        plan(&format!("defaults: {{ drop_events: true }}\n{SHOP}"))
+            .settings
+            .drop_events
+    );
 }
 
 #[test]

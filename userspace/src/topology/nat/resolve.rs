@@ -69,7 +69,9 @@ pub(in crate::topology) fn resolve(
                 origin: given.origin.clone(),
             })
         });
-        let nat: Vec<Nat> = nat.collect();
+        let mut nat: Vec<Nat> = nat.collect();
+        // They are about one station each, and would never hold behind what is about its subnet.
+        nat.sort_by_key(|nat| !matches!(nat.translation, Translation::Floating { .. }));
         checker.unused(&nat, warnings);
         for given in &given.nat {
             checker.nobodys(given, stations, warnings);

@@ -110,7 +110,10 @@ fn facts(topology: &Topology) -> BTreeMap<String, String> {
         .map(|warning| warning.message.as_str())
         .collect();
     facts.insert("warnings".to_owned(), format!("{warnings:?}"));
-    facts.insert("events".to_owned(), topology.drop_events.to_string());
+    facts.insert(
+        "events".to_owned(),
+        topology.settings.drop_events.to_string(),
+    );
     facts
 }
 

@@ -75,7 +75,7 @@ workloads:
         topology.workloads["db"].place,
         Place::Netns("demo".to_owned())
     );
-    assert!(!topology.drop_events);
+    assert!(!topology.settings.drop_events);
 
     let web = port(&topology, "web", "eth0");
     assert_eq!(web.id, PortId(0xc784_aefb));
@@ -114,7 +114,7 @@ workloads:
       - { network: same, addresses: 10.1.0.10, mac: 02:00:00:00:00:10 }
 ",
     );
-    assert!(topology.drop_events);
+    assert!(topology.settings.drop_events);
     assert_eq!(topology.workloads["web"].place, Place::Pid(42));
     let front = &topology.networks["front"];
     assert_eq!((front.vni.number(), front.mtu), (100, Mtu::Bytes(9000)));

@@ -73,11 +73,12 @@ workloads:
     assert_eq!(
         told.collect::<Vec<_>>(),
         [
+            // What is about one station comes before what is about its subnet.
+            "192.0.2.50 is 10.1.0.10",
             "{10.1.0.0/25} to 192.0.2.100-192.0.2.103",
             // Nothing of IPv6 is translated unless it is named.
             "masquerade {10.1.0.0/24, 10.2.0.0/24}",
             "masquerade {fd00:1::/64}",
-            "192.0.2.50 is 10.1.0.10",
         ]
     );
     // Its own host is no gateway, so that the gateways have the ports.

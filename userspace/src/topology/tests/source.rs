@@ -85,9 +85,50 @@ fn sources_share_networks() {
     let topology = compile(&[net.clone(), web.clone()]).unwrap();
     assert_eq!(topology.networks["front"].origin.file.name, "net");
     assert_eq!(port(&topology, "web", "eth0").origin.file.name, "web");
-    assert!(topology.drop_events);
+    assert!(topology.settings.drop_events);
     assert_eq!(compile(&[web, net]).unwrap(), topology);
     assert_eq!(compile(&[]).unwrap().networks.len(), 0);
+}
+
+#[test]
+fn what_hosts_remember_of_connections_is_one_thing() {
+    let said = |name: &str, said: &str| {
+        let text = format!("version: 1\nname: {name}\ndefaults:\n  connections: {{ {said} }}\n");
+        document(&format!("{name}.yaml"), &text)
+    };
+    let a = said("a", "established: 2000, timeouts: { udp: 30, tcp: 1d }");
+    let b = said("b", "opening: 3000, timeouts: { udp: 30s }");
+    let settings = compile(&[a.clone(), b]).unwrap().settings;
+    assert_eq!(
+        [settings.room.established, settings.room.opening],
+        [2000, 3000]
+    );
+    let timeouts = settings.timeouts;
+    assert_eq!([timeouts.datagrams, timeouts.established], [30, 86_400]);
+    assert_eq!(timeouts.echoes, 60);
+    let c = said(
+        "c",
+        "established: 1000, opening: 5000000, timeouts: { udp: 9s, icmp: 9 }",
+    );
+    check_all(
+        &[a, c],
+        "\
+the established connections that hosts remember are 2000 in source a and 1000 in source c
+  4:31 this one
+  4:31 differs from this one
+  help: all loaded sources mean the same hosts: leave it out in one of them
+the opening connections that hosts remember are 5000000
+  4:46 out of range
+  help: there are 1024 to 4194304
+the seconds of `udp` are 30 in source a and 9 in source c
+  4:72 this one
+  4:54 differs from this one
+  help: all loaded sources mean the same hosts: leave it out in one of them
+the seconds of `icmp` are 9
+  4:82 out of range
+  help: there are 10 to 31536000
+",
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Workloads: places, interfaces, routes.
 
-use super::check;
+use super::{check, compiled};
 
 #[test]
 fn interfaces() {
@@ -51,6 +51,10 @@ workloads:
   h: { netns: same, ports: [] }
   i: { pid: 7, ports: [] }
   j: { pid: 7, ports: [] }
+  k: { host_network: true, ports: [] }
+  l: { host_network: true, ports: [] }
+  m: { host_network: false, ports: [] }
+  n: { pid: 8, host_network: true, ports: [] }
 ",
         "\
 workload a and workload b are both container a
@@ -78,6 +82,46 @@ workload i and workload j are both pid 7
   13:13 the same place again
   12:13 first taken here
   help: declare the place once, with the ports of both
+workload k and workload l are both the host itself
+  15:22 the same place again
+  14:22 first taken here
+  help: declare the place once, with the ports of both
+workload n has both a pid and a host_network
+  17:30 a second place
+  17:13 the first place
+  help: a workload is in one place: keep one of the two
+",
+    );
+}
+
+#[test]
+fn the_host_itself_has_no_default_route_and_interfaces_named_after_networks() {
+    let topology = compiled(
+        "\
+networks: { n: 10.1.0.0/24 }
+routers: { r: { ports: { n: 10.1.0.1 } } }
+workloads:
+  host: { host_network: true, ports: [{ network: n, addresses: 10.1.0.2 }] }
+  other: { netns: x, ports: [{ network: n, addresses: 10.1.0.3 }] }
+",
+    );
+    let routes = |port: &str| {
+        let mut ports = topology.ports.iter();
+        let found = ports.find(|(name, _)| name.to_string() == port);
+        found.map(|(_, port)| port.routes.len())
+    };
+    assert_eq!(routes("host/n"), Some(0));
+    assert_eq!(routes("other/eth0"), Some(1));
+    check(
+        "\
+networks: { a_name_of_17_byte: 10.2.0.0/24 }
+workloads:
+  host: { host_network: true, ports: [a_name_of_17_byte] }
+",
+        "\
+workload host: \"a_name_of_17_byte\" cannot be the name of an interface
+  5:39 it is longer than 15 bytes
+  help: choose a name such as eth0, of 15 bytes at most
 ",
     );
 }

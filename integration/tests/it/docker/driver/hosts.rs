@@ -6,15 +6,14 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use integration::lab::{IMAGE, Namespace, eventually, ping, veth};
 
 use super::Driver;
+use super::life::restart_engine;
 
 const FILE: &str = "version: 1
 name: shop
-hosts: { alpha: 192.0.2.11, beta: 192.0.2.12 }
+hosts: { alpha: '@11', beta: '@12' }
 networks: { front: [10.85.0.0/24, 'fd00:85::/64'], back: 10.86.0.0/24 }
 routers:
   core:
@@ -26,34 +25,25 @@ routers:
 const UPLINK: &str = "up0";
 
 /// Two hosts on a switch, and a third party there.
-struct Site {
-    alpha: Driver,
-    beta: Driver,
+pub(super) struct Site {
+    pub(super) alpha: Driver,
+    pub(super) beta: Driver,
     switch: Namespace,
     outside: Namespace,
 }
 
 impl Site {
     /// Both hosts with agents, the file and its networks in Docker; nothing if that is skipped.
-    fn set(test: &str) -> Option<Self> {
-        let mut alpha = Driver::set_apart(&format!("{test}_a"))?;
-        let mut beta = Driver::set_apart(&format!("{test}_b"))?;
-        let (switch, outside) = (Namespace::new("switch"), Namespace::new("outside"));
-        switch.ip(&["link", "add", "bridge", "type", "bridge"]);
-        switch.ip(&["link", "set", "bridge", "up"]);
-        let machines = [&alpha, &beta].map(|it| it.stage.engine().namespace());
-        for (space, name, address) in [
-            (&machines[0], "alpha", "192.0.2.11/24"),
-            (&machines[1], "beta", "192.0.2.12/24"),
-            (&outside, "outside", "192.0.2.100/24"),
-        ] {
-            veth((space, UPLINK), (&switch, name));
-            space.ip(&["address", "add", address, "dev", UPLINK]);
-            space.ip(&["route", "add", "default", "via", "192.0.2.1"]);
-            switch.ip(&["link", "set", name, "master", "bridge"]);
-        }
-        for driver in [&mut alpha, &mut beta] {
-            let file = driver.stage.file("shop.yaml", FILE);
+    pub(super) fn set(test: &str) -> Option<Self> {
+        Self::over("192.0.2.", "24", test)
+    }
+
+    /// The same over an underlay whose addresses begin like this.
+    fn over(prefix: &str, len: &str, test: &str) -> Option<Self> {
+        let mut site = Self::bare(prefix, len, test)?;
+        for driver in [&mut site.alpha, &mut site.beta] {
+            let file = FILE.replace('@', prefix);
+            let file = driver.stage.file("shop.yaml", &file);
             driver.stage.load(&[&file]);
             let front = ["10.85.0.0/24", "--ipv6", "--subnet", "fd00:85::/64"];
             for (net, subnets) in [("front", &front[..]), ("back", &["10.86.0.0/24"])] {
@@ -61,6 +51,28 @@ impl Site {
                 let options = ["--ipam-opt", &net_is, "-o", &net_is, "--subnet"];
                 driver.create(net, &[&options, subnets].concat());
             }
+        }
+        Some(site)
+    }
+
+    /// Both hosts with agents, and nothing else, over such an underlay.
+    pub(super) fn bare(prefix: &str, len: &str, test: &str) -> Option<Self> {
+        let alpha = Driver::set_apart(&format!("{test}_a"))?;
+        let beta = Driver::set_apart(&format!("{test}_b"))?;
+        let (switch, outside) = (Namespace::new("switch"), Namespace::new("outside"));
+        switch.ip(&["link", "add", "bridge", "type", "bridge"]);
+        switch.ip(&["link", "set", "bridge", "up"]);
+        let machines = [&alpha, &beta].map(|it| it.stage.engine().namespace());
+        for (space, name, address) in [
+            (&machines[0], "alpha", "11"),
+            (&machines[1], "beta", "12"),
+            (&outside, "outside", "100"),
+        ] {
+            veth((space, UPLINK), (&switch, name));
+            let address = format!("{prefix}{address}/{len}");
+            space.ip(&["address", "add", &address, "dev", UPLINK, "nodad"]);
+            space.ip(&["route", "add", "default", "via", &format!("{prefix}1")]);
+            switch.ip(&["link", "set", name, "master", "bridge"]);
         }
         Some(Self {
             alpha,
@@ -70,24 +82,24 @@ impl Site {
         })
     }
 
-    fn network(driver: &Driver, net: &str) -> String {
+    pub(super) fn network(driver: &Driver, net: &str) -> String {
         format!("{}-{net}", driver.stage.instance())
     }
 
-    fn run(driver: &Driver, container: &str, net: &str, options: &[&str]) -> String {
+    pub(super) fn run(driver: &Driver, container: &str, net: &str, options: &[&str]) -> String {
         let network = Self::network(driver, net);
         driver.run(container, &network, options);
         driver.address(container, &network)
     }
 
     /// The namespace of a container.
-    fn inside(driver: &Driver, container: &str) -> Namespace {
+    pub(super) fn inside(driver: &Driver, container: &str) -> Namespace {
         let pid = driver.inspect(container, "{{.State.Pid}}");
         driver.stage.engine().namespace_of(pid.parse().unwrap())
     }
 }
 
-fn reaches(from: &Driver, container: &str, to: &str) {
+pub(super) fn reaches(from: &Driver, container: &str, to: &str) {
     eventually(&format!("{container} reaches {to}"), || {
         from.reaches(container, to)
     });
@@ -113,14 +125,16 @@ fn containers_of_two_engines_reach_one_another() {
     };
     let Site { alpha, beta, .. } = &site;
     let web = Site::run(alpha, "xch-web", "front", &[]);
-    let db = Site::run(beta, "xch-db", "front", &["-p", "8080:80"]);
+    let published = ["-p", "8080:80", "-p", "5000-5600:5000-5600"];
+    let db = Site::run(beta, "xch-db", "front", &published);
     assert_ne!(web, db);
     reaches(alpha, "xch-web", &db);
     reaches(beta, "xch-db", &web);
     let template = "{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}";
     let db_v6 = beta.inspect("xch-db", template);
     reaches(alpha, "xch-web", &db_v6);
-    let page = "mkdir -p /www; head -c 3000000 /dev/zero >/www/page; echo x >/www/small; httpd -p 80 -h /www";
+    let page = "mkdir -p /www; head -c 3000000 /dev/zero >/www/page; echo x >/www/small; \
+                httpd -p 80 -h /www; httpd -p 5555 -h /www";
     beta.stage.exec("xch-db", page);
     for address in [db.clone(), format!("[{db_v6}]")] {
         let fetch = format!("wget -q -O - http://{address}/page | wc -c");
@@ -133,6 +147,8 @@ fn containers_of_two_engines_reach_one_another() {
         (&machine, "192.0.2.12:8080"),
         (&machine, "127.0.0.1:8080"),
         (&machine, "[::1]:8080"),
+        (&site.outside, "192.0.2.12:5555"),
+        (&machine, "127.0.0.1:5555"),
     ] {
         eventually(&format!("{to} answers"), || fetch(from, to).is_some());
     }
@@ -201,7 +217,7 @@ fn hosts_agree_again_after_deaths_and_partitions() {
     eprintln!("after a partition: {:?}", healed.elapsed());
     reaches(&site.beta, "dth-apart", &web);
     // Docker starts its containers anew, with other links at the same addresses or others.
-    let mut engine = site.beta.stage.engine().restart("-KILL");
+    let mut engine = restart_engine(&site.beta, "-KILL");
     site.beta.stage.docker(&["start", "dth-db"]);
     let db = site
         .beta
@@ -229,47 +245,26 @@ fn hosts_agree_again_after_deaths_and_partitions() {
 }
 
 #[test]
-fn containers_find_one_another_by_name_and_hear_how_their_network_is_doing() {
-    let Some(site) = Site::set("names") else {
+fn hosts_agree_over_an_underlay_of_ipv6() {
+    let Some(site) = Site::over("2001:db8::", "64", "over_ipv6") else {
         return;
     };
     let Site { alpha, beta, .. } = &site;
-    let dns = ["--dns", "169.254.0.53"];
-    Site::run(alpha, "nam-web", "front", &dns);
-    Site::run(beta, "nam-db", "front", &dns);
-    Site::run(beta, "nam-far", "back", &dns);
-    for (driver, from, to) in [
-        (alpha, "nam-web", "nam-db"),
-        (alpha, "nam-web", "NAM-DB.front"),
-        (beta, "nam-db", "nam-web"),
-    ] {
-        reaches(driver, from, to);
+    let web = Site::run(alpha, "six-web", "front", &[]);
+    let db = Site::run(beta, "six-db", "front", &["-p", "8080:80"]);
+    reaches(alpha, "six-web", &db);
+    reaches(beta, "six-db", &web);
+    let page = "mkdir -p /www; echo x >/www/small; httpd -p 80 -h /www";
+    beta.stage.exec("six-db", page);
+    let machine = beta.stage.engine().namespace();
+    for from in [&site.outside, &machine] {
+        let to = "[2001:db8::12]:8080";
+        eventually(&format!("{to} answers"), || fetch(from, to).is_some());
     }
-    // Nobody is told the names of networks that he is not on.
-    assert!(!alpha.reaches("nam-web", "nam-far"));
-    let conditions = || {
-        alpha
-            .stage
-            .exec("nam-web", "wget -q -O - http://169.254.0.53:947/")
-    };
-    eventually("beta is up", || conditions().contains("\"state\": \"up\""));
-    let conditions: Value = serde_json::from_str(&conditions()).unwrap();
-    assert_eq!(conditions["host"], "alpha");
-    assert_eq!(
-        conditions["ports"].as_array().unwrap().len(),
-        1,
-        "{conditions}"
-    );
-    assert_eq!(conditions["ports"][0]["network"], "front");
-    assert!(conditions["ports"][0]["sent_packets"].as_u64() > Some(0));
-    assert_eq!(conditions["peers"]["beta"]["networks"][0], "front");
-    // A container takes nothing of it with it.
-    let inside = Site::inside(alpha, "nam-web");
-    let pid = alpha.inspect("nam-web", "{{.State.Pid}}");
-    drop(inside);
-    alpha.stage.docker(&["rm", "--force", "nam-web"]);
-    assert!(!alpha.stage.engine().path(&format!("/proc/{pid}")).exists());
-    eventually("its links are gone", || alpha.links().is_empty());
+    beta.stage.docker(&["rm", "--force", "six-db"]);
+    eventually("it is gone for alpha, too", || {
+        !alpha.reaches("six-web", &db)
+    });
 }
 
 /// How soon a host reaches what was started on another one. It says so, and asserts nothing: machines

@@ -1,6 +1,8 @@
 //! Restarts and deaths.
 
-use integration::lab::{ENGINE_FOLDER as FOLDER, eventually};
+use std::process::{Child, Stdio};
+
+use integration::lab::{ENGINE_FOLDER as FOLDER, Pings, eventually};
 
 use super::Driver;
 
@@ -100,6 +102,72 @@ fn an_agent_that_is_killed_all_the_time_loses_nothing() {
 }
 
 #[test]
+fn an_agent_that_dies_after_the_last_network_leaves_nothing_to_the_next_one() {
+    let Some(mut driver) = Driver::set("driver_last") else {
+        return;
+    };
+    let front = driver.create("front", &["--subnet", "10.85.0.0/24"]);
+    let instance = driver.stage.instance();
+    let engine = driver.stage.engine();
+    let pins = engine.path(&format!("/sys/fs/bpf/bowline/{instance}"));
+    eventually("the network is there", || pins.exists());
+    // Who holds the lock keeps the agent from planning.
+    let lock = format!("{FOLDER}/state/{instance}/lock");
+    let held = || {
+        let words = ["flock", "--nonblock", &lock, "true"];
+        let status = engine.command(&words).status().unwrap();
+        !status.success()
+    };
+    eventually("the agent has planned", || !held());
+    let mut holder = engine.command(&["flock", &lock, "cat"]);
+    let mut holder = holder.stdin(Stdio::piped()).spawn().unwrap();
+    eventually("the lock is held", held);
+    driver.stage.docker(&["network", "rm", &front]);
+    driver.networks.clear();
+    driver.stop_agent("-KILL");
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert!(pins.exists());
+    driver.start_agent();
+    eventually("nothing is left", || !pins.exists());
+}
+
+/// Ends the engine by a signal, and starts it again as it was started.
+pub(super) fn restart_engine(driver: &Driver, signal: &str) -> Child {
+    restart_engine_as(driver, signal, |_| {})
+}
+
+/// The same with other words of its command line.
+pub(super) fn restart_engine_as(
+    driver: &Driver,
+    signal: &str,
+    change: impl FnOnce(&mut Vec<String>),
+) -> Child {
+    let pid = driver.stage.host(&["cat", &format!("{FOLDER}/docker.pid")]);
+    let process = format!("/proc/{}", pid.trim());
+    let line = driver.stage.host(&["cat", &format!("{process}/cmdline")]);
+    driver.stage.host(&["kill", signal, pid.trim()]);
+    let engine = driver.stage.engine();
+    eventually("the engine has ended", || {
+        !engine
+            .command(&["test", "-e", &process])
+            .status()
+            .unwrap()
+            .success()
+    });
+    let mut words: Vec<String> = line.split_terminator('\0').map(str::to_owned).collect();
+    change(&mut words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut command = engine.command(&words);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    eventually("the engine answers", || {
+        let version = ["docker", "version"];
+        engine.command(&version).output().unwrap().status.success()
+    });
+    child.unwrap()
+}
+
+#[test]
 fn containers_survive_their_engine() {
     let Some(mut driver) = Driver::set_apart("driver_engine") else {
         return;
@@ -115,7 +183,7 @@ fn containers_survive_their_engine() {
     driver.stage.ping("drv-east", "10.91.0.10");
     let mut engines = Vec::new();
     for signal in ["-TERM", "-KILL"] {
-        engines.push(driver.stage.engine().restart(signal));
+        engines.push(restart_engine(&driver, signal));
         eventually("the containers are back", || {
             driver.reaches("drv-east", "10.91.0.10") && driver.reaches("drv-west", "10.91.0.9")
         });
@@ -126,6 +194,11 @@ fn containers_survive_their_engine() {
         .stage
         .docker(&["rm", "--force", "drv-east", "drv-west"]);
     assert_eq!(driver.links(), Vec::<String>::new());
+    end(driver, engines);
+}
+
+/// Ends the engine for good, and waits for all that were started.
+pub(super) fn end(mut driver: Driver, engines: Vec<Child>) {
     driver
         .stage
         .host(&["sh", "-c", &format!("kill $(cat {FOLDER}/docker.pid)")]);
@@ -134,4 +207,49 @@ fn containers_survive_their_engine() {
     }
     // There is no engine any more that could take it away.
     driver.networks.clear();
+}
+
+#[test]
+fn containers_do_not_notice_that_a_live_restore_engine_is_restarted() {
+    let Some(mut driver) = Driver::set_apart("driver_live") else {
+        return;
+    };
+    let live = |words: &mut Vec<String>| words.push("--live-restore".to_owned());
+    let mut engines = vec![restart_engine_as(&driver, "-TERM", live)];
+    let front = driver.create("front", &["--subnet", "10.87.0.0/24"]);
+    let back = driver.create("back", &["--subnet", "10.86.0.0/24"]);
+    driver.run("drv-live", &front, &["--ip", "10.87.0.9", "-p", "8087:80"]);
+    driver.run("drv-peer", &front, &["--ip", "10.87.0.10"]);
+    driver.stage.ping("drv-live", "10.87.0.10");
+    let pid = driver.inspect("drv-live", "{{.State.Pid}}");
+    let before = driver.links();
+    for signal in ["-TERM", "-KILL"] {
+        let space = driver.stage.engine().namespace_of(pid.parse().unwrap());
+        let pings = Pings::start(&space, "10.87.0.10".parse().unwrap());
+        engines.push(restart_engine(&driver, signal));
+        let (sent, answered) = pings.finish();
+        assert!(sent > 100 && sent == answered, "{answered} of {sent}");
+        assert_eq!(driver.links(), before);
+    }
+    // What goes on living is driven as before.
+    driver
+        .stage
+        .docker(&["network", "connect", "--ip", "10.86.0.9", &back, "drv-live"]);
+    driver.run("drv-far", &back, &[]);
+    driver.stage.ping("drv-far", "10.86.0.9");
+    driver
+        .stage
+        .docker(&["network", "disconnect", &back, "drv-live"]);
+    driver.loses("drv-far", "10.86.0.9");
+    driver.stage.ping("drv-peer", "10.87.0.9");
+    driver.stage.docker(&["restart", "drv-live"]);
+    driver.stage.ping("drv-peer", "10.87.0.9");
+    let ports = driver.stage.json(&["ports"]);
+    assert_eq!(ports["ports"][0]["host_port"], 8087, "{ports}");
+    driver.stage.docker(&["stop", "drv-live", "drv-peer"]);
+    eventually("nothing is left of them", || driver.links().len() == 1);
+    let repaired = driver.stage.bowline(&["repair"]).succeeded().stdout;
+    assert_eq!(repaired, "nothing is wrong\n");
+    driver.stage.docker(&["rm", "--force", "drv-far"]);
+    end(driver, engines);
 }

@@ -5,9 +5,12 @@ mod declared;
 mod hosts;
 mod life;
 mod modes;
+mod names;
 mod outside;
 mod repair;
 mod running;
+mod subnet;
+mod upstream;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -57,8 +60,15 @@ impl Driver {
 
     /// Starts the agent and waits until it answers.
     fn start_agent(&mut self) {
-        let binary = env!("CARGO_BIN_EXE_lab-bowline");
         let socket = self.socket();
+        self.start_agent_at(&socket);
+        let engine = self.stage.engine();
+        eventually("the driver listens", || engine.path(&socket).exists());
+    }
+
+    /// Starts the agent as the driver of a socket, or of none if that is `off`.
+    fn start_agent_at(&mut self, socket: &str) {
+        let binary = env!("CARGO_BIN_EXE_lab-bowline");
         let pid = self.pid_file();
         let run = format!(
             "echo $$ >{pid}; exec {binary} --instance {} agent --docker {socket}",
@@ -76,7 +86,6 @@ impl Driver {
             .stdout(Stdio::null())
             .stderr(log.unwrap());
         self.agent = Some(command.spawn().unwrap());
-        eventually("the driver listens", || engine.path(&socket).exists());
     }
 
     fn pid_file(&self) -> String {

@@ -58,6 +58,29 @@ fn a_container_of_the_host_is_the_host() {
 }
 
 #[test]
+fn containers_of_the_host_take_part_by_its_port() {
+    let Some(driver) = Driver::set_apart("driver_hostport") else {
+        return;
+    };
+    driver.stage.start("drv-guest");
+    driver.run("drv-owner", "host", &[]);
+    let text = "version: 1\nname: home\nnetworks: { front: 10.105.0.0/24 }\nworkloads:\n  \
+                house: { host_network: true, ports: [{ network: front, addresses: 10.105.0.1 }] }\n  \
+                drv-guest: { ports: [{ network: front, addresses: 10.105.0.2 }] }\n";
+    let file = driver.stage.file("home.yaml", text);
+    driver.stage.load(&[&file]);
+    driver.stage.ping("drv-owner", "10.105.0.2");
+    driver.stage.ping("drv-guest", "10.105.0.1");
+    let serve = "mkdir -p /srv && echo hello >/srv/x && httpd -p 8105 -h /srv";
+    driver.stage.exec("drv-owner", serve);
+    let fetch = "wget -q -O - http://10.105.0.1:8105/x";
+    assert_eq!(driver.stage.exec("drv-guest", fetch), "hello\n");
+    driver.stage.bowline(&["unload", "home"]).succeeded();
+    let links = driver.stage.host(&["ip", "-o", "link"]);
+    assert!(!links.contains("front"), "{links}");
+}
+
+#[test]
 fn compose_brings_up_the_example_and_takes_it_down() {
     let is_there = Command::new("docker-compose").arg("version").output();
     if !is_there.is_ok_and(|output| output.status.success()) {

@@ -9,7 +9,7 @@ use integration::lab::{IMAGE, Namespace, eventually, veth};
 use super::Driver;
 
 /// A world around the machine, to which its default route leads.
-fn world(driver: &Driver) -> Namespace {
+pub(super) fn world(driver: &Driver) -> Namespace {
     let machine = driver.stage.engine().namespace();
     let world = Namespace::new("world");
     veth((&machine, "uplink0"), (&world, "eth0"));

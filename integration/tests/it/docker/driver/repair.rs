@@ -48,7 +48,8 @@ fn records_that_were_lost_are_made_again() {
     };
     let options = ["--subnet", "10.94.0.0/24", "-o", "mtu=1400"];
     let front = driver.create("front", &options);
-    driver.run("drv-lost", &front, &["--ip", "10.94.0.9"]);
+    let options = ["--ip", "10.94.0.9", "-p", "8094:80", "-p", "81/udp"];
+    driver.run("drv-lost", &front, &options);
     driver.run("drv-found", &front, &["--ip", "10.94.0.10"]);
     driver.stage.ping("drv-lost", "10.94.0.10");
     driver.stop_agent("-KILL");
@@ -66,12 +67,56 @@ fn records_that_were_lost_are_made_again() {
     eventually("they reach each other", || {
         driver.reaches("drv-lost", "10.94.0.10") && driver.reaches("drv-found", "10.94.0.1")
     });
+    // What it publishes, too; which port of the host it was given nobody knows but we.
+    eventually("its ports are back", || {
+        let ports = driver.stage.bowline(&["ports"]).stdout;
+        ports.contains("8094/tcp") && ports.contains("32768/udp")
+    });
+    let told = "81/udp of container drv-lost: 32768 does now";
+    assert!(driver.log().contains(told), "{}", driver.log());
     driver.run("drv-new", &front, &[]);
     driver.stage.ping("drv-new", "10.94.0.9");
     driver
         .stage
         .docker(&["rm", "--force", "drv-lost", "drv-found", "drv-new"]);
     assert_eq!(driver.links(), Vec::<String>::new());
+}
+
+#[test]
+fn an_agent_that_is_another_driver_takes_nothing_away() {
+    let Some(mut driver) = Driver::set("driver_other") else {
+        return;
+    };
+    let front = driver.create("front", &["--subnet", "10.92.0.0/24"]);
+    driver.run("drv-kept", &front, &["--ip", "10.92.0.9"]);
+    driver.stop_agent("-TERM");
+    driver.start_agent_at("off");
+    eventually("the other agent runs", || {
+        driver.log().matches("running, other hosts").count() == 2
+    });
+    let refused = driver.stage.bowline(&["repair"]);
+    refused.failed_saying(&[
+        "this agent is no driver of Docker's",
+        "start it without that",
+    ]);
+    driver.stop_agent("-TERM");
+    driver.start_agent_at("/run/docker/plugins/stranger.sock");
+    let mut repaired = String::new();
+    eventually("the other agent answers", || {
+        repaired = driver.stage.bowline(&["repair"]).stdout;
+        !repaired.is_empty()
+    });
+    let cure = format!("yours: network {front} is recorded here");
+    assert!(
+        repaired.contains(&cure) && repaired.contains(&driver.socket()),
+        "{repaired}"
+    );
+    driver.stop_agent("-TERM");
+    driver.start_agent();
+    driver.run("drv-also", &front, &[]);
+    driver.stage.ping("drv-also", "10.92.0.9");
+    let repaired = driver.stage.bowline(&["repair"]).succeeded().stdout;
+    assert_eq!(repaired, "nothing is wrong\n");
 }
 
 #[test]

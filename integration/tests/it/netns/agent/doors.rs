@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use integration::lab::{Family, Namespace, Underlay, eventually};
+use integration::lab::{Family, Namespace, Underlay, eventually, ping, veth};
 use rustix::process::Signal;
 
 use super::{Agent, QUICK, fleet};
@@ -95,13 +95,27 @@ fn a_host_reaches_what_is_published_on_it() {
         "{}",
         agent.log()
     );
+    // When that is gone, so is the reason.
     drop(own);
+    eventually("the host gets in there, too", || {
+        seen_from(alpha, ("127.0.0.1", 9090)).as_deref() == Some("10.1.0.10")
+    });
     // Others' packets are taken by the datapath: the workload sees whose they are.
     assert_eq!(
         seen_from(beta, ("192.0.2.11", 8080)).as_deref(),
         Some("192.0.2.12")
     );
     assert_eq!(echoed(beta, "192.0.2.11", 100), Some(100));
+    // Who comes in elsewhere would get past the workload's policy.
+    let guest = Namespace::new("guest");
+    veth((alpha, "side0"), (&guest, "eth0"));
+    alpha.ip(&["address", "add", "198.51.100.1/24", "dev", "side0"]);
+    guest.ip(&["address", "add", "198.51.100.2/24", "dev", "eth0"]);
+    guest.ip(&["route", "add", "default", "via", "198.51.100.1"]);
+    assert!(ping(&guest, "192.0.2.11".parse().unwrap()));
+    assert_eq!(seen_from(&guest, ("192.0.2.11", 8080)), None);
+    assert_eq!(echoed(&guest, "192.0.2.11", 100), None);
+    assert_eq!(echoed(alpha, "192.0.2.11", 100), Some(100));
     // What is published no more is no way in any more.
     let closed = PUBLISHED.replace("'8080:80', ", "");
     fleet.load(&underlay.topology(&closed));

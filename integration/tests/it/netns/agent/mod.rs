@@ -17,16 +17,16 @@ use serde_json::Value;
 use tempfile::NamedTempFile;
 
 /// An interval that is as short as a busy machine allows.
-const QUICK: [&str; 2] = ["--interval", "0.1"];
+pub(super) const QUICK: [&str; 2] = ["--interval", "0.1"];
 
 /// An agent that runs; it is killed when this is dropped.
-struct Agent {
+pub(super) struct Agent {
     child: Child,
     log: NamedTempFile,
 }
 
 impl Agent {
-    fn start(bowline: &Bowline<'_>, arguments: &[&str]) -> Self {
+    pub(super) fn start(bowline: &Bowline<'_>, arguments: &[&str]) -> Self {
         Self::start_with(bowline, arguments, &[])
     }
 
@@ -42,7 +42,7 @@ impl Agent {
     }
 
     /// What it has said so far.
-    fn log(&self) -> String {
+    pub(super) fn log(&self) -> String {
         fs::read_to_string(self.log.path()).unwrap()
     }
 
@@ -50,7 +50,7 @@ impl Agent {
         self.child.id()
     }
 
-    fn stop(mut self, signal: Signal) -> ExitStatus {
+    pub(super) fn stop(mut self, signal: Signal) -> ExitStatus {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, signal).unwrap();
         self.child.wait().unwrap()

@@ -4,6 +4,7 @@ mod direct;
 mod dissecting;
 mod flooding;
 mod interop;
+mod itself;
 mod living;
 mod place;
 mod reaching;

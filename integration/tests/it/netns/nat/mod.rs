@@ -1,5 +1,6 @@
 //! The way to the outside as a user notices it: a host with an uplink, and a world behind it.
 
+mod complete;
 mod gateways;
 mod publishing;
 mod several;
@@ -51,9 +52,38 @@ impl Edge {
         let site = Site::new(["web", "db"])?;
         let world = Namespace::new("world");
         veth((&site.host, "eth0"), (&world, "eth0"));
+        Some(Self { site, world }.with_addresses())
+    }
+
+    /// As above, but for the link: it is a device of VXLAN at both ends, and what carries that computes all
+    /// checksums by itself.
+    fn through_vxlan() -> Option<Self> {
+        let site = Site::new(["web", "db"])?;
+        let world = Namespace::new("world");
+        veth((&site.host, "wire"), (&world, "wire"));
+        for (space, own, other) in [
+            (&site.host, "203.0.113.2", "203.0.113.1"),
+            (&world, "203.0.113.1", "203.0.113.2"),
+        ] {
+            let mut ethtool = space.command("ethtool");
+            let status = ethtool.args(["-K", "wire", "tx", "off"]).output();
+            assert!(status.expect("start ethtool").status.success());
+            space.ip(&["address", "add", &format!("{own}/24"), "dev", "wire"]);
+            // Not the port of bowline's own tunnels.
+            space.ip(&[
+                "link", "add", "eth0", "type", "vxlan", "id", "9", "dstport", "4790", "local", own,
+                "remote", other, "udpcsum",
+            ]);
+            space.ip(&["link", "set", "eth0", "up"]);
+        }
+        Some(Self { site, world }.with_addresses())
+    }
+
+    fn with_addresses(self) -> Self {
+        let Self { site, world } = &self;
         let addresses = [
             (&site.host, "192.0.2.2/24", "2001:db8::2/64"),
-            (&world, "192.0.2.1/24", "2001:db8::1/64"),
+            (world, "192.0.2.1/24", "2001:db8::1/64"),
         ];
         for (space, v4, v6) in addresses {
             space.ip(&["address", "add", v4, "dev", "eth0"]);
@@ -66,7 +96,7 @@ impl Edge {
             .ip(&["route", "add", "default", "via", "192.0.2.1"]);
         site.host
             .ip(&["route", "add", "default", "via", "2001:db8::1"]);
-        Some(Self { site, world })
+        self
     }
 
     fn load(&self) -> Bowline<'_> {
@@ -126,7 +156,18 @@ fn tcp(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> 
     answering.join().expect("an answer")
 }
 
-/// As above, over UDP.
+/// As above, over UDP, with so many bytes each.
+#[track_caller]
+fn udp_of(
+    len: usize,
+    from: &Namespace,
+    to: SocketAddr,
+    listener: (&Namespace, SocketAddr),
+) -> SocketAddr {
+    datagrams(from, to, listener, len)
+}
+
+/// As above, with a few bytes.
 #[track_caller]
 fn udp(from: &Namespace, to: SocketAddr, listener: (&Namespace, SocketAddr)) -> SocketAddr {
     datagrams(from, to, listener, 8)

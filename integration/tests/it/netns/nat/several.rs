@@ -1,11 +1,14 @@
 //! Several gateways: the outside may send by another one than is sent to it by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, TcpListener};
 use std::ops::RangeInclusive;
 
 use integration::lab::{Family, Fleet, Talk, Underlay, eventually, ping, ping_once};
 
+use rustix::process::Signal;
+
+use super::super::agent::{Agent, QUICK};
 use super::super::hosts::{drops, fleet};
 use super::{at, tcp, udp};
 
@@ -148,11 +151,8 @@ fn what_came_in_by_a_gateway_is_answered_by_way_of_it() {
     }
 }
 
-#[test]
-fn a_connection_stays_when_the_outside_finds_another_way() {
-    let family = Family::V4;
-    let Some(underlay) = site(family) else { return };
-    let _fleet = load(&underlay, family);
+/// Connections of every kind: to the outside, translated in three ways, and one from there.
+fn conversations(underlay: &Underlay, family: Family) -> Vec<Talk> {
     let names = names(family);
     let listen = |space: &str, to| {
         let space = if space == "world" {
@@ -173,7 +173,15 @@ fn a_connection_stays_when_the_outside_finds_another_way() {
         talks.collect::<Vec<_>>()
     });
     let inwards = Talk::start(underlay.host("world"), at(names.floating, 80), &[inside]);
-    let mut talks: Vec<_> = outwards.into_iter().flatten().chain([inwards]).collect();
+    outwards.into_iter().flatten().chain([inwards]).collect()
+}
+
+#[test]
+fn a_connection_stays_when_the_outside_finds_another_way() {
+    let family = Family::V4;
+    let Some(underlay) = site(family) else { return };
+    let _fleet = load(&underlay, family);
+    let mut talks = conversations(&underlay, family);
     for gateway in ["gamma", "beta", "gamma"] {
         lead(&underlay, family, gateway);
         for talk in &mut talks {
@@ -181,6 +189,41 @@ fn a_connection_stays_when_the_outside_finds_another_way() {
         }
     }
     for talk in talks {
+        talk.finish();
+    }
+}
+
+/// Nobody brings state from host to host: agents die while the way to the outside moves, and come again.
+#[test]
+fn no_connection_needs_an_agent() {
+    let family = Family::V4;
+    let Some(underlay) = site(family) else { return };
+    let fleet = load(&underlay, family);
+    let start = |host: &str| Agent::start(fleet.on(host), &QUICK);
+    let mut agents = BTreeMap::from(["alpha", "beta", "gamma"].map(|host| (host, start(host))));
+    for (host, agent) in &agents {
+        eventually(&format!("the agent of {host} runs"), || {
+            agent.log().contains("running")
+        });
+    }
+    let mut talks = conversations(&underlay, family);
+    for gateway in ["gamma", "beta", "gamma", "beta"] {
+        for host in ["alpha", gateway] {
+            let agent = agents.remove(host).unwrap();
+            assert!(!agent.stop(Signal::KILL).success());
+        }
+        lead(&underlay, family, gateway);
+        for talk in &mut talks {
+            talk.go_on(5);
+        }
+        // Those that begin while there is none go both ways, too.
+        for talk in conversations(&underlay, family) {
+            talk.finish();
+        }
+        agents.extend(["alpha", gateway].map(|host| (host, start(host))));
+    }
+    for mut talk in talks {
+        talk.go_on(5);
         talk.finish();
     }
 }
