@@ -24,7 +24,8 @@ key=$(find / -xdev -path '*vagrant*/keys/vagrant.pub' -not -path '*/proc/*' 2>/d
 
 packages=systemd-sysv,udev,dbus,kmod,procps,openssh-server,sudo,netbase,iproute2,iputils-ping,curl
 packages=$packages,docker.io,iptables,busybox-static,ca-certificates,initramfs-tools,$package
-mmdebstrap --quiet --variant=minbase --mode=root --aptopt='Apt::Install-Recommends "false"' \
+echo 'installing Debian 12'
+mmdebstrap --variant=minbase --mode=root --aptopt='Apt::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --include="$packages" bookworm "$root"
 
@@ -80,6 +81,7 @@ chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dp
 mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=volatile\nAudit=no\n' > "$root/etc/systemd/journald.conf.d/testbed.conf"
 
+echo 'making the initial file system and the disk'
 # An initial file system that loads what the disk and the network need, and nothing else.
 release=$(basename "$(find "$root/lib/modules" -mindepth 1 -maxdepth 1)")
 cp "$root/boot/vmlinuz-$release" "$folder/vmlinuz"

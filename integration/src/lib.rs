@@ -7,3 +7,4 @@ pub mod checksum;
 pub mod frame;
 pub mod lab;
 pub mod number;
+pub mod program;

@@ -36,12 +36,12 @@ Examples:
 pub(crate) const SCALE_HELP: &str = "\
 Measure how far it goes: many workloads, routes and hosts.
 
-Usage: cargo xtask scale [--write FILE]
+Usage: cargo xtask scale [--write FILE | --up-to N]
 
 Builds in release form, then measures what compiling, planning and loading take in time and memory, up
 to 100,000 workloads, a million routes, and a simulation of 1000 hosts with 100 workloads each. Loads as
 root (sudo when not root) in network namespaces of its own. Takes a few minutes and 3 GB of memory. --write
-makes the page, as docs/scale.md.
+makes the page, as docs/scale.md; --up-to leaves out what is larger.
 
 Example:
   cargo xtask scale --write docs/scale.md

@@ -39,13 +39,19 @@ pub(crate) fn run(report: &mut Report) {
         .map(|(pair, (tunnel, _))| pair.bowline(tunnel))
         .collect();
     let mut lanes = vec![kernel.lane("kernel vxlan")];
-    if let Some(Swarm { client, server, .. }) = &swarm {
-        lanes.push(Lane::new("Docker overlay", client, server, SERVER));
+    if let Some(Swarm {
+        client,
+        server,
+        inside,
+        ..
+    }) = &swarm
+    {
+        lanes.push(Lane::new("Docker overlay", client, inside, server, SERVER));
     }
     for (pair, (_, name)) in pairs.iter().zip(TUNNELS) {
         lanes.push(pair.lane(name));
     }
     // What sending and receiving take by themselves.
-    lanes.push(cable.lane("bare veth"));
+    lanes.push(cable.cable("bare veth"));
     measure(report, "", &lanes, Metric::ALL);
 }

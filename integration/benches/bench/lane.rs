@@ -9,6 +9,7 @@ use integration::lab::Namespace;
 use crate::bulk::throughput;
 use crate::connections::connections;
 use crate::figure::percentile;
+use crate::made::made;
 use crate::packets::rate;
 use crate::report::{Better, Report, Way};
 use crate::round_trip::round_trips;
@@ -24,6 +25,10 @@ pub(crate) struct Lane<'a> {
     pub(crate) name: &'static str,
     pub(crate) client: &'a Namespace,
     pub(crate) server: &'a Namespace,
+    /// Where the other end of the client's interface is.
+    pub(crate) entry: &'a Namespace,
+    /// What client and server call their interfaces.
+    pub(crate) interfaces: [&'static str; 2],
     /// By which address the client knows the server.
     pub(crate) target: IpAddr,
     /// The server's own address, which is another one if something on the way translates it.
@@ -31,10 +36,11 @@ pub(crate) struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    /// A way on which nothing is translated.
+    /// A way on which nothing is translated, between two interfaces `eth0`.
     pub(crate) fn new(
         name: &'static str,
         client: &'a Namespace,
+        entry: &'a Namespace,
         server: &'a Namespace,
         target: &str,
     ) -> Self {
@@ -43,6 +49,8 @@ impl<'a> Lane<'a> {
             name,
             client,
             server,
+            entry,
+            interfaces: ["eth0"; 2],
             target,
             own: target,
         }
@@ -83,6 +91,8 @@ pub(crate) enum Metric {
     RoundTrip,
     /// 64-byte UDP frames, as fast as one sender can.
     Packets,
+    /// The same, made by the kernel itself.
+    Made,
     /// TCP connections that are opened, answered and reset, one after the other.
     Connections,
     /// One TCP connection.
@@ -93,8 +103,16 @@ impl Metric {
     pub(crate) const ALL: &[Self] = &[
         Self::RoundTrip,
         Self::Packets,
+        Self::Made,
         Self::Connections,
         Self::Bulk,
+    ];
+    /// All but the last, which copying at both ends decides.
+    pub(crate) const SMALL: &[Self] = &[
+        Self::RoundTrip,
+        Self::Packets,
+        Self::Made,
+        Self::Connections,
     ];
 
     /// The figures: what they are called, their unit, and which way is better.
@@ -108,6 +126,10 @@ impl Metric {
                 ("64-byte frames sent", "k/s", Better::More),
                 ("64-byte frames received", "k/s", Better::More),
                 ("processor time per frame sent", "ns", Better::Less),
+            ],
+            Self::Made => &[
+                ("64-byte frames made in the kernel", "k/s", Better::More),
+                ("processor time per frame made", "ns", Better::Less),
             ],
             Self::Connections => &[("new TCP connections", "k/s", Better::More)],
             Self::Bulk => &[("one TCP connection", "Gb/s", Better::More)],
@@ -123,6 +145,10 @@ impl Metric {
             Self::Packets => {
                 let rate = rate(lane);
                 vec![rate.sent, rate.received, rate.cost]
+            }
+            Self::Made => {
+                let rate = made(lane);
+                vec![rate.received, rate.cost]
             }
             Self::Connections => vec![connections(lane)],
             Self::Bulk => vec![throughput(lane)],

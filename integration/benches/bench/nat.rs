@@ -112,7 +112,7 @@ impl Edge {
     }
 
     pub(crate) fn out(&self, name: &'static str) -> Lane<'_> {
-        Lane::new(name, &self.workload, &self.world, WORLD)
+        Lane::new(name, &self.workload, &self.host, &self.world, WORLD)
     }
 
     pub(crate) fn published(&self, name: &'static str) -> Lane<'_> {
@@ -122,7 +122,7 @@ impl Edge {
     fn into(&self, name: &'static str, target: &str) -> Lane<'_> {
         Lane {
             own: WORKLOAD.parse().expect("an address"),
-            ..Lane::new(name, &self.world, &self.workload, target)
+            ..Lane::new(name, &self.world, &self.host, &self.workload, target)
         }
     }
 }

@@ -12,11 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use integration::lab::eventually;
+use rustix::time::ClockId;
 
 use crate::lane::{Lane, PORTS, TIME};
 
 /// With the headers of Ethernet, IPv4 and UDP and the frame's checksum this makes 64 bytes.
-const PAYLOAD: usize = 18;
+pub(crate) const PAYLOAD: usize = 18;
 /// Packets per system call, so that it is not the system calls that are measured.
 const BATCH: usize = 64;
 
@@ -50,12 +51,12 @@ pub(crate) fn rate(lane: &Lane<'_>) -> Rate {
             count
         });
         let begin = Instant::now();
-        let used = processor_time();
+        let used = processor_time(ClockId::ThreadCPUTime);
         let mut sent = 0;
         while begin.elapsed() < TIME {
             sent += batch(socket.as_fd(), Direction::Send);
         }
-        let used = processor_time().saturating_sub(used);
+        let used = processor_time(ClockId::ThreadCPUTime).saturating_sub(used);
         let seconds = begin.elapsed().as_secs_f64() * 1e3;
         is_over.store(true, Ordering::Relaxed);
         let received = counter.join().expect("the sink counts");
@@ -68,7 +69,7 @@ pub(crate) fn rate(lane: &Lane<'_>) -> Rate {
 }
 
 /// Both sides say something, so that whoever follows connections takes this one for established.
-fn answer(client: &UdpSocket, server: &UdpSocket) {
+pub(crate) fn answer(client: &UdpSocket, server: &UdpSocket) {
     let mut byte = [0];
     client.set_nonblocking(true).expect("a socket's mode");
     eventually("the client is answered", || {
@@ -82,9 +83,9 @@ fn answer(client: &UdpSocket, server: &UdpSocket) {
     client.set_nonblocking(false).expect("a socket's mode");
 }
 
-/// Processor time of this thread and of the kernel's threads for packets.
-fn processor_time() -> Duration {
-    let mine = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+/// Processor time of this thread, or of the process, and of the kernel's threads for packets.
+pub(crate) fn processor_time(clock: ClockId) -> Duration {
+    let mine = rustix::time::clock_gettime(clock);
     let mine = Duration::new(mine.tv_sec.unsigned_abs(), mine.tv_nsec as u32);
     mine + helpers()
         .iter()

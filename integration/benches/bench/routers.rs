@@ -34,8 +34,7 @@ pub(crate) fn run(report: &mut Report) {
         [chain.lane(first), site.lane(second)]
     });
     let lanes: Vec<_> = lanes.collect();
-    let metrics = [Metric::RoundTrip, Metric::Packets, Metric::Connections];
-    measure(report, "", &lanes, &metrics);
+    measure(report, "", &lanes, Metric::SMALL);
 }
 
 /// The topology of `web` and `db` with this many routers between them, which know the way to both;
@@ -128,9 +127,12 @@ impl Chain {
     }
 
     fn lane(&self, name: &'static str) -> Lane<'_> {
-        let [client, .., server] = self.spaces.as_slice() else {
+        let [client, entry, .., server] = self.spaces.as_slice() else {
             unreachable!("a chain has two ends")
         };
-        Lane::new(name, client, server, SERVER)
+        Lane {
+            interfaces: ["right", "left"],
+            ..Lane::new(name, client, entry, server, SERVER)
+        }
     }
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use aya::sys::{Stats, enable_stats};
 use bowline::kernel::datapath::Datapath;
+use integration::program::{Subject, bytes, topology};
 use maps_schema::Ip;
 use maps_schema::map::{MapName, Route, RouteKey};
 use maps_schema::plain::{bytes_of, from_bytes};
 
-use crate::program::{Subject, bytes, topology};
 use crate::report::Report;
 use crate::routers::line;
 use crate::site::{SERVER, Site};

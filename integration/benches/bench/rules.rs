@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::lane::{Metric, measure};
 use crate::report::Report;
-use crate::site::Site;
+use crate::site::{Site, TOPOLOGY};
 
 /// How many rules stand before those that decide.
 const COUNTS: [u32; 3] = [0, 100, 10_000];
@@ -40,8 +40,7 @@ pub(crate) fn run(report: &mut Report) {
             [kernel.lane(first), bowline.lane(second)]
         });
     let lanes: Vec<_> = lanes.collect();
-    let metrics = [Metric::RoundTrip, Metric::Packets, Metric::Connections];
-    measure(report, "", &lanes, &metrics);
+    measure(report, "", &lanes, Metric::SMALL);
 }
 
 /// What a rule refuses: from whom, and which port.
@@ -65,19 +64,14 @@ pub(crate) fn nftables(count: u32) -> String {
 
 /// The same as a policy of the server, in a topology of `web` and `db`.
 pub(crate) fn topology(count: u32) -> String {
-    let mut text = r#"
-version: 1
-name: bench
-networks:
-  front: [10.77.0.0/24]
-workloads:
-  web: { netns: @web, ports: [{ network: front, addresses: [10.77.0.10] }] }
-  db: { netns: @db, ports: [{ network: front, addresses: [10.77.0.20], groups: [db] }] }
-policies:
-  db:
-    ingress:
-"#
-    .to_owned();
+    guarded(TOPOLOGY, count)
+}
+
+/// A topology of `web` and `db` with such a policy.
+pub(crate) fn guarded(text: &str, count: u32) -> String {
+    let port = "addresses: [10.77.0.20, \"fd00:77::20\"]";
+    let mut text = text.replace(port, &format!("{port}, groups: [db]"));
+    text += "policies:\n  db:\n    ingress:\n";
     for (source, port) in refused(count) {
         let _ = writeln!(text, "      - {{ from: {source}/32, deny: tcp/{port} }}");
     }

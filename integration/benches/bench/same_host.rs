@@ -30,10 +30,16 @@ pub(crate) fn run(report: &mut Report) {
         plain.lane("bowline"),
         policed.lane("bowline, policy"),
         // What sending and receiving take by themselves.
-        cable.lane("bare veth"),
+        cable.cable("bare veth"),
     ];
-    if let Some(Containers { client, server, .. }) = &engine {
-        lanes.insert(2, Lane::new("Docker bridge", client, server, SERVER));
+    if let Some(Containers {
+        client,
+        server,
+        host,
+        ..
+    }) = &engine
+    {
+        lanes.insert(2, Lane::new("Docker bridge", client, host, server, SERVER));
     }
     measure(report, "", &lanes, Metric::ALL);
 }
@@ -42,6 +48,7 @@ pub(crate) fn run(report: &mut Report) {
 struct Containers {
     client: Namespace,
     server: Namespace,
+    host: Namespace,
     _engine: Engine,
 }
 
@@ -55,6 +62,7 @@ impl Containers {
         Ok(Self {
             client,
             server,
+            host: engine.namespace(),
             _engine: engine,
         })
     }

@@ -39,7 +39,12 @@ impl Site {
 
     /// The way from the one workload to the other.
     pub(crate) fn lane(&self, name: &'static str) -> Lane<'_> {
-        Lane::new(name, &self.client, &self.server, SERVER)
+        Lane::new(name, &self.client, &self.host, &self.server, SERVER)
+    }
+
+    /// The same where a veth pair joins them.
+    pub(crate) fn cable(&self, name: &'static str) -> Lane<'_> {
+        Lane::new(name, &self.client, &self.server, &self.server, SERVER)
     }
 
     /// Joins the two by a topology, in which they are `@web` and `@db`.

@@ -5,7 +5,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::{Duration, Instant};
 
 use aya::maps::MapData;
+use aya::sys::{Stats, enable_stats};
 use integration::lab::{Bowline, Namespace, veth};
+use integration::program::{self, Subject};
 
 use crate::topologies::{Kind, local};
 
@@ -22,16 +24,22 @@ pub(crate) struct Loads {
     /// All maps of the instance, in bytes.
     pub(crate) maps: u64,
     pub(crate) unload: Duration,
+    /// What the program takes for a frame of a known flow, and for the first one of a flow, in nanoseconds.
+    pub(crate) frames: Option<[f64; 2]>,
 }
 
 /// Loads a topology of this kind on a host that has one of its workloads.
 pub(crate) fn load(kind: Kind, size: u32) -> Loads {
-    let [host, other, web] = ["host", "other", "web"].map(Namespace::new);
+    let [host, other, web, hop] = ["host", "other", "web", "hop"].map(Namespace::new);
     veth((&host, "up0"), (&other, "up0"));
     host.ip(&["address", "add", "192.0.2.11/24", "dev", "up0"]);
     other.ip(&["address", "add", "192.0.2.12/24", "dev", "up0"]);
-    let text = |is_changed| kind.topology(size, is_changed).replace("@web", web.name());
-    loads(&host, &text(false), &text(true))
+    let text = |is_changed| {
+        let text = kind.topology(size, is_changed);
+        text.replace("@web", web.name()).replace("@hop", hop.name())
+    };
+    let measure = |bowline: &Bowline<'_>| frames(kind, size, &host, bowline);
+    loads(&host, &text(false), &text(true), Some(&measure))
 }
 
 /// Loads a topology of so many workloads of one host.
@@ -39,10 +47,28 @@ pub(crate) fn links(count: u32) -> Loads {
     let host = Namespace::new("host");
     let spaces: Vec<_> = (0..=count).map(|_| Namespace::quiet("work")).collect();
     let names: Vec<_> = spaces.iter().map(|space| space.name().to_owned()).collect();
-    loads(&host, &local(&names[..count as usize]), &local(&names))
+    let (text, changed) = (local(&names[..count as usize]), local(&names));
+    loads(&host, &text, &changed, None)
 }
 
-fn loads(host: &Namespace, text: &str, changed: &str) -> Loads {
+/// What frames of `web` to many destinations take.
+fn frames(kind: Kind, size: u32, host: &Namespace, bowline: &Bowline<'_>) -> [f64; 2] {
+    // Whom it sends its frames to is the same in a small topology.
+    let topology = program::topology(&kind.topology(1, false));
+    let frames = kind.destinations(size).into_iter().map(|to| {
+        let frame = format!("{{ ipv4: {{ to: {to} }}, udp: [7, 7000], len: 64 }}");
+        program::bytes(&topology, &frame)
+    });
+    let frames: Vec<_> = frames.collect();
+    let subject = Subject::port(host, bowline);
+    let _stats = enable_stats(Stats::RunTime).expect("run-time statistics");
+    [subject.time(&frames[..1]), subject.time_first(&frames, 0)]
+}
+
+/// Measures something of what is loaded.
+type Measure<'a> = &'a dyn Fn(&Bowline<'_>) -> [f64; 2];
+
+fn loads(host: &Namespace, text: &str, changed: &str, measure: Option<Measure<'_>>) -> Loads {
     let bowline = Bowline::new(PROGRAM, host);
     let timed = |arguments: &[&str]| {
         let began = Instant::now();
@@ -53,12 +79,14 @@ fn loads(host: &Namespace, text: &str, changed: &str) -> Loads {
     let first = timed(&["load", text]);
     let again = timed(&["load", text]);
     let maps = memory(&bowline);
+    let frames = measure.map(|measure| measure(&bowline));
     let changed = bowline.write("changed.yaml", changed);
     Loads {
         first,
         again,
         changed: timed(&["load", changed]),
         maps,
+        frames,
         unload: timed(&["unload", "scale"]),
     }
 }

@@ -15,7 +15,7 @@ use integration::lab::is_usable;
 
 use topologies::Kind;
 
-const USAGE: &str = "Usage: scale [--write FILE]\n";
+const USAGE: &str = "Usage: scale [--write FILE | --up-to N]\n";
 
 /// How many there are of what is counted, by kind.
 const SIZES: &[(Kind, &[u32])] = &[
@@ -35,9 +35,16 @@ fn main() -> ExitCode {
         .map(String::as_str)
         .filter(|word| *word != "--bench")
         .collect();
-    let file: Option<PathBuf> = match words.as_slice() {
-        [] => None,
-        ["--write", file] => Some(file.into()),
+    let (file, most): (Option<PathBuf>, u32) = match words.as_slice() {
+        [] => (None, u32::MAX),
+        ["--write", file] => (Some(file.into()), u32::MAX),
+        ["--up-to", number] => match number.parse() {
+            Ok(number) => (None, number),
+            Err(_) => {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        },
         // The processes that this one starts.
         ["--stages", kind, size] => return stages::child(kind, size),
         _ => {
@@ -50,14 +57,19 @@ fn main() -> ExitCode {
     }
     let mut page = page::Page::default();
     for &(kind, sizes) in SIZES {
-        for &size in sizes {
+        for &size in sizes.iter().filter(|size| **size <= most) {
             eprintln!("{size} {}", kind.name());
             let stages = stages::measure(kind, size);
             let loads = (kind != Kind::Hosts && size <= LOADED).then(|| kernel::load(kind, size));
+            if let Some([known, first]) = loads.as_ref().and_then(|loads| loads.frames) {
+                eprintln!(
+                    "  a frame of a known flow {known:.0} ns, the first of a flow {first:.0} ns"
+                );
+            }
             page.add(kind, size, &stages, loads.as_ref());
         }
     }
-    for links in LINKS {
+    for links in LINKS.into_iter().filter(|links| *links <= most) {
         eprintln!("{links} links");
         page.add_links(links, &kernel::links(links));
     }

@@ -25,7 +25,7 @@ impl Kind {
         }
     }
 
-    /// The topology, in which `@web` stands for the namespace of this host's workload. With `is_changed`
+    /// The topology, in which `@web` and `@hop` stand for the namespaces of this host's workloads. With `is_changed`
     /// there is one more.
     pub(crate) fn topology(self, size: u32, is_changed: bool) -> String {
         let size = size + u32::from(is_changed);
@@ -34,6 +34,17 @@ impl Kind {
             Self::Routes => routes(size),
             Self::Hosts => hosts(size),
         }
+    }
+
+    /// Addresses that are reached by way of those that there are many of, a thousand at most.
+    pub(crate) fn destinations(self, size: u32) -> Vec<Ipv4Addr> {
+        let destination = |number| match self {
+            Self::Stations => station(number),
+            Self::Routes => address(ROUTED, (number << 8) + 1),
+            Self::Hosts => Ipv4Addr::UNSPECIFIED,
+        };
+        let step = size.div_ceil(1000).max(1) as usize;
+        (0..size).step_by(step).map(destination).collect()
     }
 
     /// The hosts whose plans are made, by name; nothing if the topology has none.
@@ -55,9 +66,21 @@ fn address(base: [u8; 4], number: u32) -> Ipv4Addr {
 /// Workloads of a network; a broadcast reaches no more than a few more.
 const PER_NETWORK: u32 = 1000;
 
+/// The first address of a network of workloads, and the address of a workload.
+fn first(network: u32) -> Ipv4Addr {
+    address([10, 16, 0, 0], network << 10)
+}
+
+fn station(number: u32) -> Ipv4Addr {
+    let network = first(number / PER_NETWORK);
+    address(network.octets(), 2 + number % PER_NETWORK)
+}
+
+/// Where the routes begin.
+const ROUTED: [u8; 4] = [16, 0, 0, 0];
+
 fn stations(size: u32) -> String {
     let networks = size.div_ceil(PER_NETWORK);
-    let first = |network: u32| address([10, 16, 0, 0], network << 10);
     let mut text = "version: 1\nname: scale\nhosts: { alpha: 192.0.2.11, beta: 192.0.2.12 }\n\
                     networks:\n  front: 10.0.0.0/24\n"
         .to_owned();
@@ -77,7 +100,7 @@ fn stations(size: u32) -> String {
     );
     for number in 0..size {
         let network = number / PER_NETWORK;
-        let address = address(first(network).octets(), 2 + number % PER_NETWORK);
+        let address = station(number);
         let _ = writeln!(
             text,
             "  w{number}: {{ host: beta, ports: [{{ network: n{network}, addresses: {address} }}] }}"
@@ -88,11 +111,12 @@ fn stations(size: u32) -> String {
 
 fn routes(size: u32) -> String {
     let mut text = "version: 1\nname: scale\nnetworks: { front: 10.0.0.0/24, back: 10.0.1.0/24 }\n\
-                    workloads:\n  web: { netns: @web, ports: [{ network: front, addresses: 10.0.0.10 }] }\n\
+                    workloads:\n  web: { netns: @web, ports: [{ network: front, addresses: 10.0.0.10 }] }\n  \
+                    hop: { netns: @hop, ports: [{ network: back, addresses: 10.0.1.20 }] }\n\
                     routers:\n  core:\n    ports: { front: 10.0.0.1, back: 10.0.1.1 }\n    routes:\n"
         .to_owned();
     for number in 0..size {
-        let to = address([16, 0, 0, 0], number << 8);
+        let to = address(ROUTED, number << 8);
         let _ = writeln!(text, "      - {{ to: {to}/24, via: 10.0.1.20 }}");
     }
     text

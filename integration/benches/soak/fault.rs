@@ -6,18 +6,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use integration::lab::{Bowline, PacketSocket, eventually, ping};
+use integration::lab::{Bowline, Generator, PacketSocket, eventually, ping};
 use serde_json::Value;
 
 use crate::random::Random;
 use crate::site::{HOSTS, NEAR, NOISE, PROGRAM, Stage, VNI};
 
-/// How many frames of a flood are sent at once: more than the table of beginnings has rows.
-const FLOOD: u32 = 300_000;
+/// How many frames of a flood are sent at once, each of a connection of its own: far more than the table of
+/// beginnings has rows.
+const FLOOD: u32 = 10_000_000;
 /// How many conversations are begun at once: two rows each are more than the table has.
 const CONVERSATIONS: u32 = 70_000;
 /// How many mutated frames are sent at once.
-const MUTANTS: u32 = 50_000;
+const MUTANTS: u32 = 1_000_000;
+/// How much less that is where it is to be little.
+const LIGHT: u32 = 50;
 
 /// Something that may happen to a host.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +37,7 @@ pub(crate) enum Fault {
     UplinkDown,
     PeerLost,
     Unmounted,
+    DockerRestarted,
 }
 
 /// Which packets may be lost because of it, and why.
@@ -69,6 +73,7 @@ impl Fault {
         Self::UplinkDown,
         Self::PeerLost,
         Self::Unmounted,
+        Self::DockerRestarted,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -85,6 +90,7 @@ impl Fault {
             Self::UplinkDown => "uplink down and up",
             Self::PeerLost => "peer lost and found",
             Self::Unmounted => "BPF file system unmounted",
+            Self::DockerRestarted => "Docker restarted",
         }
     }
 
@@ -116,7 +122,7 @@ impl Fault {
                 format!("on {}", HOSTS[number])
             }
             Self::SecondInstance => second_instance(stage),
-            Self::Beginnings => beginnings(stage, random),
+            Self::Beginnings => beginnings(stage),
             Self::FullTable => full_table(stage, random),
             Self::Mutants => mutants(stage, random),
             Self::UplinkDown => {
@@ -132,6 +138,11 @@ impl Fault {
                 stage.load();
                 String::new()
             }
+            Self::DockerRestarted => {
+                let signal = ["-TERM", "-KILL"][random.below(2)];
+                let guest = stage.guest.as_mut().expect("a host with an engine");
+                guest.restart(signal)
+            }
         }
     }
 }
@@ -146,7 +157,7 @@ fn same_file(stage: &Stage<'_>) -> String {
 }
 
 fn changed_file(stage: &Stage<'_>) -> String {
-    stage.fleet.load(&stage.topology(true));
+    stage.load_changed();
     let web = stage.site.workload("web");
     let extra = "10.1.0.30".parse().expect("an address");
     eventually("the new workload is reached", || ping(web, extra));
@@ -194,23 +205,22 @@ fn headers(stage: &Stage<'_>, protocol: u8, len: u8) -> Vec<u8> {
     frame
 }
 
-fn beginnings(stage: &Stage<'_>, random: &mut Random) -> String {
-    let headers = headers(stage, 6, 40);
-    let socket = PacketSocket::new(stage.site.workload("noise"), "eth0");
-    let first = random.next() as u32;
-    for number in 0..FLOOD {
-        // An odd factor: no pair of ports comes twice.
-        let ports = first.wrapping_add(number).wrapping_mul(0x9e37_79b1);
-        let mut frame = headers.clone();
-        frame.extend(ports.to_be_bytes());
-        // The checksum is wrong: the receiver's kernel remembers nothing.
-        frame.extend([
-            0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-        ]);
-        socket.send(&frame);
-    }
+fn beginnings(stage: &Stage<'_>) -> String {
+    /// Where the ports are.
+    const PORTS: u16 = 34;
+    let count = stage.count(FLOOD);
+    let mut frame = headers(stage, 6, 40);
+    frame.extend([0; 4]);
+    // The checksum is wrong: the receiver's kernel remembers nothing.
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0]);
+    frame.resize(60, 0);
+    let noise = stage.site.workload("noise");
+    let alpha = stage.site.underlay.host("alpha");
+    let generator = Generator::new(noise, "eth0", alpha, &frame, Some(PORTS));
+    let generator = generator.expect("live frames of XDP");
+    generator.send(count).expect("the kernel sends frames");
     let rows = &stage.fleet.on("alpha").json(&["stats"])["flows"]["opening"];
-    format!("{FLOOD} frames; {} of {} rows", rows["rows"], rows["room"])
+    format!("{count} frames; {} of {} rows", rows["rows"], rows["room"])
 }
 
 /// Conversations in which both sides have spoken, and the first one again, more than there is room for.
@@ -279,12 +289,13 @@ fn mutants(stage: &Stage<'_>, random: &mut Random) -> String {
     let outside = tunnelled(stage);
     let noise = PacketSocket::new(stage.site.workload("noise"), "eth0");
     let underlay = stage.site.underlay.socket_to("alpha");
-    for _ in 0..MUTANTS / 2 {
+    let count = stage.count(MUTANTS);
+    for _ in 0..count / 2 {
         noise.send(&mutated(&inside, 6, random));
         // The outer addresses of Ethernet stay, so that the host takes it.
         underlay.send(&mutated(&outside, 12, random));
     }
-    format!("{MUTANTS} frames")
+    format!("{count} frames")
 }
 
 /// An experiment (IEEE 802) in VXLAN, from the second host to a workload of the first.
@@ -309,6 +320,13 @@ fn tunnelled(stage: &Stage<'_>) -> Vec<u8> {
     frame.extend([2, 0, 0, 0, 0, 99, 0x88, 0xb5]);
     frame.resize(110, 0);
     frame
+}
+
+impl Stage<'_> {
+    /// How many frames of a flood there are.
+    fn count(&self, count: u32) -> u32 {
+        if self.is_light { count / LIGHT } else { count }
+    }
 }
 
 /// The frame with up to four bytes changed behind the first `fixed`, one in four of them cut off.

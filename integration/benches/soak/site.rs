@@ -1,10 +1,16 @@
 //! Two hosts on an underlay, what they carry, and the agents on them.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
 use std::net::IpAddr;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use integration::lab::{Bowline, Family, Fleet, Namespace, Snapshot, Underlay, eventually, ping};
 use serde_json::Value;
+
+use crate::machine::{self, Guest, Machine};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_lab-bowline");
 pub(crate) const HOSTS: [&str; 2] = ["alpha", "beta"];
@@ -49,16 +55,51 @@ workloads:
 
 const WORKLOADS: [&str; 7] = ["web", "cache", "noise", "db", "extra", "one", "two"];
 
+/// Those of them that are always plugged in where an agent runs, and where it answers them inside.
+const CARRIED: [&str; 4] = ["web", "cache", "noise", "db"];
+const RESOLVER: &str = "169.254.0.53";
+/// How long an agent that is new may take to make everything as it was.
+const SETTLING: Duration = Duration::from_secs(20);
+
 /// The namespaces.
 pub(crate) struct Site {
     pub(crate) underlay: Underlay,
+    /// The host with Docker's engine, if there can be one.
+    pub(crate) machine: Option<Machine>,
+}
+
+/// Somebody whom `web` talks to.
+pub(crate) struct Partner<'a> {
+    pub(crate) space: &'a Namespace,
+    pub(crate) address: IpAddr,
+    /// Whether it is on another host.
+    pub(crate) is_far: bool,
 }
 
 impl Site {
     /// Nothing if the kernel has no bridges.
     pub(crate) fn new() -> Option<Self> {
-        let underlay = Underlay::new(Family::V4, 1500, &HOSTS, &WORKLOADS)?;
-        Some(Self { underlay })
+        let mut underlay = Underlay::new(Family::V4, 1500, &HOSTS, &WORKLOADS)?;
+        let machine = Machine::new()
+            .inspect_err(|error| println!("Docker is not restarted: {error:#}"))
+            .ok();
+        if let Some(machine) = &machine {
+            underlay.join(machine::NAME, &machine.host);
+        }
+        Some(Self { underlay, machine })
+    }
+
+    pub(crate) fn partners(&self) -> Vec<Partner<'_>> {
+        let known = [("cache", NEAR, false), ("db", FAR, true)];
+        let known = known.map(|(name, address, is_far)| (self.workload(name), address, is_far));
+        let app = self.machine.iter().map(|it| (&it.app, machine::APP, true));
+        let all = known.into_iter().chain(app);
+        all.map(|(space, address, is_far)| Partner {
+            space,
+            address: address.parse().expect("an address"),
+            is_far,
+        })
+        .collect()
     }
 
     pub(crate) fn workload(&self, name: &str) -> &Namespace {
@@ -66,10 +107,13 @@ impl Site {
     }
 
     /// Instances on both hosts, which carry nothing yet.
-    pub(crate) fn stage(&self) -> Stage<'_> {
+    pub(crate) fn stage(&self, is_light: bool) -> Stage<'_> {
+        let machine = self.machine.as_ref();
         Stage {
             site: self,
+            is_light,
             fleet: self.underlay.instances(PROGRAM),
+            guest: machine.map(|machine| Guest::new(self, machine)),
             agents: Vec::new(),
             has_events: false,
         }
@@ -92,7 +136,11 @@ impl Site {
 /// What is there to be disturbed.
 pub(crate) struct Stage<'a> {
     pub(crate) site: &'a Site,
+    /// Whether floods are small.
+    pub(crate) is_light: bool,
     pub(crate) fleet: Fleet<'a>,
+    /// What runs on the host with Docker's engine.
+    pub(crate) guest: Option<Guest<'a>>,
     agents: Vec<Child>,
     /// Whether drops are reported, which is another program.
     has_events: bool,
@@ -101,24 +149,40 @@ pub(crate) struct Stage<'a> {
 impl Stage<'_> {
     /// Loads the topology on both hosts and starts the agents.
     pub(crate) fn rise(&mut self) {
-        self.fleet.load(&self.topology(false));
+        self.load();
         self.agents = HOSTS.map(|host| agent(self.fleet.on(host))).into();
+        if let Some(guest) = &mut self.guest {
+            guest.rise();
+        }
+        for name in CARRIED {
+            let space = self.site.workload(name);
+            eventually("the agent answers inside", || {
+                space.ip(&["address"]).contains(RESOLVER)
+            });
+        }
         self.is_whole();
     }
 
     /// Ends the agents and unloads everything.
     pub(crate) fn fall(&mut self) {
         for agent in &mut self.agents {
-            end(agent);
+            stop(agent);
         }
         self.fleet.unload("soak");
+        if let Some(guest) = &self.guest {
+            guest.fall();
+        }
     }
 
     /// The file, as it is now; or another version of it.
     pub(crate) fn topology(&self, is_changed: bool) -> String {
         let more = if is_changed { MORE } else { "" };
         let defaults = format!("defaults: {{ drop_events: {} }}", self.has_events);
-        let text = TOPOLOGY.replace("@defaults", &defaults) + more;
+        let guests = match &self.guest {
+            Some(_) => machine::TOPOLOGY,
+            None => "",
+        };
+        let text = TOPOLOGY.replace("@defaults", &defaults) + guests + more;
         self.site.underlay.topology(&text)
     }
 
@@ -127,9 +191,21 @@ impl Stage<'_> {
         self.site.underlay.topology(OTHER)
     }
 
-    /// Loads the file on both hosts.
+    /// Loads the file on all hosts.
     pub(crate) fn load(&self) {
-        self.fleet.load(&self.topology(false));
+        self.load_text(&self.topology(false));
+    }
+
+    /// Loads another version of it.
+    pub(crate) fn load_changed(&self) {
+        self.load_text(&self.topology(true));
+    }
+
+    fn load_text(&self, text: &str) {
+        self.fleet.load(text);
+        if let Some(guest) = &self.guest {
+            guest.load(text);
+        }
     }
 
     /// From now on the programs are others.
@@ -145,10 +221,22 @@ impl Stage<'_> {
 
     /// Waits until everybody is reached again.
     pub(crate) fn is_whole(&self) {
-        for to in [NEAR, FAR] {
-            let to: IpAddr = to.parse().expect("an address");
-            let web = self.site.workload("web");
-            eventually("everybody is reached", || ping(web, to));
+        let web = self.site.workload("web");
+        for partner in self.site.partners() {
+            eventually("everybody is reached", || ping(web, partner.address));
+        }
+        if let Some(guest) = &self.guest {
+            guest.is_whole();
+        }
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        // All of them are the soak's, whose folder this is.
+        let spaces = fs::read_dir("/run/netns").expect("the folder of namespaces");
+        let spaces = spaces.flatten().map(|entry| entry.file_name());
+        Shape {
+            parts: self.snapshots().iter().map(Snapshot::shape).collect(),
+            spaces: spaces.collect(),
         }
     }
 
@@ -158,6 +246,36 @@ impl Stage<'_> {
         let instances = self.fleet.iter();
         let take = |(_, bowline): (_, &Bowline<'_>)| Snapshot::take(&spaces, bowline.instance());
         instances.map(take).collect()
+    }
+}
+
+/// What there is while it runs: links, addresses, routes, queues, filters, pins and namespaces.
+pub(crate) struct Shape {
+    parts: Vec<Snapshot>,
+    spaces: BTreeSet<OsString>,
+}
+
+impl Shape {
+    fn is_same(&self, other: &Self) -> bool {
+        self.spaces == other.spaces && self.parts == other.parts
+    }
+
+    fn assert_same(&self, after: &Self) {
+        assert_eq!(self.spaces, after.spaces, "namespaces have come or gone");
+        let pairs = self.parts.iter().zip(&after.parts);
+        pairs.for_each(|(before, after)| before.assert_same(after));
+    }
+}
+
+impl Stage<'_> {
+    /// Checks that everything is as it was, or becomes so again.
+    pub(crate) fn assert_shape(&self, before: &Shape) {
+        let begin = Instant::now();
+        let mut after = self.shape();
+        while !before.is_same(&after) && begin.elapsed() < SETTLING {
+            after = self.shape();
+        }
+        before.assert_same(&after);
     }
 }
 
@@ -171,6 +289,17 @@ fn agent(bowline: &Bowline<'_>) -> Child {
     let mut command = bowline.command(&["agent", "--interval", "0.1"]);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("start the agent")
+}
+
+/// Ends an agent as a user does: it takes what it has in workloads' namespaces away.
+fn stop(agent: &mut Child) {
+    let kill = Command::new("kill").arg(agent.id().to_string()).status();
+    assert!(
+        kill.expect("start kill").success(),
+        "the agent has ended by itself"
+    );
+    let ended = agent.wait().expect("wait for the agent");
+    assert!(ended.success(), "the agent: {ended}");
 }
 
 /// Kills a process of ours. It may have ended already.

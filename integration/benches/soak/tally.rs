@@ -72,6 +72,8 @@ impl Tally {
                 sum.times
             );
         }
-        println!("\nTCP connections: 2, from beginning to end, every byte as it was said");
+        println!(
+            "\nTCP connections: one with everybody, from beginning to end, every byte as it was said"
+        );
     }
 }

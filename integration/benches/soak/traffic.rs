@@ -1,42 +1,38 @@
 //! The load: connections that go on from beginning to end, and packets that are counted one by one while
 //! something happens.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use integration::lab::{Numbered, Pings, Talk};
 
-use crate::site::{FAR, NEAR, Site};
+use crate::site::{Partner, Site};
 
-/// Whom `web` speaks with, and under which address.
-const PARTNERS: [(&str, &str); 2] = [("cache", NEAR), ("db", FAR)];
 /// How many UDP packets each flow sends at least while something happens.
 const PACKETS: u64 = 30;
 
-fn at(address: &str, port: u16) -> SocketAddr {
-    SocketAddr::new(address.parse().expect("an address"), port)
-}
-
 /// A TCP connection with each partner.
-pub(crate) struct Talks([Talk; 2]);
+pub(crate) struct Talks(Vec<Talk>);
 
 impl Talks {
     pub(crate) fn start(site: &Site) -> Self {
-        Self(PARTNERS.map(|(name, address)| {
-            let to = at(address, 5000);
-            let listener = site.workload(name).run(|| TcpListener::bind(to));
+        let partners = site.partners().into_iter();
+        let talks = partners.map(|Partner { space, address, .. }| {
+            let to = SocketAddr::new(address, 5000);
+            let listener = space.run(|| TcpListener::bind(to));
             let listener = listener.expect("a listener");
             Talk::start(site.workload("web"), to, &[listener])
-        }))
+        });
+        Self(talks.collect())
     }
 
-    /// Both go on.
+    /// All go on.
     pub(crate) fn go_on(&mut self) {
         for talk in &mut self.0 {
             talk.go_on(1);
         }
     }
 
-    /// Nothing was missing in either.
+    /// Nothing was missing in any.
     pub(crate) fn finish(self) {
         self.0.into_iter().for_each(Talk::finish);
     }
@@ -49,46 +45,48 @@ pub(crate) struct Loss {
     pub(crate) lost: u64,
 }
 
-/// Packets to both partners.
-pub(crate) struct Traffic {
+/// Packets to all partners.
+pub(crate) struct Traffic<'a> {
+    partners: Vec<Partner<'a>>,
     numbered: Numbered,
-    pings: [Pings; 2],
+    pings: Vec<Pings>,
 }
 
-impl Traffic {
-    pub(crate) fn start(site: &Site) -> Self {
+impl<'a> Traffic<'a> {
+    pub(crate) fn start(site: &'a Site) -> Self {
         let web = site.workload("web");
-        let receivers = PARTNERS.map(|(name, address)| {
-            let bind = || UdpSocket::bind(at(address, 6000));
-            site.workload(name).run(bind).expect("a receiver")
+        let partners = site.partners();
+        let receivers = partners.iter().map(|partner| {
+            let bind = || UdpSocket::bind((partner.address, 6000));
+            partner.space.run(bind).expect("a receiver")
         });
-        let senders = PARTNERS.map(|(_, address)| {
+        let senders = partners.iter().map(|partner| {
             let bind = || UdpSocket::bind("10.1.0.10:0");
             let sender = web.run(bind).expect("a sender");
-            sender.connect(at(address, 6000)).expect("a destination");
+            let connected = sender.connect((partner.address, 6000));
+            connected.expect("a destination");
             sender
         });
-        let ping = |(_, address): (_, &str)| {
-            let to: IpAddr = address.parse().expect("an address");
-            Pings::start(web, to)
-        };
-        let numbered = Numbered::start(senders.into(), receivers.into());
+        let numbered = Numbered::start(senders.collect(), receivers.collect());
+        let pings = partners.iter().map(|it| Pings::start(web, it.address));
         Self {
             numbered,
-            pings: PARTNERS.map(ping),
+            pings: pings.collect(),
+            partners,
         }
     }
 
-    /// Ends it; what was lost on the way to each partner.
+    /// Ends it; what was lost on the own host, and on the way to others.
     pub(crate) fn finish(self) -> [Loss; 2] {
         self.numbered.go_on(PACKETS);
         let flows = self.numbered.finish();
         let mut losses = [Loss::default(); 2];
-        for ((loss, flow), pings) in losses.iter_mut().zip(flows).zip(self.pings) {
+        for ((partner, flow), pings) in self.partners.iter().zip(flows).zip(self.pings) {
             let (sent, answered) = pings.finish();
             assert_eq!(flow.repeated(), 0, "a packet came twice");
-            loss.sent = flow.sent() + sent;
-            loss.lost = flow.lost() + sent - answered;
+            let loss = &mut losses[usize::from(partner.is_far)];
+            loss.sent += flow.sent() + sent;
+            loss.lost += flow.lost() + sent - answered;
         }
         losses
     }

@@ -11,15 +11,22 @@ use ::bowline::kernel::datapath::remove_all;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Namespace;
+use super::{Engine, Namespace};
 
 /// An instance of the test's own on a host of the lab. Its pins are gone when it is dropped.
 #[derive(Debug)]
 pub struct Bowline<'a> {
-    host: &'a Namespace,
+    host: Host<'a>,
     program: PathBuf,
     instance: Instance,
     folder: TempDir,
+}
+
+/// Where it runs.
+#[derive(Clone, Copy, Debug)]
+enum Host<'a> {
+    Space(&'a Namespace),
+    Machine(&'a Engine),
 }
 
 /// What came of a run.
@@ -41,6 +48,19 @@ impl<'a> Bowline<'a> {
     /// No folder can be made for its state.
     #[must_use]
     pub fn new(program: impl Into<PathBuf>, host: &'a Namespace) -> Self {
+        Self::at(program.into(), Host::Space(host))
+    }
+
+    /// The same on a machine with an engine.
+    ///
+    /// # Panics
+    /// As [`Bowline::new`].
+    #[must_use]
+    pub fn on_machine(program: impl Into<PathBuf>, engine: &'a Engine) -> Self {
+        Self::at(program.into(), Host::Machine(engine))
+    }
+
+    fn at(program: PathBuf, host: Host<'a>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("lab-{}-{count}", std::process::id());
@@ -48,7 +68,7 @@ impl<'a> Bowline<'a> {
         let instance = Instance::new(Some(&name)).expect("a short name");
         Self {
             host,
-            program: program.into(),
+            program,
             instance: instance.with_state_root(folder.path()),
             folder,
         }
@@ -64,10 +84,18 @@ impl<'a> Bowline<'a> {
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let program = self.program.to_str().expect("a path in UTF-8");
-        let mut command = self.host.command(program);
+        let folder = self.folder.path();
+        let mut command = match self.host {
+            Host::Space(host) => host.command(program),
+            // Whoever enters a machine is in its root folder.
+            Host::Machine(engine) => {
+                let folder = folder.to_str().expect("a path in UTF-8");
+                engine.command(&["env", "--chdir", folder, program])
+            }
+        };
         command
-            .current_dir(self.folder.path())
-            .env(STATE_DIR_VARIABLE, self.folder.path())
+            .current_dir(folder)
+            .env(STATE_DIR_VARIABLE, folder)
             .env_remove("BOWLINE_INSTANCE")
             .args(["--instance", self.instance.name()])
             .args(arguments)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Namespace, patience};
+use super::{Namespace, eventually, patience};
 
 /// The image that every container is made from.
 pub const IMAGE: &str = "busybox:lab";
@@ -149,6 +149,32 @@ impl Engine {
             .env("DOCKER_HOST", format!("unix://{FOLDER}/docker.sock"))
             .stdin(Stdio::null());
         command
+    }
+
+    /// Ends the engine by a signal, as `kill` calls it, and starts it again as it was started. The value is the
+    /// new engine, which goes with its machine.
+    ///
+    /// # Panics
+    /// It does not end, or does not come back.
+    pub fn restart(&self, signal: &str) -> Child {
+        let read = |path: &str| fs::read_to_string(self.path(path));
+        let pid = read(&format!("{FOLDER}/docker.pid")).expect("the engine runs");
+        let process = format!("/proc/{}", pid.trim());
+        let line = read(&format!("{process}/cmdline")).expect("the engine runs");
+        let killed = self.run(&["kill", signal, pid.trim()]);
+        assert!(
+            killed.is_ok_and(|killed| killed.status.success()),
+            "kill the engine"
+        );
+        eventually("the engine has ended", || !self.path(&process).exists());
+        let words = line.split_terminator('\0');
+        let mut command = self.command(&words.collect::<Vec<_>>());
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        eventually("the engine answers", || {
+            let version = self.run(&["docker", "version"]);
+            version.is_ok_and(|version| version.status.success())
+        });
+        child.expect("start the engine")
     }
 
     fn run(&self, words: &[&str]) -> Result<Output> {

@@ -102,15 +102,24 @@ impl Underlay {
     /// # Panics
     /// It cannot be made.
     pub fn plug(&mut self, name: &'static str) {
-        let number = u8::try_from(self.hosts.len() + 1).expect("some hosts");
-        let address = self.family.address(number);
         let host = match self.family {
             // What the kernel says by itself in IPv6 would be among what is captured.
             Family::V4 => Namespace::quiet(name),
             Family::V6 => Namespace::new(name),
         };
+        self.join(name, &host);
+        self.hosts.insert(name, host);
+    }
+
+    /// Plugs in a host that somebody else has made, and that no instance is made for here.
+    ///
+    /// # Panics
+    /// It cannot be plugged in.
+    pub fn join(&mut self, name: &'static str, host: &Namespace) {
+        let number = u8::try_from(self.addresses.len() + 1).expect("some hosts");
+        let address = self.family.address(number);
         let mtu = self.mtu.to_string();
-        veth((&host, UPLINK), (&self.switch, name));
+        veth((host, UPLINK), (&self.switch, name));
         host.ip(&["link", "set", UPLINK, "mtu", &mtu]);
         self.switch.ip(&["link", "set", name, "mtu", &mtu]);
         let local = format!("{address}/{}", self.family.prefix_len());
@@ -120,7 +129,6 @@ impl Underlay {
         }
         host.ip(&add);
         self.switch.ip(&["link", "set", name, "master", BRIDGE]);
-        self.hosts.insert(name, host);
         self.addresses.insert(name, address);
     }
 

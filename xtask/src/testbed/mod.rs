@@ -9,7 +9,7 @@ mod trial;
 use crate::failure::{Context as _, Failure, Result};
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
-use crate::{apt, binary, process, terminal};
+use crate::{apt, binary, process, terminal, vm};
 use libvirt::Libvirt;
 use std::ffi::OsString;
 use std::fs;
@@ -33,7 +33,7 @@ Usage: cargo xtask testbed up [--hosts N] [--kernel SERIES]
   down  takes the hosts away with everything that was started for them; the box stays
 
 Needs root (sudo when not root), Debian's apt and 2 GB of memory for each host. KVM is used where it is
-there; without it `up` takes several minutes. The machines are described in vagrant/Vagrantfile, which
+there; without it `up` takes a quarter of an hour. The machines are described in vagrant/Vagrantfile, which
 works without this, too: with VirtualBox, or with a public box (TESTBED_PUBLIC).
 
 Example:
@@ -149,6 +149,7 @@ impl Testbed<'_> {
     /// `vagrant`, where libvirt is, with all that the file reads.
     fn vagrant(&self) -> Result<Command> {
         let folder = folder(self.workspace);
+        let driver = if vm::is_accelerated() { "kvm" } else { "qemu" };
         let variables = [
             ("VAGRANT_HOME", folder.join("home")),
             ("VAGRANT_DOTFILE_PATH", folder.join("state")),
@@ -156,6 +157,7 @@ impl Testbed<'_> {
             ("VAGRANT_CHECKPOINT_DISABLE", "1".into()),
             ("TESTBED_BOX", folder),
             ("TESTBED_BINARY", self.workspace.binary()),
+            ("TESTBED_DRIVER", driver.into()),
         ];
         let mut command = self.libvirt.command("env")?;
         for (name, value) in variables {

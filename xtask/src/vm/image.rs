@@ -45,10 +45,12 @@ const INIT: &str = include_str!("init.sh");
 /// What is to run in a virtual machine.
 pub(super) struct Payload<'a> {
     pub(super) tests: &'a Executable,
+    /// What starts them, if something else than the first process does.
+    pub(super) starter: &'a [&'a str],
     /// What tests run as `bowline`.
     pub(super) program: &'a Path,
-    /// Which tests; libtest runs those that have one of these in their names.
-    pub(super) patterns: &'a [String],
+    /// What they are told; libtest runs those that have one of these words in their names.
+    pub(super) arguments: &'a [String],
     /// How many times longer than usual tests wait.
     pub(super) patience: u32,
     /// Variables that tests find.
@@ -91,8 +93,9 @@ impl Payload<'_> {
     /// What the first process runs.
     fn script(&self) -> String {
         let program = self.tests.path.display().to_string();
-        let words = std::iter::once(&program).chain(self.patterns);
-        let words: Vec<_> = words.map(|word| quoted(word)).collect();
+        let arguments = self.arguments.iter().map(String::as_str);
+        let words = self.starter.iter().copied().chain([program.as_str()]);
+        let words: Vec<_> = words.chain(arguments).map(quoted).collect();
         let variables = self.environment.iter();
         let variables = variables.map(|(name, value)| format!("export {name}={}\n", quoted(value)));
         format!(

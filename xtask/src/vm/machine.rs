@@ -120,6 +120,8 @@ struct Report {
     name: String,
     counts: Counts,
     exit: Option<i32>,
+    /// Whether it was tests that ran.
+    has_tests: bool,
 }
 
 impl Machine {
@@ -206,7 +208,9 @@ impl Machine {
 impl Report {
     fn take(&mut self, line: &str) {
         let Some(said) = line.strip_prefix(MARK) else {
-            self.counts += libtest::result_line(line).unwrap_or_default();
+            let counts = libtest::result_line(line);
+            self.has_tests |= counts.is_some();
+            self.counts += counts.unwrap_or_default();
             self.say(line);
             return;
         };
@@ -228,8 +232,10 @@ impl Report {
 
     fn judge(self) -> Counts {
         let mut counts = self.counts;
-        if self.exit != Some(0) && counts.failed == 0 {
-            counts.failed += 1;
+        match self.exit {
+            Some(0) if !self.has_tests => counts.passed += 1,
+            Some(0) => {}
+            _ => counts.failed = counts.failed.max(1),
         }
         counts
     }

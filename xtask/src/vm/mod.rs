@@ -13,7 +13,7 @@ use crate::failure::{Context as _, Failure, Result};
 use crate::libtest::Counts;
 use crate::setup::{self, Purpose};
 use crate::workspace::Workspace;
-use crate::{apt, bpf, terminal};
+use crate::{apt, bpf, soak, terminal};
 use image::Payload;
 use kernel::{SERIES, Series};
 use machine::{Accelerator, Cable, Machine};
@@ -41,6 +41,8 @@ machine's own kernel is what `cargo xtask test` runs on.
 Options:
   --quick           edge, and a few tests of kernel and netns: what `cargo xtask test` runs
   --filter PATTERN  only tests with this in their names; several mean any of them
+  --soak            instead of tests, two hosts while everything goes wrong: `cargo xtask soak`, for three minutes
+  --minutes N       or so many
   --pair            two virtual machines that a cable joins, as two hosts, and the tests that are for those
   --tcg             do without KVM
 
@@ -50,6 +52,7 @@ Examples:
   cargo xtask vm
   cargo xtask vm 6.1 --filter netns::routing
   cargo xtask vm --pair
+  cargo xtask vm 6.1 --soak --minutes 5
 ";
 
 /// After this, a virtual machine hangs.
@@ -81,6 +84,10 @@ struct Options {
     patterns: Vec<String>,
     accelerator: Accelerator,
     environment: &'static [(&'static str, &'static str)],
+    /// What starts what is run.
+    starter: &'static [&'static str],
+    /// How many minutes everything goes wrong for, if it is not tests that are run.
+    soak: Option<String>,
     /// Whether there are two of each kernel, joined by a cable.
     is_pair: bool,
 }
@@ -92,6 +99,8 @@ impl Default for Options {
             patterns: LEVELS.map(str::to_owned).to_vec(),
             accelerator: Accelerator::choose(),
             environment: &[],
+            starter: &[],
+            soak: None,
             is_pair: false,
         }
     }
@@ -105,7 +114,10 @@ pub(crate) fn vm(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     }
     setup::ensure(&[Purpose::Vm])?;
     bpf::build(workspace)?;
-    let tests = artifact::tests(workspace)?;
+    let tests = match options.soak {
+        Some(_) => soak::build(workspace)?,
+        None => artifact::tests(workspace)?,
+    };
     let outcomes = run(workspace, &options, &tests)?;
     terminal::say("");
     terminal::say(terminal::heading(
@@ -139,6 +151,12 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
                 options.is_pair = true;
                 options.patterns = vec![PAIR.to_owned()];
             }
+            "--soak" => options.soak = Some("3".to_owned()),
+            "--minutes" => {
+                let minutes = words.next();
+                let minutes = minutes.ok_or_else(|| Failure::usage("--minutes needs a number"))?;
+                options.soak = Some(minutes.into_owned());
+            }
             "--tcg" => options.accelerator = Accelerator::Tcg,
             "--filter" => {
                 let pattern = words.next();
@@ -159,11 +177,23 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
     if !chosen.is_empty() {
         options.series = chosen;
     }
+    if let Some(minutes) = &options.soak {
+        options.starter = &soak::APART;
+        options.patterns = vec!["--minutes".to_owned(), minutes.clone()];
+        if options.accelerator == Accelerator::Tcg {
+            options.patterns.push("--light".to_owned());
+        }
+    }
     Ok(options)
 }
 
 fn series(name: &str) -> Option<&'static Series> {
     SERIES.iter().find(|series| series.name == name)
+}
+
+/// Whether virtual machines get a real processor here.
+pub(crate) fn is_accelerated() -> bool {
+    Accelerator::choose() == Accelerator::Kvm
 }
 
 /// The names of all kernels.
@@ -305,8 +335,9 @@ fn prepare(
     let image = file("cpio");
     let payload = Payload {
         tests,
+        starter: options.starter,
         program: &program,
-        patterns: &options.patterns,
+        arguments: &options.patterns,
         patience: options.accelerator.patience(),
         environment: &environment,
     };

@@ -57,7 +57,8 @@ impl Pair {
 
     /// The way from the one workload to the other.
     pub(crate) fn lane(&self, name: &'static str) -> Lane<'_> {
-        Lane::new(name, &self.client, &self.server, SERVER)
+        let [entry, _] = &self.hosts;
+        Lane::new(name, &self.client, entry, &self.server, SERVER)
     }
 
     /// The topology of bowline, with this tunnel between the hosts.

@@ -1,6 +1,8 @@
 //! Docker's overlay driver between two engines, each on a machine of its own, that form a swarm.
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context as _, Result};
 use integration::lab::{Engine, Namespace};
 
 use super::pair::{Family, connect};
@@ -11,6 +13,8 @@ use crate::site::{SERVER, reach};
 pub(super) struct Swarm {
     pub(super) client: Namespace,
     pub(super) server: Namespace,
+    /// Where the driver has its bridge and its VXLAN device: neither the machine nor a container.
+    pub(super) inside: Namespace,
     _hosts: [Namespace; 2],
     _engines: [Engine; 2],
 }
@@ -39,11 +43,30 @@ impl Swarm {
         let client = container(alpha, "web", "10.77.0.10")?;
         let server = container(beta, "db", SERVER)?;
         reach(&client, SERVER);
+        let inside = inside(alpha)?;
         Ok(Self {
             client,
             server,
+            inside,
             _hosts: hosts,
             _engines: engines,
         })
     }
+}
+
+/// The namespace that an engine's overlay driver works in: the one of its files that has a number and a hyphen
+/// before the network's id.
+fn inside(engine: &Engine) -> Result<Namespace> {
+    let folder = engine.path("/run/docker/netns");
+    let files = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut files = files.flatten().map(|file| file.path());
+    let is_overlay = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.split_once('-')
+            .is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+    };
+    let file = files
+        .find(is_overlay)
+        .context("the overlay has no namespace")?;
+    Ok(Namespace::of_file("overlay", &file))
 }

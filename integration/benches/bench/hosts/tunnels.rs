@@ -2,10 +2,10 @@
 
 use aya::sys::{Stats, enable_stats};
 use integration::case::compile;
+use integration::program::{Subject, bytes, index};
 
 use super::TUNNELS;
 use super::pair::{Family, Pair, UPLINK};
-use crate::program::{Subject, bytes, index};
 use crate::report::Report;
 
 const FRAME: &str = "{ ipv4: { to: db }, udp: [7, 7], len: 64 }";

@@ -14,6 +14,8 @@ mount -t tmpfs -o mode=755 tmpfs /etc
 cp -a /run/old-etc/. /etc/
 umount /run/old-etc
 rm -rf /etc/docker /run/old-etc
+# The machine that this one is on may take its own away.
+umount -l /sys/fs/bpf 2>/dev/null || true
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 

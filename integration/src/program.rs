@@ -1,19 +1,20 @@
 //! The programs of an instance, and what they take for a frame by the kernel's own clock, less what an
 //! empty program takes.
 
+pub mod assembled;
+
 use std::path::Path;
 use std::time::Duration;
 
+use ::bowline::topology::Topology;
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
-use bowline::topology::Topology;
-use integration::case::compile;
-use integration::cast::Cast;
-use integration::frame::Description;
-use integration::lab::{Bowline, Namespace};
-use integration::number::Numbers;
 use serde_json::Value;
 
-use crate::empty;
+use crate::case::compile;
+use crate::cast::Cast;
+use crate::frame::Description;
+use crate::lab::{Bowline, Namespace};
+use crate::number::Numbers;
 
 /// How often a frame that stays as it is goes through the program in one call.
 const REPEAT: u32 = 1_000_000;
@@ -27,7 +28,8 @@ const ROOM: usize = 128;
 const REDIRECT: u32 = 7;
 
 /// A program of an instance, and what is needed to run it on frames.
-pub(crate) struct Subject<'a> {
+#[derive(Debug)]
+pub struct Subject<'a> {
     host: &'a Namespace,
     program: SchedClassifier,
     empty: SchedClassifier,
@@ -37,36 +39,30 @@ pub(crate) struct Subject<'a> {
 
 impl<'a> Subject<'a> {
     /// The program of this name of an instance on a host.
-    pub(crate) fn new(
-        host: &'a Namespace,
-        bowline: &Bowline<'_>,
-        name: &str,
-        ifindex: u32,
-    ) -> Self {
-        let path = bowline.instance().pin_dir().join("empty");
+    pub fn new(host: &'a Namespace, bowline: &Bowline<'_>, name: &str, ifindex: u32) -> Self {
         Self {
             host,
             program: pinned(bowline, name),
-            empty: empty::load(&path).expect("an empty program"),
+            empty: assembled::drop_all().expect("an empty program"),
             ifindex,
         }
     }
 
     /// The program that frames of the workload `web` meet.
-    pub(crate) fn port(host: &'a Namespace, bowline: &Bowline<'_>) -> Self {
+    pub fn port(host: &'a Namespace, bowline: &Bowline<'_>) -> Self {
         Self::new(host, bowline, "port_ingress", ingress(host, bowline))
     }
 
     /// What the program takes for a frame that stays as it is, again and again, less what an empty
     /// one takes.
-    pub(crate) fn time_repeated(&self, frame: &[u8]) -> f64 {
+    pub fn time_repeated(&self, frame: &[u8]) -> f64 {
         let run = |program| test_run(program, frame, self.ifindex, REPEAT);
         self.host.run(|| run(&self.program) - run(&self.empty))
     }
 
     /// What the program takes for each of the frames that it meets while something is done, less
     /// what an empty one takes. Run-time statistics must be enabled.
-    pub(crate) fn time_during(&self, work: impl FnOnce()) -> f64 {
+    pub fn time_during(&self, work: impl FnOnce()) -> f64 {
         let before = run_time(&self.program);
         work();
         let spent = per_run(before, run_time(&self.program));
@@ -78,7 +74,7 @@ impl<'a> Subject<'a> {
 
     /// What the program takes for one of these frames, each of which meets it as it is here, less
     /// what an empty one takes. Run-time statistics must be enabled.
-    pub(crate) fn time(&self, frames: &[Vec<u8>]) -> f64 {
+    pub fn time(&self, frames: &[Vec<u8>]) -> f64 {
         let per_call = |program| per_call(program, frames, self.ifindex);
         self.host
             .run(|| per_call(&self.program) - per_call(&self.empty))
@@ -88,7 +84,7 @@ impl<'a> Subject<'a> {
     /// are made from these by giving each another source port, and those of rounds that follow one
     /// another have others, too. The checksum of UDP is left as it was: nobody looks. Run-time
     /// statistics must be enabled.
-    pub(crate) fn time_first(&self, frames: &[Vec<u8>], round: usize) -> f64 {
+    pub fn time_first(&self, frames: &[Vec<u8>], round: usize) -> f64 {
         let first = 1024 + (round % 3) * CALLS;
         let ports = (first..first + CALLS).map(|port| port as u16);
         let with = |(frame, port): (&Vec<u8>, u16)| {
@@ -101,7 +97,7 @@ impl<'a> Subject<'a> {
     }
 
     /// What the program makes of a frame that goes on.
-    pub(crate) fn result(&self, frame: &[u8]) -> Vec<u8> {
+    pub fn result(&self, frame: &[u8]) -> Vec<u8> {
         let mut after = vec![0; frame.len() + ROOM];
         let context = context(self.ifindex);
         let options = TestRunOptions {
@@ -119,7 +115,7 @@ impl<'a> Subject<'a> {
 }
 
 /// The topology of the site, for frames that name its workloads.
-pub(crate) fn topology(text: &str) -> Topology {
+pub fn topology(text: &str) -> Topology {
     compile("bench.yaml", &text.replace('@', "")).expect("a topology")
 }
 
@@ -138,7 +134,7 @@ fn per_run(before: (Duration, u64), after: (Duration, u64)) -> f64 {
 }
 
 /// The bytes of a frame of `web`.
-pub(crate) fn bytes(topology: &Topology, frame: &str) -> Vec<u8> {
+pub fn bytes(topology: &Topology, frame: &str) -> Vec<u8> {
     let web = topology.ports.keys().find(|name| name.workload == "web");
     let cast = Cast::of(topology, web.expect("a port of web"));
     let frame: Description = serde_saphyr::from_str(frame).expect("a description");
@@ -189,7 +185,7 @@ fn ingress(host: &Namespace, bowline: &Bowline<'_>) -> u32 {
 }
 
 /// The index of an interface.
-pub(crate) fn index(host: &Namespace, name: &str) -> u32 {
+pub fn index(host: &Namespace, name: &str) -> u32 {
     let link = host.ip(&["-j", "link", "show", "dev", name]);
     let link: Value = serde_json::from_str(&link).expect("ip prints JSON");
     let index = link[0]["ifindex"].as_u64().expect("an index");
