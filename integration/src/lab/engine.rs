@@ -157,6 +157,14 @@ impl Engine {
     /// # Panics
     /// It does not end, or does not come back.
     pub fn restart(&self, signal: &str) -> Child {
+        self.restart_as(signal, |_| {})
+    }
+
+    /// The same with other words of its command line.
+    ///
+    /// # Panics
+    /// As for [`Engine::restart`].
+    pub fn restart_as(&self, signal: &str, change: impl FnOnce(&mut Vec<String>)) -> Child {
         let read = |path: &str| fs::read_to_string(self.path(path));
         let pid = read(&format!("{FOLDER}/docker.pid")).expect("the engine runs");
         let process = format!("/proc/{}", pid.trim());
@@ -167,8 +175,10 @@ impl Engine {
             "kill the engine"
         );
         eventually("the engine has ended", || !self.path(&process).exists());
-        let words = line.split_terminator('\0');
-        let mut command = self.command(&words.collect::<Vec<_>>());
+        let mut words: Vec<String> = line.split_terminator('\0').map(str::to_owned).collect();
+        change(&mut words);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut command = self.command(&words);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         eventually("the engine answers", || {
             let version = self.run(&["docker", "version"]);

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use integration::lab::{IMAGE, Namespace, eventually, ping, veth};
 
 use super::Driver;
-use super::life::restart_engine;
 
 const FILE: &str = "version: 1
 name: shop
@@ -217,7 +216,7 @@ fn hosts_agree_again_after_deaths_and_partitions() {
     eprintln!("after a partition: {:?}", healed.elapsed());
     reaches(&site.beta, "dth-apart", &web);
     // Docker starts its containers anew, with other links at the same addresses or others.
-    let mut engine = restart_engine(&site.beta, "-KILL");
+    let mut engine = site.beta.stage.engine().restart("-KILL");
     site.beta.stage.docker(&["start", "dth-db"]);
     let db = site
         .beta

@@ -132,41 +132,6 @@ fn an_agent_that_dies_after_the_last_network_leaves_nothing_to_the_next_one() {
     eventually("nothing is left", || !pins.exists());
 }
 
-/// Ends the engine by a signal, and starts it again as it was started.
-pub(super) fn restart_engine(driver: &Driver, signal: &str) -> Child {
-    restart_engine_as(driver, signal, |_| {})
-}
-
-/// The same with other words of its command line.
-pub(super) fn restart_engine_as(
-    driver: &Driver,
-    signal: &str,
-    change: impl FnOnce(&mut Vec<String>),
-) -> Child {
-    let pid = driver.stage.host(&["cat", &format!("{FOLDER}/docker.pid")]);
-    let process = format!("/proc/{}", pid.trim());
-    let line = driver.stage.host(&["cat", &format!("{process}/cmdline")]);
-    driver.stage.host(&["kill", signal, pid.trim()]);
-    let engine = driver.stage.engine();
-    eventually("the engine has ended", || {
-        !engine
-            .command(&["test", "-e", &process])
-            .status()
-            .unwrap()
-            .success()
-    });
-    let mut words: Vec<String> = line.split_terminator('\0').map(str::to_owned).collect();
-    change(&mut words);
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let mut command = engine.command(&words);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    eventually("the engine answers", || {
-        let version = ["docker", "version"];
-        engine.command(&version).output().unwrap().status.success()
-    });
-    child.unwrap()
-}
-
 #[test]
 fn containers_survive_their_engine() {
     let Some(mut driver) = Driver::set_apart("driver_engine") else {
@@ -183,7 +148,7 @@ fn containers_survive_their_engine() {
     driver.stage.ping("drv-east", "10.91.0.10");
     let mut engines = Vec::new();
     for signal in ["-TERM", "-KILL"] {
-        engines.push(restart_engine(&driver, signal));
+        engines.push(driver.stage.engine().restart(signal));
         eventually("the containers are back", || {
             driver.reaches("drv-east", "10.91.0.10") && driver.reaches("drv-west", "10.91.0.9")
         });
@@ -215,7 +180,7 @@ fn containers_do_not_notice_that_a_live_restore_engine_is_restarted() {
         return;
     };
     let live = |words: &mut Vec<String>| words.push("--live-restore".to_owned());
-    let mut engines = vec![restart_engine_as(&driver, "-TERM", live)];
+    let mut engines = vec![driver.stage.engine().restart_as("-TERM", live)];
     let front = driver.create("front", &["--subnet", "10.87.0.0/24"]);
     let back = driver.create("back", &["--subnet", "10.86.0.0/24"]);
     driver.run("drv-live", &front, &["--ip", "10.87.0.9", "-p", "8087:80"]);
@@ -226,7 +191,7 @@ fn containers_do_not_notice_that_a_live_restore_engine_is_restarted() {
     for signal in ["-TERM", "-KILL"] {
         let space = driver.stage.engine().namespace_of(pid.parse().unwrap());
         let pings = Pings::start(&space, "10.87.0.10".parse().unwrap());
-        engines.push(restart_engine(&driver, signal));
+        engines.push(driver.stage.engine().restart(signal));
         let (sent, answered) = pings.finish();
         assert!(sent > 100 && sent == answered, "{answered} of {sent}");
         assert_eq!(driver.links(), before);

@@ -4,7 +4,7 @@ use integration::lab::{ENGINE_FOLDER as FOLDER, IMAGE, eventually};
 
 use super::Driver;
 use super::hosts::Site;
-use super::life::{end, restart_engine_as};
+use super::life::end;
 
 const HOSTS: &str = "version: 1
 name: shop
@@ -28,7 +28,7 @@ fn settle(driver: &Driver, container: &str, engines: &mut Vec<std::process::Chil
     // The host forwards, as Docker lets it where nobody forbids that.
     let forward = ["sysctl", "-q", "-w", "net.ipv4.ip_forward=1"];
     driver.stage.host(&forward);
-    engines.push(restart_engine_as(driver, "-TERM", |words| {
+    engines.push(driver.stage.engine().restart_as("-TERM", |words| {
         words.retain(|word| *word != "--bridge=none");
         words.extend(["--config-file".to_owned(), settings]);
     }));
