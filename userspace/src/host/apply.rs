@@ -151,6 +151,7 @@ impl<'a> Work<'a> {
             ..
         } = self.outlook;
         let mut datapath = Datapath::load(self.instance, object, &plan.settings)?;
+        self.undo.push(Undo::Tables);
         let interfaces = self.create_links().await?;
         // The maps of a datapath that was there in parts may hold rows that nobody has looked at.
         let held = match &self.former {

@@ -16,6 +16,8 @@ use crate::program::Program;
 
 /// How to take a step back.
 pub(super) enum Undo {
+    /// Another table may have taken the place of one of connections.
+    Tables,
     /// A link was made.
     Delete(String),
     /// A link was changed.
@@ -65,6 +67,10 @@ impl Work<'_> {
 
     async fn step_back(&mut self, step: &Undo) -> Result<()> {
         match step {
+            Undo::Tables => match &self.former {
+                Some(former) => former.pin_tables(),
+                None => Ok(()),
+            },
             Undo::Delete(name) => self.links.delete(name).await,
             Undo::Adjust(link) => {
                 let link = self.with_mtu(link);

@@ -102,6 +102,16 @@ impl Datapath {
         }))
     }
 
+    /// Pins the tables of connections that these programs work on, where others are pinned: since it was
+    /// opened, somebody has loaded programs with tables of another size.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn pin_tables(&self) -> Result<()> {
+        self.maps.pin_tables(&self.pins.maps())
+    }
+
     /// What the programs were made from: see [`Object::fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> &str {

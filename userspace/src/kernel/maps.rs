@@ -22,6 +22,8 @@ use maps_schema::reason::REASON_SLOTS;
 use maps_schema::record::PeerState;
 use maps_schema::{IfIndex, Ip, PolicyList, PortId, RuleId, Vni};
 
+use super::resize;
+
 /// `BPF_NOEXIST` of `linux/bpf.h`: write the row only if there is none.
 const BPF_NOEXIST: u64 = 1;
 
@@ -249,6 +251,14 @@ impl Maps {
             .context("read what was heard from peers")
     }
 
+    /// Pins the tables of connections where others are pinned in this folder.
+    pub(super) fn pin_tables(&self, dir: &Path) -> Result<()> {
+        for (symbol, map) in [(FLOWS, &self.connections), (EMBRYOS, &self.embryos)] {
+            resize::put_back(table(map)?, &dir.join(symbol))?;
+        }
+        Ok(())
+    }
+
     /// Both directions of all connections. What is established outweighs what came before.
     pub(super) fn flows(&self) -> Result<BTreeMap<FlowKey, Flow>> {
         let read = |map| moving_rows(map, size(map)?);
@@ -300,8 +310,12 @@ impl Maps {
 
 /// How many rows a table of connections holds at most.
 fn size(map: &Map) -> Result<u32> {
+    Ok(table(map)?.info()?.max_entries())
+}
+
+fn table(map: &Map) -> Result<&MapData> {
     match map {
-        Map::LruHashMap(map) => Ok(map.info()?.max_entries()),
+        Map::LruHashMap(map) => Ok(map),
         _ => Err(anyhow!("it is no table of connections")),
     }
 }

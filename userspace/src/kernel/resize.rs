@@ -90,6 +90,22 @@ impl Table {
     }
 }
 
+/// Pins a table again, if another one has taken its place.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub(super) fn put_back(table: &MapData, pinned: &Path) -> Result<()> {
+    let put_back = || -> Result<()> {
+        if MapInfo::from_pin(pinned)?.id() != table.info()?.id() {
+            fs::remove_file(pinned)?;
+            table.pin(pinned)?;
+        }
+        Ok(())
+    };
+    put_back().with_context(|| format!("put {} back", pinned.display()))
+}
+
 fn copy(from: &Path, to: &Path, rows: u32) -> Result<()> {
     let size = MapInfo::from_pin(from)?.max_entries();
     let from = Map::LruHashMap(MapData::from_pin(from)?);

@@ -123,7 +123,7 @@ fn what_is_flushed_goes_on() {
 /// What is remembered, and for how long, is changed without a connection being lost.
 #[test]
 fn connections_outlive_a_change_of_how_many_and_how_long() {
-    let Some(site) = Site::new(["web", "db"]) else {
+    let Some(site) = Site::new(["web", "db", "cache"]) else {
         return;
     };
     let bowline = site.bowline();
@@ -159,6 +159,22 @@ fn connections_outlive_a_change_of_how_many_and_how_long() {
     eventually("the unanswered one is forgotten", || {
         state(&bowline, &udp).is_empty()
     });
+    // What fails later takes the tables back, too: the interface is one that the workload has already.
+    let before = packets();
+    let failing = "  other: { netns: @cache, ports: [{ network: front, interface: lo0 }] }\n";
+    let failing = site.topology(&format!("{topology}{failing}"));
+    let refused = bowline.write("failing.yaml", &failing);
+    site.workload("cache")
+        .ip(&["link", "add", "lo0", "type", "veth"]);
+    let refused = bowline.run(&["load", refused]);
+    assert!(
+        refused.stderr.contains("already has an interface `lo0`"),
+        "{refused}"
+    );
+    assert_eq!([room("established"), room("opening")], [4096, 2048]);
+    talk.go_on(1);
+    assert!(packets() > before);
+
     bowline.load(&topology);
     assert_eq!([room("established"), room("opening")], [131_072, 65_536]);
     talk.go_on(1);
