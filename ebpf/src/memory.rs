@@ -53,7 +53,9 @@ fn travel<T: Tables>(
     let mut resubmitted = mem::take(&mut frame.resubmitted);
     while !resubmitted.is_empty() {
         for mut copy in mem::take(&mut resubmitted) {
-            if let Action::Underlay { uplink: to, .. } | Action::Deliver(to) = program(&mut copy) {
+            if let Action::Underlay { uplink: to, .. } | Action::Deliver(to) | Action::Send(to) =
+                program(&mut copy)
+            {
                 frame.copies.push((to, copy.to_wire()));
             }
             resubmitted.append(&mut copy.resubmitted);

@@ -134,7 +134,7 @@ impl<'a> Journey<'a> {
 
     /// What the frame, if it was turned into an error, tells its sender.
     fn told(&self, passage: &Passage) -> Option<Told> {
-        if passage.action != Action::Deliver(passage.interface) {
+        if !passage.is_answered() {
             return None;
         }
         let packet = parse(&passage.frame).ok()?;

@@ -111,7 +111,7 @@ impl Passage {
 
     /// Whether the frame was turned into an answer.
     pub(super) fn is_answered(&self) -> bool {
-        self.action == Action::Deliver(self.interface)
+        matches!(self.action, Action::Deliver(to) | Action::Send(to) if to == self.interface)
     }
 
     /// Whether the frame itself, and not a router's question for its next hop, was flooded.

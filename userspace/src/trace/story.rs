@@ -132,7 +132,9 @@ impl Story<'_> {
             (Action::Consume(port), _) => {
                 self.at_port(port, format!("taken by router port {}", names.port(port)))
             }
-            (Action::Deliver(_) | Action::Copied, ports) if self.passage.is_flooded() => {
+            (Action::Deliver(_) | Action::Send(_) | Action::Copied, ports)
+                if self.passage.is_flooded() =>
+            {
                 let ports: Vec<String> = ports.iter().map(|&port| names.port(port)).collect();
                 self.step(format!("flooded to {}", listed(&ports)))
             }

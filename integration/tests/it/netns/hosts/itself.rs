@@ -146,3 +146,24 @@ fn the_host_is_judged() {
     assert_ne!(drops(&fleet, "alpha", "policy_ingress"), 0);
     assert!(ping(underlay.host("alpha"), ip("10.1.0.20")));
 }
+
+/// What trace says of the host's own port is what happens there.
+#[test]
+fn the_host_is_traced_like_others() {
+    let Some(underlay) = underlay(Family::V4) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    fleet.load(&underlay.topology(ITSELF));
+    for (from, to, result) in [
+        ("gate", "web", "delivered"),
+        ("web", "gate", "delivered"),
+        ("gate", "10.1.0.1", "answered"),
+    ] {
+        let trace = fleet.on("alpha").json(&["trace", from, to, "icmp"]);
+        assert_eq!(
+            trace["verdict"]["result"], result,
+            "{from} to {to}: {trace}"
+        );
+    }
+}
