@@ -44,6 +44,10 @@ const CONDITIONS_PORT: u16 = exchange::PORT;
 const OPEN: Duration = Duration::from_secs(10);
 /// How often it is looked whether namespaces are still there.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long a namespace keeps the address when the agent has died.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// How often it is given it anew.
+const RENEWAL: Duration = Duration::from_secs(60);
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long somebody may be silent on a connection.
@@ -88,8 +92,8 @@ pub(super) struct Indoors<'a> {
     sandboxes: watch::Receiver<Sandboxes>,
     verdicts: watch::Receiver<Arc<Verdicts>>,
     say: &'a dyn Fn(&Event),
-    /// The namespaces that have the address.
-    settled: RefCell<BTreeMap<NetnsId, Arc<Netns>>>,
+    /// The namespaces that have the address, and since when they were to have it for so long.
+    settled: RefCell<BTreeMap<NetnsId, (Arc<Netns>, Instant)>>,
 }
 
 /// A namespace, and what is offered there.
@@ -148,6 +152,7 @@ impl<'a> Indoors<'a> {
             let wanted = wanted.map(|(id, home)| ((*id, home.services), home.residents.clone()));
             following.keep(&wanted.collect());
             self.leave_all_but(&found).await;
+            self.renew().await;
             for (id, home) in found {
                 let room = (id, home.services);
                 if !following.lacks(&room) {
@@ -185,7 +190,7 @@ impl<'a> Indoors<'a> {
     /// Leaves the namespaces as they were that nobody lives in any more.
     async fn leave_all_but(&self, homes: &BTreeMap<NetnsId, Home>) {
         let mut gone = Vec::new();
-        self.settled.borrow_mut().retain(|id, netns| {
+        self.settled.borrow_mut().retain(|id, (netns, _)| {
             let stays = homes.contains_key(id);
             if !stays {
                 gone.push(Arc::clone(netns));
@@ -198,12 +203,27 @@ impl<'a> Indoors<'a> {
         }
     }
 
+    /// Lets namespaces keep the address that would lose it soon.
+    async fn renew(&self) {
+        let mut due = Vec::new();
+        for (netns, since) in self.settled.borrow_mut().values_mut() {
+            if since.elapsed() >= RENEWAL {
+                *since = Instant::now();
+                due.push(Arc::clone(netns));
+            }
+        }
+        for netns in due {
+            // It may be gone; if not, it is asked again before the address goes.
+            let _kept = settle(&netns, ADDRESS, LIFETIME).await;
+        }
+    }
+
     async fn open(&self, netns: Netns, services: Services) -> Result<Sockets> {
         let netns = Arc::new(netns);
-        settle(&netns, ADDRESS).await?;
+        settle(&netns, ADDRESS, LIFETIME).await?;
         self.settled
             .borrow_mut()
-            .insert(netns.id(), Arc::clone(&netns));
+            .insert(netns.id(), (Arc::clone(&netns), Instant::now()));
         let names = || UdpSocket::from_std(receive(&netns, at(PORT))?).map_err(anyhow::Error::from);
         let conditions = || {
             let listener = listen(&netns, at(CONDITIONS_PORT))?;

@@ -6,9 +6,12 @@
 //! open is open at ports that they do not want.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rtnetlink::packet_route::address::{AddressHeaderFlags, AddressMessage, AddressScope};
+use rtnetlink::packet_route::address::{
+    AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo,
+};
 use rtnetlink::packet_route::{self, address::AddressAttribute};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
@@ -20,21 +23,27 @@ use super::netns::Netns;
 /// The loopback interface of every namespace.
 const LOOPBACK: u32 = 1;
 
-/// Gives a namespace's loopback interface an address that never leaves it.
+/// Gives a namespace's loopback interface an address that never leaves it, or lets the one that it has stay
+/// longer. The kernel takes it away after `lifetime`, in whole seconds, so that it does not outlive who
+/// answers there.
 ///
 /// # Errors
 ///
 /// The kernel refuses.
-pub async fn settle(netns: &Netns, address: Ipv4Addr) -> Result<()> {
+pub async fn settle(netns: &Netns, address: Ipv4Addr, lifetime: Duration) -> Result<()> {
     let handle = netns.connect()?;
-    let mut request = handle.address().add(LOOPBACK, address.into(), 32);
-    request.message_mut().header.scope = AddressScope::Host;
-    match request.execute().await {
-        Err(error) if !is_errno(&error, Errno::EXIST) => {
-            Err(system_error(error)).with_context(|| format!("add {address} to lo in {netns}"))
-        }
-        _ => Ok(()),
-    }
+    let mut request = handle.address().add(LOOPBACK, address.into(), 32).replace();
+    let seconds = u32::try_from(lifetime.as_secs())?;
+    let mut times = CacheInfo::default();
+    (times.ifa_preferred, times.ifa_valid) = (seconds, seconds);
+    let message = request.message_mut();
+    message.header.scope = AddressScope::Host;
+    message.attributes.push(AddressAttribute::CacheInfo(times));
+    request
+        .execute()
+        .await
+        .map_err(system_error)
+        .with_context(|| format!("add {address} to lo in {netns}"))
 }
 
 /// Takes the address away again.

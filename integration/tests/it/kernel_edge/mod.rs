@@ -4,6 +4,7 @@
 mod changed;
 mod datapath;
 mod figures;
+mod indoors;
 mod link;
 mod uplink;
 mod xdp;
