@@ -196,6 +196,9 @@ pub trait Frame: Bytes {
     /// The note that the frame was resubmitted with.
     fn note(&self) -> Note;
 
+    /// Takes the note off: wherever the frame goes, it would go on to mean something.
+    fn forget_note(&mut self);
+
     /// Sends a copy of the frame, as it is now, out of an interface of this host.
     ///
     /// # Errors

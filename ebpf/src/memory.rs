@@ -284,6 +284,10 @@ impl Frame for MemoryFrame {
         Ok(())
     }
 
+    fn forget_note(&mut self) {
+        self.note = None;
+    }
+
     fn note(&self) -> Note {
         self.note.unwrap_or(Note::NONE)
     }

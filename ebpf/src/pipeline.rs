@@ -154,6 +154,8 @@ fn enter<F: Frame, T: Tables>(
     }
     if note == Note::NONE {
         tables.count(port.port, Count::Ingress(frame.len()));
+    } else {
+        frame.forget_note();
     }
     read(frame, &mut scratch.packet)?;
     if note == Note::NONE {

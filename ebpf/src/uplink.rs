@@ -85,6 +85,7 @@ pub fn uplink_ingress<F: Frame, T: Tables>(
     if note != Note::NONE
         && let Some(member) = pipeline::addressee(tables, note)
     {
+        frame.forget_note();
         return hand_on(frame, tables, scratch, interface, &member);
     }
     // A VLAN of the underlay is another network; a tag without one only says how urgent the frame is.

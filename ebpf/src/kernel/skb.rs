@@ -78,7 +78,7 @@ impl Skb {
         unsafe { (*self.skb).vlan_proto as u16 }
     }
 
-    /// Takes the note of a resubmitted frame away: as a mark it would go on to mean something.
+    /// Takes the note of a resubmitted frame away.
     #[inline(always)]
     pub(super) fn clear_note(&self) {
         self.set_mark(0, 0);
@@ -318,6 +318,11 @@ impl Frame for Skb {
         let result = unsafe { bpf_clone_redirect(self.skb, ifindex, u64::from(BPF_F_INGRESS)) };
         self.clear_note();
         if result == 0 { Ok(()) } else { Err(Refused) }
+    }
+
+    #[inline(always)]
+    fn forget_note(&mut self) {
+        self.clear_note();
     }
 
     #[inline(always)]

@@ -197,6 +197,8 @@ impl Frame for Stubborn {
     fn note(&self) -> Note {
         Note::NONE
     }
+
+    fn forget_note(&mut self) {}
 }
 
 #[test]

@@ -31,15 +31,35 @@ pub(super) enum Cause {
     Event,
 }
 
+/// What is recorded now.
+pub(super) struct Kept {
+    /// What it is together with the files, if it had to hold together with them.
+    pub(super) topology: Option<Arc<Topology>>,
+    /// Whether there is anything to be planned.
+    is_new: bool,
+}
+
 impl Plugin<'_> {
-    /// Makes `after` what is recorded. What somebody asks for has to hold together with the files, or
-    /// nothing is changed; what it is together with them is returned.
+    /// Makes `after` what is recorded, and has it planned. What somebody asks for has to hold together with
+    /// the files, or nothing is changed.
     pub(super) async fn commit(
         &self,
         state: &mut State,
         after: Records,
         cause: Cause,
-    ) -> Result<Option<Arc<Topology>>> {
+    ) -> Result<()> {
+        let kept = self.keep(state, after, cause).await?;
+        self.have_planned(&kept, cause);
+        Ok(())
+    }
+
+    /// As above, but that it is not planned before [`Plugin::have_planned`] says so.
+    pub(super) async fn keep(
+        &self,
+        state: &mut State,
+        after: Records,
+        cause: Cause,
+    ) -> Result<Kept> {
         let text = source::text(&after);
         let topology = match cause {
             Cause::Request | Cause::Attachment => Some(state.files.with(text.as_deref())?),
@@ -47,7 +67,8 @@ impl Plugin<'_> {
             Cause::Event => None,
         };
         if after == state.records {
-            return Ok(topology);
+            let is_new = false;
+            return Ok(Kept { topology, is_new });
         }
         let store = match &state.store {
             Some(store) => store,
@@ -68,14 +89,18 @@ impl Plugin<'_> {
         }
         state.records = after;
         self.share(&state.records);
-        if is_new {
+        Ok(Kept { topology, is_new })
+    }
+
+    /// Has planned what is recorded now, if that is anything new.
+    pub(super) fn have_planned(&self, kept: &Kept, cause: Cause) {
+        if kept.is_new {
             let planner = match cause {
                 Cause::Request | Cause::Event => &self.progress.wanted,
                 Cause::Attachment => &self.progress.heard,
             };
             planner.send_modify(|number| *number += 1);
         }
-        Ok(topology)
     }
 
     /// Tells other hosts and the workloads themselves what is on the disk.

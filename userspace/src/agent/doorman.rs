@@ -16,6 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use maps_schema::IfIndex;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::watch;
@@ -71,6 +72,10 @@ impl Drop for Visit<'_> {
     }
 }
 
+/// A doorway, whom it leads to, and the interface that has its address: a socket stays bound to the one that
+/// it was bound to.
+type Place = (Doorway, Inside, Option<IfIndex>);
+
 /// Where somebody listens.
 enum Door {
     Tcp(TcpListener),
@@ -114,10 +119,14 @@ impl<'a> Doorman<'a> {
                 (self.say)(&Event::Failed(text.clone()));
             }
             said = outside;
-            let wanted: BTreeMap<(Doorway, Inside), ()> =
-                wanted.into_iter().map(|it| (it, ())).collect();
+            let interfaces = self.underlay.interfaces().await.unwrap_or_default();
+            let place = |(doorway, inside): (Doorway, Inside)| {
+                let interface = interfaces.addresses.get(&doorway.at.ip()).copied();
+                ((doorway, inside, interface), ())
+            };
+            let wanted: BTreeMap<Place, ()> = wanted.into_iter().map(place).collect();
             following.keep(&wanted);
-            self.open(&mut following, wanted.into_keys()).await;
+            self.open(&interfaces, &mut following, wanted.into_keys());
             tokio::select! {
                 changed = scene.changed() => if changed.is_err() {
                     std::future::pending().await
@@ -128,19 +137,16 @@ impl<'a> Doorman<'a> {
     }
 
     /// Opens the doors that are still closed.
-    async fn open<'s>(
+    fn open<'s>(
         &'s self,
-        following: &mut Following<'s, (Doorway, Inside), ()>,
-        wanted: impl Iterator<Item = (Doorway, Inside)>,
+        interfaces: &Interfaces,
+        following: &mut Following<'s, Place, ()>,
+        wanted: impl Iterator<Item = Place>,
     ) {
         let closed: Vec<_> = wanted.filter(|it| following.lacks(it)).collect();
-        if closed.is_empty() {
-            return;
-        }
-        let interfaces = self.underlay.interfaces().await.unwrap_or_default();
-        for (doorway, inside) in closed {
-            let key = (doorway, inside.clone());
-            match open(&interfaces, &doorway) {
+        for (doorway, inside, interface) in closed {
+            let key = (doorway, inside.clone(), interface);
+            match open(interfaces, &doorway) {
                 Ok(door) => following.begin(key, (), |_| self.serve(door, inside)),
                 Err(error) => {
                     let text = format!(

@@ -340,8 +340,8 @@ impl<'a> Plugin<'a> {
         } else {
             Cause::Event
         };
-        let topology = self.commit(state, after, cause).await?;
-        let link = endpoint.and_then(|id| self.link(topology.as_deref()?, id));
+        let kept = self.keep(state, after, cause).await?;
+        let link = endpoint.and_then(|id| self.link(kept.topology.as_deref()?, id));
         if let Some(link) = link
             && let Err(error) = self.links.hand_over(&link).await
         {
@@ -350,6 +350,8 @@ impl<'a> Plugin<'a> {
             self.links.take_back(&link.name).await?;
             return Err(error);
         }
+        // Who plans leaves out what has no link yet.
+        self.have_planned(&kept, cause);
         for id in before.endpoints.keys() {
             if !state.records.endpoints.contains_key(id) {
                 self.links

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::models::{
@@ -11,6 +12,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder};
 use futures_util::{Stream, StreamExt};
+use tokio::time::timeout;
 
 use super::{Docker, DockerError, no_answer};
 use crate::driver::inventory::{
@@ -22,6 +24,9 @@ use crate::driver::reconcile::Strike;
 
 /// What Docker puts before the ids of endpoints that are in no container (moby,
 /// `api/server/router/network`, 20.10 and newer).
+/// How long a container is given that may just be starting, before it is asked again another time.
+const STARTS: Duration = Duration::from_secs(2);
+
 const NOT_JOINED: &str = "ep-";
 
 impl Docker {
@@ -151,10 +156,12 @@ impl Docker {
         for (place, endpoint) in network.containers.unwrap_or_default() {
             let own = endpoint.endpoint_id.clone().unwrap_or_default();
             let details = if obscure.contains(&own) {
-                match self.client.inspect_container(&place, None).await {
-                    Ok(container) => details(container, &own),
-                    Err(error) if is_not_found(&error) => None,
-                    Err(error) => return Err(no_answer(&self.socket, &error)),
+                // The engine does not tell before a container that starts has started.
+                match timeout(STARTS, self.client.inspect_container(&place, None)).await {
+                    Ok(Ok(container)) => details(container, &own),
+                    Ok(Err(error)) if is_not_found(&error) => None,
+                    Ok(Err(error)) => return Err(no_answer(&self.socket, &error)),
+                    Err(_late) => None,
                 }
             } else {
                 None

@@ -150,8 +150,8 @@ impl<'a> Work<'a> {
             object,
             ..
         } = self.outlook;
-        let mut datapath = Datapath::load(self.instance, object, &plan.settings)?;
         self.undo.push(Undo::Tables);
+        let mut datapath = Datapath::load(self.instance, object, &plan.settings)?;
         let interfaces = self.create_links().await?;
         // The maps of a datapath that was there in parts may hold rows that nobody has looked at.
         let held = match &self.former {

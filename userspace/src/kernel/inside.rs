@@ -147,11 +147,7 @@ impl<'a> Workload<'a> {
                 format!("/proc/sys/net/ipv4/conf/{name}/arp_notify"),
                 format!("/proc/sys/net/ipv6/conf/{name}/ndisc_notify"),
             ] {
-                match fs::write(&path, "1") {
-                    // This interface, or all of this kernel, has no IPv6.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    result => result.with_context(|| format!("write {path}"))?,
-                }
+                write_if_there(&path, "1")?;
             }
             anyhow::Ok(())
         };
@@ -162,6 +158,27 @@ impl<'a> Workload<'a> {
         announce(&self.handle, index, link.inside.mac)
             .await
             .with_context(|| format!("{name} in {}", self.netns))
+    }
+
+    /// Lets nobody in the network tell this namespace where its packets go: it is the host's own.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub(super) fn distrust_routers(&self, interface: &str) -> Result<()> {
+        let distrust = || {
+            for path in [
+                format!("/proc/sys/net/ipv6/conf/{interface}/accept_ra"),
+                format!("/proc/sys/net/ipv6/conf/{interface}/accept_redirects"),
+                format!("/proc/sys/net/ipv4/conf/{interface}/accept_redirects"),
+            ] {
+                write_if_there(&path, "0")?;
+            }
+            anyhow::Ok(())
+        };
+        self.netns
+            .run(distrust)?
+            .with_context(|| format!("in {}", self.netns))
     }
 
     async fn set_up(&self, interface: &Interface, now: &Snapshot, link: &Link) -> Result<()> {
@@ -334,6 +351,14 @@ impl Snapshot {
         let mut addresses = self.addresses.get(&index).cloned().unwrap_or_default();
         addresses.retain(|address| address.addr() != own);
         addresses
+    }
+}
+
+/// Writes a setting. This interface, or all of this kernel, may have no IPv6.
+fn write_if_there(path: &str, value: &str) -> Result<()> {
+    match fs::write(path, value) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.with_context(|| format!("write {path}")),
     }
 }
 

@@ -118,10 +118,14 @@ impl Links {
         };
         // An index alone would not do: another namespace may have the same. The host's own has no number,
         // and none is told of a pair that is all in it.
-        let expected = self.number_of(netns).await?;
-        if expected.is_none() && netns.id() != self.home {
-            return Ok(());
-        }
+        let expected = if netns.id() == self.home {
+            None
+        } else {
+            match self.number_of(netns).await? {
+                None => return Ok(()),
+                number => number,
+            }
+        };
         let snapshot = Workload::open(netns)?.snapshot().await?;
         for (end, _) in ends {
             let Some((alias, peer)) = end.alias.clone().zip(end.peer) else {
@@ -185,6 +189,9 @@ impl Links {
     /// [`InterfaceTaken`] when the workload has an interface of that name; else the kernel refuses.
     pub async fn create(&self, link: &Link, netns: &Netns) -> Result<IfIndex> {
         self.create_pair(link, netns).await?;
+        if netns.id() == self.home {
+            Workload::open(netns)?.distrust_routers(&link.inside.interface)?;
+        }
         Ok(IfIndex(self.end(&link.name).await?.index))
     }
 

@@ -75,7 +75,9 @@ impl Programs {
     pub(super) fn load(pins: &Pins, object: &Object, settings: &Settings) -> Result<()> {
         let tables = resize::tables(&pins.maps(), &settings.room)?;
         let loaded = Self::load_on(pins, object, settings, &tables);
-        let done = loaded.and_then(|()| tables.iter().try_for_each(Table::take_over));
+        let done = loaded
+            .and_then(|()| tables.iter().try_for_each(Table::fill))
+            .and_then(|()| tables.iter().try_for_each(Table::take_place));
         if done.is_err() {
             tables.iter().for_each(Table::abandon);
         }

@@ -64,21 +64,34 @@ impl Table {
         self.new.as_ref().unwrap_or(&self.pinned)
     }
 
-    /// Gives another map the rows of the pinned one, and its place. Connections that begin before the
-    /// programs are exchanged, too, are found by their packets again.
+    /// Gives another map the rows of the pinned one. Connections that begin before the programs are
+    /// exchanged are found by their packets again.
     ///
     /// # Errors
     ///
     /// The kernel refuses.
-    pub(super) fn take_over(&self) -> Result<()> {
-        let Some(new) = &self.new else {
-            return Ok(());
-        };
-        let take_over = || -> Result<()> {
-            copy(&self.pinned, new, self.rows)?;
-            Ok(fs::rename(new, &self.pinned)?)
-        };
-        take_over().with_context(|| format!("change the size of {}", self.pinned.display()))
+    pub(super) fn fill(&self) -> Result<()> {
+        let copied = self
+            .new
+            .as_ref()
+            .map(|new| copy(&self.pinned, new, self.rows));
+        copied.transpose().with_context(|| self.changing())?;
+        Ok(())
+    }
+
+    /// Gives another map the place of the pinned one.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub(super) fn take_place(&self) -> Result<()> {
+        let renamed = self.new.as_ref().map(|new| fs::rename(new, &self.pinned));
+        renamed.transpose().with_context(|| self.changing())?;
+        Ok(())
+    }
+
+    fn changing(&self) -> String {
+        format!("change the size of {}", self.pinned.display())
     }
 
     /// Leaves the pinned map in its place. What cannot be removed of the other one is removed before the next

@@ -34,6 +34,17 @@ pub(in crate::topology) fn resolve(
         let Some(first) = given.publish.first() else {
             continue;
         };
+        let workload = merged.workloads.get(name.workload.as_str());
+        if workload.is_some_and(|it| it.is_host()) {
+            problems.push(
+                Problem::new(format!("port {name} publishes, and is the host itself"))
+                    .at(&first.origin, "this is published")
+                    .help(
+                        "a program of the host listens at the host's own addresses: leave it out",
+                    ),
+            );
+            continue;
+        }
         let Some((router, hosts)) = gateways(merged, routers, name, port) else {
             if !merged.incomplete && !merged.routers.values().any(|(it, _)| it.incomplete) {
                 problems.push(no_uplink(name, port, first));

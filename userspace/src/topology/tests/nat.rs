@@ -42,6 +42,23 @@ routers:
 }
 
 #[test]
+fn the_host_itself_publishes_nothing() {
+    check(
+        "\
+networks: { n: 10.1.0.0/24 }
+routers: { r: { ports: { n: 10.1.0.1 }, uplink: true } }
+workloads:
+  host: { host_network: true, ports: [{ network: n, addresses: 10.1.0.2, publish: '80:80' }] }
+",
+        "\
+port host/n publishes, and is the host itself
+  6:83 this is published
+  help: a program of the host listens at the host's own addresses: leave it out
+",
+    );
+}
+
+#[test]
 fn translations_are_what_the_file_says() {
     let topology = compiled(
         "\

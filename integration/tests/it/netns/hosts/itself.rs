@@ -109,7 +109,13 @@ fn the_host_keeps_its_default_route_and_its_interfaces() {
     fleet.load(&underlay.topology(ITSELF));
     assert_eq!(alpha.ip(&["route", "show", "default"]), "");
     assert_eq!(alpha.ip(&["-6", "route", "show", "default"]), "");
-    // A second look finds nothing to do.
+    // Nobody in the network tells it where its packets go.
+    let setting = "/proc/sys/net/ipv6/conf/front/accept_ra";
+    let said = alpha.command("cat").arg(setting).output().unwrap();
+    assert_eq!(said.stdout, b"0\n");
+    // A second look finds nothing to do, even where the namespace has a number for itself.
+    let number = ["netns", "set", alpha.name(), "7"];
+    alpha.ip(&number);
     assert_eq!(fleet.on("alpha").json(&["load"])["changed"], false);
     fleet.unload("itself");
 
