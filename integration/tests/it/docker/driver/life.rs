@@ -162,6 +162,48 @@ fn containers_survive_their_engine() {
     end(driver, engines);
 }
 
+/// What goes down with a machine: processes, links, what is pinned, and what is noted in `/run`. The agent is up
+/// before the engine, as its socket's unit sees to.
+#[test]
+fn containers_survive_their_machine() {
+    let Some(mut driver) = Driver::set_apart("driver_machine") else {
+        return;
+    };
+    let front = driver.create("front", &["--subnet", "10.92.0.0/24"]);
+    let options = ["--restart", "always", "--ip"];
+    for (name, address) in [("drv-east", "10.92.0.9"), ("drv-west", "10.92.0.10")] {
+        driver.run(name, &front, &[&options[..], &[address]].concat());
+    }
+    driver.stage.ping("drv-east", "10.92.0.10");
+    let links = driver.links();
+    driver.stop_agent("-KILL");
+    let engine = driver.stage.engine();
+    let run = |words: &[&str]| engine.command(words).status().unwrap();
+    let mut agent = None;
+    let restarted = engine.restart_as("-KILL", |_| {
+        run(&["pkill", "-KILL", "-f", "containerd-shim"]);
+        for link in &links {
+            run(&["ip", "link", "delete", link.trim_matches('"')]);
+        }
+        let instance = driver.stage.instance();
+        run(&["rm", "-rf", &format!("/sys/fs/bpf/bowline/{instance}")]);
+        run(&["rm", "-rf", &format!("/run/bowline/{instance}")]);
+        let socket = driver.socket();
+        run(&["rm", "-f", &socket]);
+        agent = Some(driver.agent_command(&socket).spawn().unwrap());
+        eventually("the driver listens", || engine.path(&socket).exists());
+    });
+    driver.agent = agent;
+    eventually("the containers are back", || {
+        driver.reaches("drv-east", "10.92.0.10") && driver.reaches("drv-west", "10.92.0.9")
+    });
+    assert_eq!(driver.links().len(), 2);
+    let words = ["rm", "--force", "drv-east", "drv-west"];
+    driver.stage.docker(&words);
+    assert_eq!(driver.links(), Vec::<String>::new());
+    end(driver, vec![restarted]);
+}
+
 /// Ends the engine for good, and waits for all that were started.
 pub(super) fn end(mut driver: Driver, engines: Vec<Child>) {
     driver

@@ -15,7 +15,7 @@ mod upstream;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -68,6 +68,10 @@ impl Driver {
 
     /// Starts the agent as the driver of a socket, or of none if that is `off`.
     fn start_agent_at(&mut self, socket: &str) {
+        self.agent = Some(self.agent_command(socket).spawn().unwrap());
+    }
+
+    fn agent_command(&self, socket: &str) -> Command {
         let binary = env!("CARGO_BIN_EXE_lab-bowline");
         let pid = self.pid_file();
         let run = format!(
@@ -85,7 +89,7 @@ impl Driver {
             .env("BOWLINE_STATE_DIR", format!("{FOLDER}/state"))
             .stdout(Stdio::null())
             .stderr(log.unwrap());
-        self.agent = Some(command.spawn().unwrap());
+        command
     }
 
     fn pid_file(&self) -> String {
