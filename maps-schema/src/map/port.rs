@@ -131,6 +131,20 @@ impl EgressPort {
         }
     }
 
+    /// Where frames of this port come from, which may be sent everything: the interface is the one that they
+    /// come in on.
+    #[must_use]
+    pub const fn behind(port: &IngressPort, ifindex: IfIndex) -> Self {
+        Self {
+            kind: if port.flags & IngressPort::HOST_NETNS == 0 {
+                Self::WORKLOAD
+            } else {
+                Self::HOST_NETNS
+            },
+            ..Self::workload(ifindex)
+        }
+    }
+
     /// Whether it leads to a workload on this host, which may be the host itself.
     #[must_use]
     #[inline(always)]

@@ -168,15 +168,9 @@ fn move_rows(
     let key = bytes_of(&ingress.port);
     let rows = datapath.rows(MapName::Ports)?;
     let held = rows.get(key).and_then(|row| from_bytes(row));
-    let kind = if ingress.flags & IngressPort::HOST_NETNS == 0 {
-        EgressPort::WORKLOAD
-    } else {
-        EgressPort::HOST_NETNS
-    };
     let egress = EgressPort {
         ifindex,
-        kind,
-        ..held.unwrap_or(EgressPort::workload(ifindex))
+        ..held.unwrap_or(EgressPort::behind(ingress, ifindex))
     };
     datapath.write(MapName::Ports, key, bytes_of(&egress))?;
     datapath.write(MapName::Interfaces, bytes_of(&ifindex), bytes_of(ingress))?;

@@ -20,7 +20,7 @@ mod view;
 
 use std::collections::BTreeMap;
 
-use maps_schema::map::{EgressPort, IngressPort, MapName};
+use maps_schema::map::{IngressPort, MapName};
 use maps_schema::{IfIndex, PolicyList, PortId};
 
 pub use names::{Named, NamedRule, Names};
@@ -32,8 +32,7 @@ use view::{Place, Station, View};
 
 use crate::instance::Instance;
 use crate::link::{Inside, Link};
-use crate::program::Settings;
-use crate::program::XdpMode;
+use crate::program::{Settings, XdpMode};
 use crate::topology::{self, Mss, Network, Port, PortName, Spoofing, Topology};
 
 /// The rows of every planned map, by map and key, as the kernel has them.
@@ -86,9 +85,8 @@ pub struct PlannedLink {
     pub name: PortName,
     /// The port's row, as the datapath needs it when a frame comes in.
     pub ingress: IngressPort,
-    /// The port's row, as the datapath needs it when a frame leaves: but for the interface, which may not
-    /// exist yet.
-    pub egress: EgressPort,
+    /// The rules for what the workload is sent.
+    pub delivery: PolicyList,
     /// The veth pair.
     pub link: Link,
 }
@@ -109,7 +107,7 @@ impl Plan {
             let planned = PlannedLink {
                 name: name.clone(),
                 ingress: ingress_port(network, port, is_host, held.of_sender(port.id)),
-                egress: egress_port(is_host, held.of_receiver(port.id)),
+                delivery: held.of_receiver(port.id),
                 link: link(
                     instance,
                     name,
@@ -124,9 +122,7 @@ impl Plan {
         routers::add_routers(&mut constant, &view, &held);
         let is_gateway = nat::add_nat(&mut constant, &view, &held);
         let uplink = peers::add_uplink(&mut constant, &view, is_gateway);
-        let ports = links
-            .values()
-            .map(|link| (&link.ingress, link.egress.policy));
+        let ports = links.values().map(|link| (&link.ingress, link.delivery));
         epochs::add_epochs(&mut constant, &view, ports);
         Self {
             links,
@@ -179,18 +175,6 @@ fn ingress_port(network: &Network, port: &Port, is_host: bool, policy: PolicyLis
         flags: learning | spoofing | host | clamping(network),
         reserved: 0,
         policy,
-    }
-}
-
-fn egress_port(is_host: bool, policy: PolicyList) -> EgressPort {
-    EgressPort {
-        kind: if is_host {
-            EgressPort::HOST_NETNS
-        } else {
-            EgressPort::WORKLOAD
-        },
-        policy,
-        ..EgressPort::workload(IfIndex(0))
     }
 }
 

@@ -59,11 +59,11 @@ pub(super) fn constant(view: &View<'_>) -> Tables {
 
 /// The rows of one port that hold the index of its interface.
 pub(super) fn add_interface(tables: &mut Tables, ifindex: IfIndex, planned: &PlannedLink) {
-    let egress = EgressPort {
-        ifindex,
-        ..planned.egress
-    };
     let port = &planned.ingress;
+    let egress = EgressPort {
+        policy: planned.delivery,
+        ..EgressPort::behind(port, ifindex)
+    };
     add(tables, MapName::Ports, &port.port, &egress);
     add(tables, MapName::Interfaces, &ifindex, port);
 }

@@ -80,6 +80,21 @@ fn connections_are_shown_as_they_go() {
     }
 }
 
+/// A talk of `web` with `db` over TCP that goes on.
+fn talk(site: &Site) -> Talk {
+    let address: SocketAddr = "10.77.0.20:5000".parse().unwrap();
+    site.assert_reaches("web", "10.77.0.20");
+    let mut talk = Talk::start(site.workload("web"), address, &[listen(site, address)]);
+    talk.go_on(3);
+    talk
+}
+
+/// How many packets its connection has sent, if it is the only one.
+fn packets_sent(bowline: &Bowline<'_>) -> u64 {
+    let found = flows(bowline, &["--protocol", "tcp"]);
+    found[0]["sent"]["packets"].as_u64().unwrap()
+}
+
 #[test]
 fn what_is_flushed_goes_on() {
     let Some(site) = Site::new(["web", "db"]) else {
@@ -88,14 +103,8 @@ fn what_is_flushed_goes_on() {
     let bowline = site.bowline();
     let topology = site.topology(PAIR);
     bowline.load(&topology);
-    let address: SocketAddr = "10.77.0.20:5000".parse().unwrap();
-    site.assert_reaches("web", "10.77.0.20");
-    let mut talk = Talk::start(site.workload("web"), address, &[listen(&site, address)]);
-    talk.go_on(3);
-    let packets = || {
-        let found = flows(&bowline, &["--protocol", "tcp"]);
-        found[0]["sent"]["packets"].as_u64().unwrap()
-    };
+    let mut talk = talk(&site);
+    let packets = || packets_sent(&bowline);
     // Another program finds what the former one has noted.
     let before = packets();
     bowline.load(&topology.replace(
@@ -129,14 +138,8 @@ fn connections_outlive_a_change_of_how_many_and_how_long() {
     let bowline = site.bowline();
     let topology = site.topology(PAIR);
     bowline.load(&topology);
-    let address: SocketAddr = "10.77.0.20:5000".parse().unwrap();
-    site.assert_reaches("web", "10.77.0.20");
-    let mut talk = Talk::start(site.workload("web"), address, &[listen(&site, address)]);
-    talk.go_on(3);
-    let packets = || {
-        let found = flows(&bowline, &["--protocol", "tcp"]);
-        found[0]["sent"]["packets"].as_u64().unwrap()
-    };
+    let mut talk = talk(&site);
+    let packets = || packets_sent(&bowline);
     let room = |kind: &str| bowline.json(&["stats"])["flows"][kind]["room"].clone();
     assert_eq!([room("established"), room("opening")], [131_072, 65_536]);
     let [client, server] = [("web", "10.77.0.10:4000"), ("db", "10.77.0.20:4001")]

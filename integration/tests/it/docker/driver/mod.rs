@@ -135,6 +135,11 @@ impl Driver {
 
     /// `docker run` of a container that sleeps.
     fn run(&self, container: &str, network: &str, options: &[&str]) {
+        self.run_anywhere(container, &[&["--network", network], options].concat());
+    }
+
+    /// The same where its options, or the engine, put it.
+    fn run_anywhere(&self, container: &str, options: &[&str]) {
         self.stage.remember(container);
         let mut words = vec![
             "run",
@@ -144,7 +149,6 @@ impl Driver {
             "--stop-signal",
             "KILL",
         ];
-        words.extend(["--network", network]);
         words.extend(options);
         words.extend([IMAGE, "sleep", "86400"]);
         self.stage.docker(&words);

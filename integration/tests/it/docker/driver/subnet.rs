@@ -1,6 +1,6 @@
 //! Hosts that keep Docker's own bridge.
 
-use integration::lab::{ENGINE_FOLDER as FOLDER, IMAGE, eventually};
+use integration::lab::{ENGINE_FOLDER as FOLDER, eventually};
 
 use super::Driver;
 use super::hosts::Site;
@@ -32,18 +32,7 @@ fn settle(driver: &Driver, container: &str, engines: &mut Vec<std::process::Chil
         words.retain(|word| *word != "--bridge=none");
         words.extend(["--config-file".to_owned(), settings]);
     }));
-    let words = [
-        "run",
-        "--name",
-        container,
-        "--detach",
-        "--stop-signal",
-        "KILL",
-    ];
-    driver.stage.remember(container);
-    driver
-        .stage
-        .docker(&[&words[..], &[IMAGE, "sleep", "86400"]].concat());
+    driver.run_anywhere(container, &[]);
     driver.inspect(container, "{{.NetworkSettings.IPAddress}}")
 }
 

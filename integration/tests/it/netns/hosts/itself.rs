@@ -1,12 +1,8 @@
 //! The host itself takes part in a network: its own programs, and whoever shares its namespace.
 
-use std::net::{SocketAddr, TcpListener};
-use std::thread;
+use integration::lab::{Family, Snapshot, Underlay, eventually, ping};
 
-use integration::lab::{
-    Family, Namespace, Snapshot, Underlay, eventually, ping, receive_all, send_all,
-};
-
+use super::reaching::assert_carries_tcp;
 use super::{assert_reaches, drops, fleet, ip};
 
 /// `alpha` itself beside a workload on it, one on another host, and one behind a router.
@@ -41,15 +37,6 @@ const OTHERS: [(&str, [&str; 2]); 3] = [
 
 fn underlay(family: Family) -> Option<Underlay> {
     Underlay::new(family, 1500, &["alpha", "beta"], &["web", "db", "far"])
-}
-
-#[track_caller]
-fn assert_carries_tcp(from: &Namespace, to: &Namespace, address: &str) {
-    let address = SocketAddr::new(ip(address), 42_000);
-    let listener = to.run(|| TcpListener::bind(address)).unwrap();
-    let receiver = thread::spawn(move || receive_all(&listener));
-    let sent = send_all(from, address, 3 << 20);
-    assert_eq!(sent, receiver.join().unwrap(), "to {address}");
 }
 
 #[test]
