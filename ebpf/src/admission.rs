@@ -9,10 +9,14 @@
 //! know it. The workload's host sees both directions: what a gateway's router does not let in goes on to
 //! there, as a packet that must be an answer.
 
-use maps_schema::map::{EgressPort, IngressPort, MemberKey};
+use core::hint::black_box;
+
+use maps_schema::map::{EgressPort, IngressPort, MemberKey, NeighborKey};
 use maps_schema::{DropReason, Ip, Mac, PolicyList, RouterId};
 
+use crate::departure::Way;
 use crate::edit;
+use crate::flow::related::is_error;
 use crate::flow::{self, Found};
 use crate::frame::Frame;
 use crate::icmp::{self, Message};
@@ -55,7 +59,8 @@ pub(crate) fn admits<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> 
     if !matches!(packet.kind, Kind::Ipv4 | Kind::Ipv6) || is_resolution {
         return true;
     }
-    let is_answer = scratch.track.is_reply() || scratch.track.is_related;
+    let is_answer = (scratch.track.is_reply() || scratch.track.is_related)
+        && leads_to_receiver(tables, packet, &scratch.way);
     if packet.source == Mac::ANSWERING && scratch.way.origin.is_host() && !is_answer {
         scratch.court.reason = DropReason::PolicyForward;
         scratch.court.is_told = false;
@@ -93,26 +98,45 @@ pub(crate) fn admits<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> 
         }
     }
     court.reason = DropReason::PolicyForward;
-    for list in way.forward {
-        if list == PolicyList::NONE {
-            break;
-        }
-        if !passes::<F, T>(tables, court, list) {
-            return false;
-        }
+    if !forwards::<F, T>(tables, court, way) {
+        return false;
     }
     court.reason = DropReason::PolicyIngress;
     ingress == PolicyList::NONE || passes::<F, T>(tables, court, ingress)
 }
 
-/// Whether a packet that may not pass goes on to its receiver's host, which knows whether it is an answer.
+/// Whether a packet goes to the station that has its address, as far as stations are declared.
+#[inline(always)]
+fn leads_to_receiver<T: Tables>(tables: &T, packet: &Packet, way: &Way) -> bool {
+    let key = NeighborKey {
+        vni: way.vni,
+        ip: packet.ip_destination,
+    };
+    let station = tables.neighbor(&key).map_or(way.destination, |it| it.port);
+    // The compiler would compare a port that was not found, too, which the verifier refuses.
+    way.hops != 0 || black_box(station) == way.destination
+}
+
+/// Whether a packet that may not pass goes on to its receiver's host, which knows whether it is an answer, or an
+/// error about what was sent.
 #[inline(never)]
-pub(crate) fn is_for_receiver<T: Tables>(tables: &T, scratch: &Scratch) -> bool {
+pub(crate) fn is_for_receiver<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> bool {
     let Scratch {
-        way, track, court, ..
+        packet,
+        way,
+        track,
+        court,
+        ..
     } = scratch;
-    let is_unknown = matches!(track.found, Found::Nothing);
-    if !way.origin.is_outside() || !is_unknown || court.reason != DropReason::PolicyForward {
+    if !way.origin.is_outside() || court.reason != DropReason::PolicyForward {
+        return false;
+    }
+    let may_be_told = match track.found {
+        Found::Untracked => is_error(packet),
+        Found::Nothing => may_be_answer::<F, T>(tables, packet, way, court),
+        Found::Embryo | Found::Connection => false,
+    };
+    if !may_be_told {
         return false;
     }
     let key = MemberKey {
@@ -129,6 +153,45 @@ pub(crate) fn is_for_receiver<T: Tables>(tables: &T, scratch: &Scratch) -> bool 
             .is_some_and(|exit| exit.kind != EgressPort::DIRECT)
 }
 
+/// Whether the routers on the way let its receiver begin a conversation to which the packet would be an answer.
+#[inline(always)]
+fn may_be_answer<F: Frame, T: Tables>(
+    tables: &T,
+    packet: &Packet,
+    way: &Way,
+    court: &mut Court,
+) -> bool {
+    court.subject = Subject {
+        source: packet.ip_destination,
+        destination: packet.ip_source,
+        protocol: packet.protocol,
+        port: match packet.transport.kind {
+            TransportKind::Ports => packet.transport.source,
+            TransportKind::Icmp => u16::from(icmp::echo_request(packet)) << 8,
+            TransportKind::Absent => 0,
+        },
+    };
+    let is_told = court.is_told;
+    let may_be = forwards::<F, T>(tables, court, way);
+    // Its sender is told what was decided about the packet itself.
+    court.is_told = is_told;
+    may_be
+}
+
+/// Whether the routers on the way let the subject pass.
+#[inline(never)]
+fn forwards<F: Frame, T: Tables>(tables: &T, court: &mut Court, way: &Way) -> bool {
+    for list in way.forward {
+        if list == PolicyList::NONE {
+            break;
+        }
+        if !passes::<F, T>(tables, court, list) {
+            return false;
+        }
+    }
+    true
+}
+
 /// Whether a list lets the subject pass.
 #[inline(never)]
 fn passes<F: Frame, T: Tables>(tables: &T, court: &mut Court, list: PolicyList) -> bool {
@@ -140,8 +203,8 @@ fn passes<F: Frame, T: Tables>(tables: &T, court: &mut Court, list: PolicyList) 
     ruling.action == Action::Allow
 }
 
-/// A packet may not pass: its connection is no more, and the packet becomes what its sender is told, in
-/// the name of whom it is for.
+/// A packet may not pass, and neither may its connection. The packet becomes what its sender is told, in the
+/// name of whom it is for.
 ///
 /// # Errors
 /// The reason why it is dropped, if nobody is told.
@@ -151,7 +214,7 @@ pub(crate) fn refuse<F: Frame, T: Tables>(
     tables: &T,
     scratch: &mut Scratch,
 ) -> Result<(), DropReason> {
-    flow::end(tables, &mut scratch.track);
+    flow::refuse(tables, &mut scratch.track);
     // In the name of whom the sender knows.
     nat::restore(&mut scratch.packet, &scratch.track);
     let (packet, reason) = (&scratch.packet, scratch.court.reason);

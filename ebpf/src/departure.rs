@@ -202,7 +202,7 @@ fn change<F: Frame, T: Tables>(
             refuse_size(frame, tables, packet, way, exit.mtu)?;
             return Ok(Change::Answered);
         }
-        if exit.kind == EgressPort::DIRECT && !fits_directly(packet, exit) {
+        if exit.kind == EgressPort::DIRECT && !fits_directly(tables, packet, way, exit) {
             return Err(DropReason::NeedsTunnel);
         }
     }
@@ -225,15 +225,20 @@ fn change<F: Frame, T: Tables>(
     Ok(Change::Made)
 }
 
-/// Whether the kernel finds the neighbor for a packet: it does for those of its own family only.
+/// Whether the kernel finds the neighbor for a packet, which it does for those of its own family only, and the
+/// peer the station: what is for the outside would be that host's own, and not its router's.
 #[inline(always)]
-const fn fits_directly(packet: &Packet, exit: &EgressPort) -> bool {
+fn fits_directly<T: Tables>(tables: &T, packet: &Packet, way: &Way, exit: &EgressPort) -> bool {
     let is_family = match packet.kind {
         Kind::Ipv4 => exit.remote.is_v4(),
         Kind::Ipv6 => !exit.remote.is_v4(),
         Kind::Arp | Kind::Opaque => false,
     };
-    is_family && !packet.destination.is_group()
+    is_family
+        && !packet.destination.is_group()
+        && tables
+            .direct(packet.ip_destination)
+            .is_some_and(|station| station.port == way.destination)
 }
 
 /// Lets the frame leave, in a tunnel if one leads to where it goes.

@@ -29,7 +29,7 @@ use crate::tcp;
 
 pub(crate) use claim::has_port;
 pub use life::phase;
-pub(crate) use life::{end, renew};
+pub(crate) use life::{end, refuse, renew};
 pub(crate) use settle::settle;
 pub(crate) use track::{Found, TRANSLATED, Track};
 use track::{identify, is_outside};

@@ -74,16 +74,21 @@ impl Message {
     }
 }
 
+/// The type of an echo request of the packet's family.
+#[inline(always)]
+pub(crate) const fn echo_request(packet: &Packet) -> u8 {
+    match packet.kind {
+        Kind::Ipv4 => ECHO_REQUEST,
+        _ => ECHO_REQUEST_V6,
+    }
+}
+
 /// Whether a packet is an echo request that can be answered.
 #[inline(always)]
 pub fn is_echo_request(packet: &Packet) -> bool {
-    let request = match packet.kind {
-        Kind::Ipv4 => ECHO_REQUEST,
-        _ => ECHO_REQUEST_V6,
-    };
     matches!(packet.transport.kind, TransportKind::Icmp)
         && matches!(packet.fragment, Fragment::Whole)
-        && packet.transport.source == u16::from(request)
+        && packet.transport.source == u16::from(echo_request(packet))
 }
 
 /// Whether an error may be sent about a packet at all (RFC 1812 section 4.3.2.7, RFC 4443 section 2.4

@@ -141,11 +141,10 @@ pub(crate) fn choose<T: Tables>(
         return choose_own(track);
     }
     if way.vni != Vni::NONE {
-        // What is answered was translated on its way here.
-        let is_answer = track.flags & Flow::REPLY != 0 || track.is_related;
-        // Its port may be another one, so that its answers are told from those of another flow.
+        // What is answered was translated on its way here. Otherwise only the port may be another one, so that
+        // answers are told from those of another flow.
         let is_renamed = is_translated && track.translation.source != packet.ip_source;
-        return if is_renamed && !is_answer {
+        return if is_renamed && !track.is_answer() {
             Err(DropReason::NatChanged)
         } else {
             Ok(())
@@ -159,8 +158,7 @@ pub(crate) fn choose<T: Tables>(
     };
     match track.found {
         _ if is_translated => {
-            let is_answer = track.flags & Flow::REPLY != 0 || track.is_related;
-            if is_answer || has(&pool, track) {
+            if track.is_answer() || has(&pool, track) {
                 Ok(())
             } else {
                 Err(DropReason::NatChanged)

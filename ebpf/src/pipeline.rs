@@ -295,7 +295,7 @@ pub fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scrat
 pub fn pass<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratch) -> Progress {
     let origin = scratch.way.origin;
     if !admission::admits::<F, T>(tables, scratch) {
-        if admission::is_for_receiver(tables, scratch) {
+        if admission::is_for_receiver::<F, T>(tables, scratch) {
             // It is of no flow here.
             scratch.track.clear();
             scratch.way.source = Mac::ANSWERING;

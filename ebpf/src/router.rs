@@ -17,7 +17,7 @@ use crate::frame::{Frame, Step};
 use crate::icmp::Message;
 use crate::nat;
 use crate::parse::ethernet::HEADER_LEN;
-use crate::parse::{self, Kind, Packet, transport};
+use crate::parse::{self, Kind, Packet, outer, transport};
 use crate::resolver::{self, Search};
 use crate::tables::Tables;
 use crate::{ecmp, icmp};
@@ -346,7 +346,7 @@ impl<T: Tables> Walk<'_, T> {
         if entry.vni == Vni::NONE {
             return Err(self.drop(DropReason::NoTransit));
         }
-        if !self.routed.is_redirected && self.is_redirected() {
+        if !self.routed.is_redirected && self.is_redirected(entry) {
             // The router looks where that is, as if it had been asked for in the first place.
             return Ok(());
         }
@@ -366,6 +366,10 @@ impl<T: Tables> Walk<'_, T> {
             self.routed.outcome = Outcome::Deliver;
             return Err(Done);
         };
+        if self.is_tunnel() && self.tables.peer(self.routed.ip).is_some() {
+            // By this host's address it would be taken for a tunnel of this host's.
+            return Err(self.drop(DropReason::NotRoutable));
+        }
         if self.size > uplink.mtu {
             self.routed.detail = uplink.mtu;
             return Err(self.error(DropReason::TooBig, Message::TooBig));
@@ -380,6 +384,19 @@ impl<T: Tables> Walk<'_, T> {
         self.routed.port = port;
         self.routed.outcome = Outcome::Deliver;
         Err(Done)
+    }
+
+    /// Whether the packet has the form of one in a tunnel.
+    #[inline(always)]
+    fn is_tunnel(&self) -> bool {
+        match self.packet.protocol {
+            transport::GRE => true,
+            transport::UDP => matches!(
+                self.packet.transport.destination,
+                outer::VXLAN_PORT | outer::GENEVE_PORT
+            ),
+            _ => false,
+        }
     }
 
     /// By which port the packet leaves for the outside: as before, if that still leads there.
@@ -399,17 +416,30 @@ impl<T: Tables> Walk<'_, T> {
     /// Whether the packet is for an address, or a port, by which the outside knows a workload: it goes
     /// straight there.
     #[inline(always)]
-    fn is_redirected(&mut self) -> bool {
+    fn is_redirected(&mut self, entry: &RouterPort) -> bool {
         let Some(public) = nat::public(self.tables, self.packet) else {
             return false;
         };
-        if public.flags & Public::ELSEWHERE != 0 {
+        if public.flags & Public::ELSEWHERE != 0 || !self.knows(entry, &public) {
             return false;
         }
         self.routed.ip = public.ip;
         self.routed.service = public.port;
         self.routed.is_redirected = true;
         true
+    }
+
+    /// Whether the router has a way to the workload inside: another router, of somebody else's perhaps, may have
+    /// published it.
+    #[inline(always)]
+    fn knows(&self, entry: &RouterPort, public: &Public) -> bool {
+        self.tables
+            .route(&RouteKey::lookup(entry.router, public.ip))
+            .is_some_and(|route| route.kind == Route::FORWARD)
+            && self
+                .tables
+                .router_port(public.uplink)
+                .is_none_or(|uplink| uplink.router == entry.router)
     }
 
     /// The packet is for the router itself.

@@ -101,6 +101,45 @@ pub(crate) fn renew<T: Tables>(tables: &T, track: &mut Track) {
     track.begin(Found::Nothing);
 }
 
+/// The packet may not pass. Its connection stays known, because what the other side says next must not begin
+/// one by which this packet would be an answer; nor does anything end it that does not arrive.
+#[inline(never)]
+pub(crate) fn refuse<T: Tables>(tables: &T, track: &mut Track) {
+    if track.flags & Flow::REPLY != 0 {
+        // The other side was not refused anything.
+        return;
+    }
+    mark(tables, track, |flow| {
+        flow.flags = flow.flags & !BOTH | Flow::REFUSED;
+        flow.state = flow.state.min(Flow::ESTABLISHED);
+        flow.epoch = 0;
+    });
+}
+
+/// The side that began the connection may go on with it.
+#[inline(never)]
+pub(super) fn permit<T: Tables>(tables: &T, track: &mut Track) {
+    mark(tables, track, |flow| flow.flags &= !Flow::REFUSED);
+    track.flags &= !Flow::REFUSED;
+}
+
+/// Changes the rows of both directions, if there are any.
+#[inline(always)]
+fn mark<T: Tables>(tables: &T, track: &mut Track, change: impl Fn(&mut Flow)) {
+    if !track.is_known() {
+        return;
+    }
+    let store = track.found.store();
+    let Track { key, other, .. } = track;
+    let own = tables.visit_flow(store, key, |flow| {
+        *other = flow.other(key);
+        change(flow);
+    });
+    if own.is_some() {
+        tables.visit_flow(store, other, change);
+    }
+}
+
 /// Forgets the connection.
 #[inline(always)]
 fn forget<T: Tables>(tables: &T, track: &Track) {
@@ -122,37 +161,34 @@ pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
     }
     let segment = &track.segment;
     let is_begin = segment.flags & (tcp::SYN | tcp::ACK | tcp::RST) == tcp::SYN;
-    if is_begin && is_closed(&track.draft) {
+    if is_begin && is_closed(&track.draft) && !track.is_refused() {
         forget(tables, track);
         return false;
     }
     let store = track.found.store();
     proceed(track);
     let (draft, mirror) = (&track.draft, &track.mirror);
-    if store == Store::Embryos && draft.state == Flow::ESTABLISHED {
-        // What is established goes where nothing that is not takes its place.
-        if tables.keep_flow(Store::Connections, &track.key, draft)
-            && tables.keep_flow(Store::Connections, &track.other, mirror)
+    // What is established goes where nothing that is not takes its place, and what is over leaves, so that
+    // nothing that goes on makes room for it.
+    let belongs = match store {
+        Store::Embryos if draft.state == Flow::ESTABLISHED => Found::Connection,
+        Store::Connections if is_closed(draft) => Found::Embryo,
+        _ => track.found,
+    };
+    if belongs != track.found {
+        let store = belongs.store();
+        if tables.keep_flow(store, &track.key, draft)
+            && tables.keep_flow(store, &track.other, mirror)
         {
             forget(tables, track);
-            track.found = Found::Connection;
+            track.found = belongs;
         }
         return true;
     }
-    if store == Store::Connections && is_closed(draft) {
-        // Nothing that goes on is to make room for what is over.
-        if tables.keep_flow(Store::Embryos, &track.key, draft)
-            && tables.keep_flow(Store::Embryos, &track.other, mirror)
-        {
-            forget(tables, track);
-            track.found = Found::Embryo;
-        }
-        return true;
-    }
-    let (state, flags) = (draft.state, draft.flags);
+    let (state, flags) = (draft.state, draft.flags & BOTH);
     tables.visit_flow(store, &track.key, |own| proceed_to(own, state, flags));
     if track.is_paired {
-        let (state, flags) = (mirror.state, mirror.flags);
+        let (state, flags) = (mirror.state, mirror.flags & BOTH);
         tables.visit_flow(store, &track.other, |other| {
             proceed_to(other, state, flags);
         });
@@ -178,7 +214,7 @@ const fn is_closed(flow: &Flow) -> bool {
 /// How far the connection has come with this packet.
 #[inline(always)]
 fn proceed(track: &mut Track) {
-    let segment = track.segment;
+    let (segment, is_heard) = (track.segment, track.is_heard);
     let protocol = track.key.protocol;
     let (draft, mirror) = (&mut track.draft, &mut track.mirror);
     let is_reply = draft.flags & Flow::REPLY != 0;
@@ -190,7 +226,7 @@ fn proceed(track: &mut Track) {
         draft.state = Flow::ESTABLISHED;
     }
     // Where it ends is noted by now, if that is plausible.
-    let is_end = draft.next.wrapping_sub(segment.end) <= FLIGHT;
+    let is_end = is_heard && draft.next.wrapping_sub(segment.end) <= FLIGHT;
     if segment.flags & tcp::FIN != 0 && is_end {
         draft.flags |= Flow::FINISHED;
         mirror.flags |= Flow::OTHER_FINISHED;

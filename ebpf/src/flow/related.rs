@@ -1,7 +1,7 @@
 //! Errors of ICMP that concern a flow (RFC 792, RFC 4443): they quote the packet that they are about.
 
 use maps_schema::Ip;
-use maps_schema::map::FlowKey;
+use maps_schema::map::{Flow, FlowKey};
 
 use super::Store;
 use super::track::{Track, echo_ports, enter};
@@ -27,6 +27,10 @@ pub(super) fn note<F: Frame, T: Tables>(
     if !is_ip || !is_error(packet) || !quote(frame, packet, &mut track.key) {
         return;
     }
+    // It is told to who sent what it is about. All else in it is what its own sender likes.
+    if track.key.destination != packet.ip_destination || packet.is_mapped() {
+        return;
+    }
     (track.key.port, track.key.vni) = enter(origin);
     let key = track.key;
     let connection = tables.visit_flow(Store::Connections, &key, |flow| track.take(flow));
@@ -34,11 +38,14 @@ pub(super) fn note<F: Frame, T: Tables>(
         || tables
             .visit_flow(Store::Embryos, &key, |flow| track.take(flow))
             .is_some();
+    if track.flags & Flow::REFUSED != 0 {
+        track.clear();
+    }
 }
 
 /// Whether a packet says that another one did not arrive.
 #[inline(always)]
-fn is_error(packet: &Packet) -> bool {
+pub(crate) fn is_error(packet: &Packet) -> bool {
     matches!(packet.transport.kind, TransportKind::Icmp)
         && match packet.kind {
             Kind::Ipv4 => matches!(packet.transport.source, 3 | 11 | 12),

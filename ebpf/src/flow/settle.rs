@@ -3,9 +3,9 @@
 use maps_schema::map::{FdbKey, Flow, IngressPort, MemberKey, Source};
 use maps_schema::{PortId, Vni};
 
-use super::Store;
 use super::claim::claim;
 use super::track::{Found, TRANSLATED, Track};
+use super::{Store, life};
 use crate::departure::Way;
 use crate::frame::Frame;
 use crate::parse::Packet;
@@ -25,6 +25,9 @@ pub(crate) fn settle<F: Frame, T: Tables>(
     }
     if matches!(track.found, Found::Nothing) && !open::<F, T>(tables, track, way) {
         return false;
+    }
+    if track.is_refused() {
+        life::permit(tables, track);
     }
     // Nothing that the way depends on has changed since the walk began.
     let lasts = track.epoch != 0

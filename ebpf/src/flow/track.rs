@@ -58,6 +58,8 @@ pub(crate) struct Track {
     pub(super) size: u32,
     /// What TCP says, or zeroes.
     pub(super) segment: Segment,
+    /// Whether its sender has heard what the other side said, as far as that can be told.
+    pub(super) is_heard: bool,
     /// Whether the flow was silent, but is not over.
     pub(super) is_awake: bool,
 }
@@ -110,6 +112,7 @@ impl Track {
         len: 0,
         size: 0,
         segment: Segment::NONE,
+        is_heard: false,
         is_awake: false,
     };
 
@@ -179,33 +182,59 @@ impl Track {
 
     /// Notes in the flow's row, in which it is counted already, what the packet says.
     #[inline(always)]
-    pub(super) fn note(&self, flow: &mut Flow) {
-        if self.key.protocol != transport::TCP {
+    pub(super) fn note(&mut self, flow: &mut Flow) {
+        self.is_heard = false;
+        let Segment {
+            flags,
+            end,
+            acknowledgment,
+            ..
+        } = self.segment;
+        // No segment has no flags: it cannot be read.
+        if self.key.protocol != transport::TCP || flags == 0 {
             return;
         }
-        let flags = self.segment.flags;
-        if flags == 0 {
-            // No segment has none: it cannot be read.
+        let is_established = flow.state == Flow::ESTABLISHED;
+        // Who cannot see the connection knows neither what was acknowledged nor what is next (RFC 5961
+        // section 5).
+        let distance = acknowledgment.wrapping_sub(flow.acked).wrapping_add(FLIGHT);
+        self.is_heard = !is_established || flags & tcp::ACK != 0 && distance <= 2 * FLIGHT;
+        if !self.is_heard {
             return;
         }
-        let is_open = flow.state == Flow::ESTABLISHED || flags & tcp::SYN == 0;
+        let is_open = is_established || flags & tcp::SYN == 0;
         // What was sent before is sent again where it was lost. A reset's number is still to be judged.
         let is_first = flow.packets == 1 || !is_open;
-        // Who cannot see the connection does not know what is next (RFC 5961 section 5).
-        let is_next = is_behind(flow.next, self.segment.end)
-            && self.segment.end.wrapping_sub(flow.next) <= FLIGHT;
+        let is_next = is_behind(flow.next, end) && end.wrapping_sub(flow.next) <= FLIGHT;
         if is_first || flags & tcp::RST == 0 && is_next {
-            flow.next = self.segment.end;
+            flow.next = end;
         }
         if flags & tcp::ACK != 0 {
-            flow.acked = self.segment.acknowledgment;
+            flow.acked = acknowledgment;
         }
     }
 
-    /// Whether the packet answers a connection that is known.
+    /// Whether the packet, or what it is an error about, goes against the direction in which its connection
+    /// began.
+    #[inline(always)]
+    pub(crate) const fn is_answer(&self) -> bool {
+        self.flags & Flow::REPLY != 0 || self.is_related
+    }
+
+    /// Whether the packet answers a connection that is known and may go on. A segment that begins one answers
+    /// none that is established; it is a turn, so that the state was looked at.
     #[inline(always)]
     pub(crate) const fn is_reply(&self) -> bool {
-        self.is_known() && self.flags & Flow::REPLY != 0
+        self.is_known()
+            && self.flags & (Flow::REPLY | Flow::REFUSED) == Flow::REPLY
+            && (self.segment.flags & (tcp::SYN | tcp::ACK) != tcp::SYN
+                || self.draft.state != Flow::ESTABLISHED)
+    }
+
+    /// Whether the packet is of the side that may not go on with its connection.
+    #[inline(always)]
+    pub(super) const fn is_refused(&self) -> bool {
+        self.flags & (Flow::REPLY | Flow::REFUSED) == Flow::REFUSED
     }
 
     /// Whether the packet may be a turn in its connection's life.

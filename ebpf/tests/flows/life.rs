@@ -3,7 +3,7 @@
 use datapath::Action;
 use datapath::memory::{MemoryFrame, MemoryTables, port_ingress};
 use maps_schema::map::{Flow, FlowKey};
-use maps_schema::{IfIndex, PortId};
+use maps_schema::{IfIndex, PolicyList, PortId};
 
 use super::line::{DB, WEB, vni};
 use super::packet::{ACK, FIN, ICMP, Packet, RST, SYN, TCP, UDP};
@@ -106,6 +106,26 @@ impl Talk {
         self.say(WEB, SYN, web, 0, 0);
         self.say(DB, SYN | ACK, db, web.wrapping_add(1), 0);
         self.say(WEB, ACK, web.wrapping_add(1), db.wrapping_add(1), 0);
+    }
+
+    /// A segment does not arrive.
+    #[track_caller]
+    fn say_in_vain(&self, from: PortId, flags: u8, sequence: u32, acknowledgment: u32) {
+        let packet = Packet {
+            flags,
+            sequence,
+            acknowledgment,
+            ..self.packet(from)
+        };
+        let (action, _) = self.run(&packet, from);
+        assert!(matches!(action, Action::Drop { .. }), "{action:?}");
+    }
+
+    /// From now on nobody may begin a conversation with this side: its rules are lost.
+    fn close(&mut self, side: PortId) {
+        let port = self.tables.ports.get_mut(&side).expect("the port");
+        port.policy = PolicyList(7);
+        set_epoch(&mut self.tables, 2);
     }
 
     fn wait(&self, time: u64) {
@@ -316,6 +336,33 @@ fn a_reset_counts_if_its_number_is_expected() {
         let state = talk.state();
         assert_eq!(state == Flow::RESET, counts, "{sequence}");
     }
+}
+
+#[test]
+fn who_is_refused_neither_ends_the_connection_nor_turns_it_round() {
+    for routers in [0, 1] {
+        for end in [RST, FIN | ACK] {
+            let mut talk = Talk::new(routers, TCP);
+            talk.shake_hands(100, 200);
+            talk.close(DB);
+            talk.say_in_vain(WEB, ACK, 101, 201);
+            talk.say_in_vain(WEB, end, 101, 201);
+            talk.say_in_vain(WEB, SYN, 5000, 0);
+            talk.wait(3 * 3600 * SECOND);
+            talk.say(DB, ACK, 201, 101, 10);
+            talk.say_in_vain(WEB, ACK, 101, 211);
+        }
+    }
+}
+
+#[test]
+fn who_is_called_does_not_begin_another_connection_by_answering() {
+    let mut talk = Talk::new(1, TCP);
+    talk.shake_hands(100, 200);
+    talk.close(WEB);
+    talk.say(DB, ACK, 201, 101, 10);
+    talk.say_in_vain(DB, SYN, 900, 0);
+    talk.say(DB, SYN | ACK, 200, 101, 0);
 }
 
 #[test]

@@ -319,6 +319,7 @@ fn who_does_not_see_a_connection_cannot_end_it() {
         let packet = Packet {
             flags,
             sequence,
+            acknowledgment: 0x7654_3210,
             len: 1,
             ..world
         };
@@ -329,6 +330,12 @@ fn who_does_not_see_a_connection_cannot_end_it() {
         blind(ACK, sequence);
         blind(RST | ACK, sequence);
         blind(FIN | ACK, sequence);
+    }
+    // Nor does one of many hit, and lead all others on.
+    for flags in [ACK, FIN | ACK, RST] {
+        for step in 0..300_u32 {
+            blind(flags, 0x0012_3456_u32.wrapping_add(step << 24));
+        }
     }
     let rows = tables.connections.borrow();
     assert_eq!(rows.len(), 2);

@@ -96,7 +96,7 @@ pub struct Flow {
     /// How far the connection has come: [`Flow::OPENED`] and the others.
     pub state: u8,
     /// [`Flow::REPLY`], [`Flow::FINISHED`], [`Flow::OTHER_FINISHED`], [`Flow::SOURCE`],
-    /// [`Flow::DESTINATION`].
+    /// [`Flow::DESTINATION`], [`Flow::REFUSED`].
     pub flags: u8,
     /// Always 0.
     pub reserved: [u8; 6],
@@ -175,6 +175,9 @@ impl Flow {
     pub const SOURCE: u8 = 8;
     /// Flag: the destination of its packets is translated; twice the flag before.
     pub const DESTINATION: u8 = 16;
+    /// Flag, in both directions: the side that began the connection may not go on with it. The rows stay, so
+    /// that nobody takes the other side for the one that began it.
+    pub const REFUSED: u8 = 32;
 
     /// A flow of which nothing is known.
     pub const NONE: Self = Self {
@@ -218,7 +221,10 @@ impl Flow {
             origin: self.destination,
             destination: self.origin,
             state: self.state,
-            flags: (self.flags ^ Self::REPLY) & Self::REPLY | finished | translated,
+            flags: (self.flags ^ Self::REPLY) & Self::REPLY
+                | self.flags & Self::REFUSED
+                | finished
+                | translated,
             translation: key.endpoints().reversed(),
             ..Self::NONE
         }

@@ -97,11 +97,16 @@ enum State {
     Closed,
     /// TCP: it was reset
     Reset,
+    /// The rules have changed: who began it may not go on
+    Refused,
 }
 
 impl State {
     const fn of(flow: &Flow) -> Self {
         let finished = flow.flags & (Flow::FINISHED | Flow::OTHER_FINISHED);
+        if flow.flags & Flow::REFUSED != 0 {
+            return Self::Refused;
+        }
         match (flow.state, finished) {
             (Flow::OPENED, _) => Self::Opened,
             (Flow::ANSWERED, _) => Self::Answered,

@@ -21,6 +21,7 @@ use super::undo::Undo;
 use crate::diff::{Diff, LinkChange, RowChange, UplinkChange, XdpChange, row_changes};
 use crate::holdings::Holdings;
 use crate::instance::Instance;
+use crate::kernel::clock;
 use crate::kernel::datapath::{self, Datapath};
 use crate::kernel::link::Links;
 use crate::kernel::netns::Netns;
@@ -151,6 +152,7 @@ impl<'a> Work<'a> {
             ..
         } = self.outlook;
         self.undo.push(Undo::Tables);
+        let began_ns = clock::coarse_ns();
         let mut datapath = Datapath::load(self.instance, object, &plan.settings)?;
         let interfaces = self.create_links().await?;
         // The maps of a datapath that was there in parts may hold rows that nobody has looked at.
@@ -183,6 +185,9 @@ impl<'a> Work<'a> {
         self.complete_links().await?;
         self.write(&mut datapath, ways_out)?;
         self.attach_uplink(&mut datapath)?;
+        if let Some(former) = &self.former {
+            datapath.catch_up(former, began_ns)?;
+        }
         self.announce_links().await?;
         Ok(Made {
             datapath,

@@ -112,6 +112,19 @@ impl Datapath {
         self.maps.pin_tables(&self.pins.maps())
     }
 
+    /// Gives the tables of connections that these programs work on, if they have another size than those that
+    /// they took the place of, what was noted in the others since a time (see [`clock`](super::clock)): while
+    /// the rows were copied, and until the programs were exchanged.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn catch_up(&mut self, former: &Self, since_ns: u64) -> Result<()> {
+        self.maps
+            .catch_up(&former.maps, since_ns)
+            .context("bring the tables of connections up to date")
+    }
+
     /// What the programs were made from: see [`Object::fingerprint`].
     #[must_use]
     pub fn fingerprint(&self) -> &str {

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::Pod;
@@ -29,6 +31,9 @@ const BPF_NOEXIST: u64 = 1;
 
 /// Size in bytes of the length of a prefix, which the key of a trie begins with.
 const PREFIX_LEN: usize = size_of::<u32>();
+
+/// How long the kernel is given to fill up its stock of rows before each further try, in milliseconds.
+const STOCK_PAUSES_MS: [u64; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
 /// The rows of one map, by key.
 pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -189,11 +194,11 @@ impl Maps {
     pub(super) fn write(&mut self, name: MapName, key: &[u8], value: &[u8]) -> Result<()> {
         let map = self.planned.get_mut(&name);
         let map = map.with_context(|| format!("the map {} is not open", name.symbol()))?;
-        let result = match name {
+        let result = patiently(|| match name {
             MapName::Counters => write_counters(map, key, PortCounters::ZERO),
             MapName::RuleCounters => write_counters(map, key, RuleCounters::ZERO),
             _ => with_widths!(name, write(map, key, value)),
-        };
+        });
         result.with_context(|| format!("write the row {key:02x?} of the map {}", name.symbol()))
     }
 
@@ -255,6 +260,38 @@ impl Maps {
     pub(super) fn pin_tables(&self, dir: &Path) -> Result<()> {
         for (symbol, map) in [(FLOWS, &self.connections), (EMBRYOS, &self.embryos)] {
             resize::put_back(table(map)?, &dir.join(symbol))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the tables of connections, if they have taken the place of others, what programs have noted in
+    /// those since a time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`. What is noted here already stays, unless
+    /// the connection began earlier: programs that do not know that take the answer to it for its beginning.
+    pub(super) fn catch_up(&mut self, former: &Self, since_ns: u64) -> Result<()> {
+        let id = |map: &Map| -> Result<u32> { Ok(table(map)?.info()?.id()) };
+        if id(&self.connections)? == id(&former.connections)?
+            && id(&self.embryos)? == id(&former.embryos)?
+        {
+            return Ok(());
+        }
+        let noted = self.flows()?;
+        let rows = |map| moving_rows::<FlowKey, Flow>(map, size(map)?);
+        let established = rows(&former.connections)?;
+        let mut opening = rows(&former.embryos)?;
+        opening.retain(|key, _| !established.contains_key(key));
+        for (is_established, rows) in [(true, established), (false, opening)] {
+            for (key, flow) in rows.iter().filter(|(_, flow)| flow.seen_ns >= since_ns) {
+                if noted.get(key).is_some_and(|it| it.began_ns > flow.began_ns) {
+                    self.forget_flow(key)?;
+                }
+                let to = if is_established {
+                    &mut self.connections
+                } else {
+                    &mut self.embryos
+                };
+                let mut to = HashMap::<_, FlowKey, Flow>::try_from(to)?;
+                make_if_absent(to.insert(key, flow, BPF_NOEXIST))?;
+            }
         }
         Ok(())
     }
@@ -386,6 +423,29 @@ fn write<const K: usize, const V: usize>(map: &mut Map, key: &[u8], value: &[u8]
     Ok(())
 }
 
+/// Writes a row as soon as there is memory for it. Maps whose memory follows their use take rows from a small
+/// stock that the kernel fills up in the background (`kernel/bpf/memalloc.c`, since Linux 6.1): who writes many
+/// rows may empty it.
+///
+/// # Errors
+/// Those of the write, and that there was no memory for all this time.
+fn patiently(mut write: impl FnMut() -> Result<()>) -> Result<()> {
+    for pause in STOCK_PAUSES_MS {
+        match write() {
+            Err(error) if lacks_memory(&error) => thread::sleep(Duration::from_millis(pause)),
+            written => return written,
+        }
+    }
+    write()
+}
+
+fn lacks_memory(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(MapError::SyscallError(error)) => is(error, std::io::ErrorKind::OutOfMemory),
+        _ => false,
+    }
+}
+
 /// The key of a trie in the form that aya has it.
 fn prefix<const K: usize>(key: &[u8]) -> Result<Key<[u8; K]>> {
     let (len, data) = key
@@ -403,11 +463,16 @@ fn write_counters<V: Pod>(map: &mut Map, key: &[u8], zero: V) -> Result<()> {
     let cpus = nr_cpus().map_err(|(path, error)| anyhow!(error).context(format!("read {path}")))?;
     let zeroes = PerCpuValues::try_from(vec![zero; cpus])?;
     let mut map = PerCpuHashMap::<_, u32, V>::try_from(map)?;
-    match map.insert(key, zeroes, BPF_NOEXIST) {
+    make_if_absent(map.insert(key, zeroes, BPF_NOEXIST))
+}
+
+/// A row that is there already need not be made.
+fn make_if_absent(made: Result<(), MapError>) -> Result<()> {
+    match made {
         Err(MapError::SyscallError(error)) if is(&error, std::io::ErrorKind::AlreadyExists) => {
             Ok(())
         }
-        result => Ok(result?),
+        made => Ok(made?),
     }
 }
 
@@ -474,6 +539,34 @@ mod tests {
         assert_eq!((total.egress_packets, total.egress_bytes), (1, 8));
         assert_eq!((total.drops[8], total.drops[9], total.drops[1]), (10, 7, 0));
         assert_eq!(sum([].iter()), PortCounters::ZERO);
+    }
+
+    #[test]
+    fn a_row_waits_for_memory_and_for_nothing_else() {
+        let refused = |errno| {
+            let error = aya::sys::SyscallError {
+                call: "bpf_map_update_elem",
+                io_error: std::io::Error::from_raw_os_error(errno),
+            };
+            anyhow!(MapError::SyscallError(error))
+        };
+        let (no_memory, too_big) = (12, 7);
+        let write = |errno, times: usize| {
+            let mut tries = 0;
+            let written = patiently(|| {
+                tries += 1;
+                if tries > times {
+                    Ok(())
+                } else {
+                    Err(refused(errno))
+                }
+            });
+            (written.is_ok(), tries)
+        };
+        assert_eq!(write(no_memory, 2), (true, 3));
+        assert_eq!(write(too_big, 2), (false, 1));
+        let all = STOCK_PAUSES_MS.len() + 1;
+        assert_eq!(write(no_memory, all), (false, all));
     }
 
     #[test]

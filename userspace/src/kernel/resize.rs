@@ -64,8 +64,8 @@ impl Table {
         self.new.as_ref().unwrap_or(&self.pinned)
     }
 
-    /// Gives another map the rows of the pinned one. Connections that begin before the programs are
-    /// exchanged are found by their packets again.
+    /// Gives another map the rows of the pinned one. What programs note until they are exchanged is for
+    /// [`Maps::catch_up`](super::maps::Maps::catch_up).
     ///
     /// # Errors
     ///
