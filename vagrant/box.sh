@@ -84,6 +84,8 @@ printf '[Journal]\nStorage=volatile\nAudit=no\n' > "$root/etc/systemd/journald.c
 echo 'making the initial file system and the disk'
 # An initial file system that loads what the disk and the network need, and nothing else.
 release=$(basename "$(find "$root/lib/modules" -mindepth 1 -maxdepth 1)")
+# A box is whole when this says of which kernel it is.
+rm -f "$folder/kernel"
 cp "$root/boot/vmlinuz-$release" "$folder/vmlinuz"
 initial=$work/initial
 mkdir -p "$initial/bin" "$initial/dev" "$initial/root" "$initial/modules"

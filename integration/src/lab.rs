@@ -31,7 +31,7 @@ pub use complaint::{Complaint, Probe};
 pub use engine::{Engine, FOLDER as ENGINE_FOLDER, IMAGE};
 pub use feature::Feature;
 pub use generator::{Generator, other_end};
-pub use namespace::{Namespace, veth};
+pub use namespace::{Namespace, octets, veth};
 pub use numbered::{Flow, Numbered};
 pub use packet::{Capture, PacketSocket};
 pub use ping::{Pings, ping, ping_once};

@@ -61,15 +61,13 @@ impl<'a> Subject<'a> {
     }
 
     /// What the program takes for each of the frames that it meets while something is done, less
-    /// what an empty one takes. Run-time statistics must be enabled.
+    /// what an empty one takes that runs again and again: like one that meets many frames, and unlike one that
+    /// is called for each. Run-time statistics must be enabled.
     pub fn time_during(&self, work: impl FnOnce()) -> f64 {
-        let before = run_time(&self.program);
-        work();
-        let spent = per_run(before, run_time(&self.program));
-        spent
-            - self
-                .host
-                .run(|| per_call(&self.empty, &[vec![0; 64]], self.ifindex))
+        let again = || {
+            let _duration = test_run(&self.empty, &[0; 64], self.ifindex, CALLS as u32);
+        };
+        spent(&self.program, work) - spent(&self.empty, || self.host.run(again))
     }
 
     /// What the program takes for one of these frames, each of which meets it as it is here, less
@@ -121,15 +119,18 @@ pub fn topology(text: &str) -> Topology {
 
 /// Nanoseconds for a run, by the kernel's statistics, of frames that are given one a call.
 fn per_call(program: &SchedClassifier, frames: &[Vec<u8>], ifindex: u32) -> f64 {
-    let before = run_time(program);
-    for frame in frames.iter().cycle().take(CALLS) {
-        test_run(program, frame, ifindex, 1);
-    }
-    per_run(before, run_time(program))
+    spent(program, || {
+        for frame in frames.iter().cycle().take(CALLS) {
+            test_run(program, frame, ifindex, 1);
+        }
+    })
 }
 
-/// Nanoseconds for a run, of those between two looks at the statistics.
-fn per_run(before: (Duration, u64), after: (Duration, u64)) -> f64 {
+/// Nanoseconds for a run, by the kernel's statistics, of those while something is done.
+fn spent(program: &SchedClassifier, work: impl FnOnce()) -> f64 {
+    let before = run_time(program);
+    work();
+    let after = run_time(program);
     (after.0 - before.0).as_nanos() as f64 / (after.1 - before.1) as f64
 }
 

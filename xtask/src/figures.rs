@@ -44,8 +44,9 @@ const MARK: &str = "figure: ";
 const HOST: &str = "host";
 
 const HEAD: &str = "\
-# What the programs ask of a kernel: instructions, bytes of stack in the longest chain of calls (of
-# 512, each function rounded up to 32), and how many instructions the verifier follows, by kernel.
+# What the programs ask of a kernel: instructions (8 bytes each, which is their size in the object), bytes
+# of stack in the longest chain of calls (of 512, each function rounded up to 32), and how many instructions
+# the verifier follows, by kernel.
 # Written by `cargo xtask figures`; `cargo xtask check` compares.
 ";
 

@@ -50,7 +50,7 @@ const NEEDS: &[Need] = &[
         program: "busybox",
         package: "busybox-static",
         reason: "a container image made on the spot, without a registry",
-        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Vm],
+        purposes: &[Purpose::Test, Purpose::Demo, Purpose::Bench, Purpose::Vm],
     },
     Need {
         program: "tcpdump",
@@ -79,20 +79,14 @@ const NEEDS: &[Need] = &[
     Need {
         program: "nft",
         package: "nftables",
-        reason: "benchmarks compare with its rules",
-        purposes: &[Purpose::Bench],
-    },
-    Need {
-        program: "iperf3",
-        package: "iperf3",
-        reason: "load for tests and benchmarks",
-        purposes: &[Purpose::Test, Purpose::Bench],
+        reason: "tests meet its rules, and benchmarks compare with them",
+        purposes: &[Purpose::Test, Purpose::Bench, Purpose::Vm],
     },
     Need {
         program: "dockerd",
         package: "docker.io",
         reason: "a real engine (Debian starts it as a service, too)",
-        purposes: &[Purpose::Test, Purpose::Engine],
+        purposes: &[Purpose::Test, Purpose::Engine, Purpose::Bench],
     },
     Need {
         program: "qemu-system-x86_64",

@@ -24,7 +24,7 @@ anything is left in the end.
 Options:
   --minutes N  for how long (default: 2)
   --seed N     the order and the moments of an earlier run, which printed its seed
-  --light      floods of a fiftieth, for processors that are emulated
+  --light      floods, and a table of connections, of a 32nd, for processors that are emulated
   --only WORD  only that which has this in its name, as the last table has it
 
 Example:

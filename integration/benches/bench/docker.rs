@@ -9,11 +9,16 @@ use integration::lab::{Engine, IMAGE, Namespace};
 /// How long an engine may take to hear of a network that another one has.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Starts a container on the network `front`; returns its namespace.
-pub(crate) fn container(engine: &Engine, name: &str, address: &str) -> Result<Namespace> {
+/// Starts a container on the network `front`; returns its namespace. `options` are those of `docker run` besides.
+pub(crate) fn container(
+    engine: &Engine,
+    name: &str,
+    address: &str,
+    options: &[&str],
+) -> Result<Namespace> {
+    let options = [&["--stop-signal", "KILL"], options].concat().join(" ");
     let run = format!(
-        "run --detach --name {name} --network front --ip {address} --stop-signal KILL {IMAGE} \
-         sleep 86400"
+        "run --detach --name {name} --network front --ip {address} {options} {IMAGE} sleep 86400"
     );
     let deadline = Instant::now() + PATIENCE;
     while let Err(error) = docker(engine, &run) {

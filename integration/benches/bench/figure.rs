@@ -52,9 +52,13 @@ pub(crate) fn number(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
-/// The value below which that many percent of sorted values lie.
+/// The value below which that many percent of sorted values lie; between two of them, in proportion.
 pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
-    let last = sorted.len().saturating_sub(1);
-    let index = (last * percent + 50) / 100;
-    sorted.get(index).copied().unwrap_or(f64::NAN)
+    let hundredths = sorted.len().saturating_sub(1) * percent;
+    let (index, rest) = (hundredths / 100, hundredths % 100);
+    let at = |index: usize| sorted.get(index).copied().unwrap_or(f64::NAN);
+    match rest {
+        0 => at(index),
+        _ => at(index) + (at(index + 1) - at(index)) * rest as f64 / 100.0,
+    }
 }

@@ -127,10 +127,11 @@ impl Metric {
                 ("64-byte frames received", "k/s", Better::More),
                 ("processor time per frame sent", "ns", Better::Less),
             ],
-            Self::Made => &[
-                ("64-byte frames made in the kernel", "k/s", Better::More),
-                ("processor time per frame made", "ns", Better::Less),
-            ],
+            Self::Made => &[(
+                "64-byte frames made in the kernel, by one busy processor",
+                "k/s",
+                Better::More,
+            )],
             Self::Connections => &[("new TCP connections", "k/s", Better::More)],
             Self::Bulk => &[("one TCP connection", "Gb/s", Better::More)],
         }
@@ -146,10 +147,7 @@ impl Metric {
                 let rate = rate(lane);
                 vec![rate.sent, rate.received, rate.cost]
             }
-            Self::Made => {
-                let rate = made(lane);
-                vec![rate.received, rate.cost]
-            }
+            Self::Made => vec![made(lane)],
             Self::Connections => vec![connections(lane)],
             Self::Bulk => vec![throughput(lane)],
         }

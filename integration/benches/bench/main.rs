@@ -119,7 +119,10 @@ fn parse(words: impl Iterator<Item = String>) -> Option<Options> {
             // Cargo gives this to every benchmark.
             "--bench" => {}
             "--rounds" => options.rounds = words.next()?.parse().ok().filter(|n| *n > 0)?,
-            "-o" | "--output" => options.json = words.next()? == "json",
+            "-o" | "--output" => {
+                words.next().filter(|format| format == "json")?;
+                options.json = true;
+            }
             "--write" => options.folder = Some(words.next()?.into()),
             "--compare" => options.compare = Some(read(&words.next()?)?),
             name => {
@@ -127,6 +130,10 @@ fn parse(words: impl Iterator<Item = String>) -> Option<Options> {
                 options.scenarios.push(known?.1);
             }
         }
+    }
+    if options.json && options.compare.is_some() {
+        eprintln!("-o json has the figures alone: compare them without it");
+        return None;
     }
     if options.scenarios.is_empty() {
         options.scenarios = SCENARIOS.map(|(_, run)| run).to_vec();

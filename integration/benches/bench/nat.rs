@@ -1,10 +1,12 @@
 //! The way to the outside and the way in, against the kernel's own routing with nftables.
 
-use integration::lab::{Bowline, Namespace, veth};
+use anyhow::Result;
+use integration::lab::{Bowline, Engine, Namespace, veth};
 
+use crate::docker::{container, docker};
 use crate::lane::{Lane, Metric, measure};
 use crate::report::Report;
-use crate::site::{ip, nft, reach};
+use crate::site::{ip, reach};
 
 /// A station in the world, the host's own address, and the workload's.
 pub(crate) const WORLD: &str = "198.51.100.1";
@@ -47,21 +49,32 @@ pub(crate) fn run(report: &mut Report) {
         "nat",
         "A workload and a station that its host reaches by a veth pair and a route. \"out\": the workload calls, and \
          its address is masqueraded. \"in\": the station calls a published port. The kernel's routing is measured \
-         with nothing else in its way, and with two chains of nftables that translate.",
+         with nothing else in its way, with two chains of nftables that translate, and with the rules of iptables that \
+         Docker makes for a container with published ports. The aim is twice the small \
+         frames of those.",
     );
     let [routed, translated, own] = std::array::from_fn(|_| Edge::new());
     routed.kernel(None);
     translated.kernel(Some(NFTABLES));
     let _bowline = own.bowline();
-    let ways = [
+    let engine = Edge::docker()
+        .inspect_err(|error| report.note(&format!("Docker was not measured: {error:#}")))
+        .ok();
+    let mut ways = vec![
         (&translated, "kernel, nftables", HOST),
         (&own, "bowline", HOST),
         (&routed, "kernel, not translated", WORKLOAD),
     ];
-    let out = ways.map(|(edge, name, _)| edge.out(name));
+    if let Some((edge, _)) = &engine {
+        ways.insert(1, (edge, "Docker bridge", HOST));
+    }
+    let out: Vec<_> = ways
+        .iter()
+        .map(|(edge, name, _)| edge.outwards(name))
+        .collect();
     measure(report, "out", &out, Metric::ALL);
-    let back = ways.map(|(edge, name, target)| edge.into(name, target));
-    measure(report, "in", &back, Metric::ALL);
+    let back = ways.iter().map(|(edge, name, to)| edge.inwards(name, to));
+    measure(report, "in", &back.collect::<Vec<_>>(), Metric::ALL);
 }
 
 /// A host with a workload, and a world that it has an uplink to.
@@ -73,17 +86,33 @@ pub(crate) struct Edge {
 
 impl Edge {
     pub(crate) fn new() -> Self {
-        let [host, workload, world] = ["host", "web", "world"].map(Namespace::new);
-        veth((&host, "eth0"), (&world, "eth0"));
-        ip(&host, "address add 192.0.2.2/24 dev eth0");
-        ip(&world, "address add 192.0.2.1/24 dev eth0");
-        ip(&world, "address add 198.51.100.1 dev lo");
-        ip(&host, "route add default via 192.0.2.1");
+        let [host, workload] = ["host", "web"].map(Namespace::new);
+        let world = world(&host);
         Self {
             host,
             workload,
             world,
         }
+    }
+
+    /// One where the workload is a container with published ports on a network of Docker's own bridge driver.
+    ///
+    /// # Errors
+    /// Docker is not there, or cannot do that here.
+    fn docker() -> Result<(Self, Engine)> {
+        let engine = Engine::start_with_rules()?;
+        let host = engine.namespace();
+        let world = world(&host);
+        docker(&engine, "network create --subnet 10.1.0.0/24 front")?;
+        let ports = "--publish 7000-7003:7000-7003/tcp --publish 7000-7003:7000-7003/udp";
+        let workload = container(&engine, "web", WORKLOAD, &[ports])?;
+        reach(&workload, WORLD);
+        let edge = Self {
+            host,
+            workload,
+            world,
+        };
+        Ok((edge, engine))
     }
 
     fn kernel(&self, rules: Option<&str>) {
@@ -98,7 +127,7 @@ impl Edge {
         ip(workload, "route add default via 10.1.0.1");
         host.sysctl("net/ipv4/ip_forward", "1");
         match rules {
-            Some(rules) => nft(host, rules),
+            Some(rules) => host.nft(rules),
             None => ip(world, "route add 10.1.0.0/24 via 192.0.2.2"),
         }
         reach(workload, WORLD);
@@ -111,18 +140,29 @@ impl Edge {
         bowline
     }
 
-    pub(crate) fn out(&self, name: &'static str) -> Lane<'_> {
+    pub(crate) fn outwards(&self, name: &'static str) -> Lane<'_> {
         Lane::new(name, &self.workload, &self.host, &self.world, WORLD)
     }
 
     pub(crate) fn published(&self, name: &'static str) -> Lane<'_> {
-        self.into(name, HOST)
+        self.inwards(name, HOST)
     }
 
-    fn into(&self, name: &'static str, target: &str) -> Lane<'_> {
+    fn inwards(&self, name: &'static str, target: &str) -> Lane<'_> {
         Lane {
             own: WORKLOAD.parse().expect("an address"),
             ..Lane::new(name, &self.world, &self.host, &self.workload, target)
         }
     }
+}
+
+/// The world that a host has its uplink to.
+fn world(host: &Namespace) -> Namespace {
+    let world = Namespace::new("world");
+    veth((host, "eth0"), (&world, "eth0"));
+    ip(host, "address add 192.0.2.2/24 dev eth0");
+    ip(&world, "address add 192.0.2.1/24 dev eth0");
+    ip(&world, "address add 198.51.100.1 dev lo");
+    ip(host, "route add default via 192.0.2.1");
+    world
 }

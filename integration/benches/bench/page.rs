@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::SCENARIOS;
 use crate::lane::TIME;
 use crate::plot;
 use crate::report::{Comparison, Report, Section};
@@ -29,10 +30,16 @@ fn head(report: &Report) -> String {
         machine, rounds, ..
     } = report;
     let time = TIME.as_millis();
+    let names = report.sections.iter().map(|it| it.scenario.as_str());
+    let names: Vec<_> = names.collect();
+    let scenarios = match names.len() {
+        all if all == SCENARIOS.len() => String::new(),
+        _ => format!("{} ", names.join(" ")),
+    };
     format!(
         "# Benchmarks
 
-Written by `cargo xtask bench --rounds {rounds} --write docs/benchmarks`, on {machine}. The figures are in
+Written by `cargo xtask bench {scenarios}--rounds {rounds} --write docs/benchmarks`, on {machine}. The figures are in
 [figures.json](figures.json), with which `cargo xtask bench --compare docs/benchmarks/figures.json` compares
 another run.
 
@@ -45,9 +52,14 @@ another run.
   factor behind it is the median of the rounds' own ratios to the first way of the table.
 - The machine is virtual and shared. Compare the rows of a table, not figures of different tables; where
   quartiles overlap, there may be no difference.
+- Nothing is bound to a processor. Where the scheduler lets both ends share one, figures differ from where it does
+  not: a wide spread may be two groups, and the factor, which compares what was measured one after the other, says
+  more than the quotient of two medians.
 - Round trips are those of a 22-byte UDP payload, one at a time. Small frames are 64 bytes with their checksum,
   sent by one thread, 64 a system call. \"Processor time per frame\" is that of the sending thread, which does all the
-  kernel's work up to the receiver's socket, and of `ksoftirqd`. New connections are opened, answered with a
+  kernel's work up to the receiver's socket, and of `ksoftirqd`. Frames \"made in the kernel\" are those that a program
+  of XDP sends by itself (`BPF_F_TEST_XDP_LIVE_FRAMES`) and that a program at the server's interface drops: no sender
+  and no socket are in that figure, which is what a processor brings that does nothing else. New connections are opened, answered with a
   byte and reset, one at a time. Bulk TCP has all offloads on and is bound by copying at its ends.
 "
     )

@@ -1,8 +1,9 @@
 //! Two namespaces on one host, joined in the ways that are compared.
 
-use std::io::Write;
-use std::net::IpAddr;
-use std::process::Stdio;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
 
 use integration::lab::{Bowline, Namespace, eventually, ping, veth};
 
@@ -10,6 +11,9 @@ use crate::lane::Lane;
 
 /// The address of the server.
 pub(crate) const SERVER: &str = "10.77.0.20";
+
+/// A port that no rules open.
+const CLOSED: u16 = 9;
 
 pub(crate) const TOPOLOGY: &str = r#"
 version: 1
@@ -75,9 +79,21 @@ impl Site {
             host.ip(&["link", "set", end, "master", "br0"]);
         }
         if let Some(rules) = rules {
-            nft(host, rules);
+            host.nft(rules);
         }
         self.address();
+        if rules.is_some() {
+            self.assert_guarded();
+        }
+    }
+
+    /// Who measures rules makes sure that they are asked: without them the server itself refuses, at once.
+    fn assert_guarded(&self) {
+        let closed = SocketAddr::new(SERVER.parse().expect("an address"), CLOSED);
+        let wait = Duration::from_millis(200);
+        let call = || TcpStream::connect_timeout(&closed, wait).map(drop);
+        let called = self.client.run(call).map_err(|error| error.kind());
+        assert_eq!(called, Err(ErrorKind::TimedOut), "a call that rules forbid");
     }
 
     fn address(&self) {
@@ -91,6 +107,12 @@ impl Site {
 /// Whether the rules for routed packets hold for bridged ones, too. That costs them something even if
 /// there are no rules; it is what Docker and others ask the kernel for.
 pub(crate) fn bridge_rules_apply(host: &Namespace, apply: bool) {
+    if apply {
+        // It may be part of the kernel, or not be there: then the rules are not asked, which is noticed.
+        let _ = Command::new("modprobe")
+            .args(["-q", "br_netfilter"])
+            .status();
+    }
     let value = if apply { "1" } else { "0" };
     for family in ["iptables", "ip6tables", "arptables"] {
         let path = format!("net/bridge/bridge-nf-call-{family}");
@@ -99,17 +121,6 @@ pub(crate) fn bridge_rules_apply(host: &Namespace, apply: bool) {
             host.sysctl(&path, value);
         }
     }
-}
-
-/// Gives a host rules of nftables.
-pub(crate) fn nft(host: &Namespace, rules: &str) {
-    let mut command = host.command("nft");
-    let child = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn();
-    let mut child = child.expect("start nft");
-    let mut stdin = child.stdin.take().expect("a standard input");
-    stdin.write_all(rules.as_bytes()).expect("write to nft");
-    drop(stdin);
-    assert!(child.wait().expect("wait for nft").success(), "nft failed");
 }
 
 /// Waits until the server is reached.

@@ -96,26 +96,31 @@ broadcast is copied.
 {stations}
 ## Routes of one router
 
+A million are compiled and planned, and not loaded: `routes` of the [benchmarks](benchmarks/README.md) measures a
+million rows.
+
 | routes | {stages} | {loads} | {frames} |
 |{fourteen}
 {routes}
 ## Workloads of one host
 
-Each has a network namespace and a veth pair of its own.
+Each has a network namespace and a veth pair of its own, which is what takes the time and why there are no more.
 
 | workloads | {loads} |
 |{six}
 {links}
 ## Hosts with 100 workloads each: a simulation
 
-Each ten hosts share ten networks of a hundred workloads, which a router joins. The file has all of them; the plans
-of four hosts were made: the time is their median, the rows are the most.
+Each ten hosts share ten networks of a hundred workloads, which a router joins. The file has all of them, and the
+plans of all hosts were made: the time is their median. The rows are what was computed from the numbers of hosts,
+workloads and networks alone; the plan of each host has exactly so many.
 
 | hosts | {stages} |
 |{seven}
 {hosts}
 A host holds rows for those networks only that it has a part in, and three for each other host. What grows with
-their number is the file, which every `load` reads as a whole.
+their number is the file, which every `load` reads as a whole. Rows that hold the number of an interface are not
+among them: they come when there is one.
 ",
             kernel_ = kernel.trim(),
         )

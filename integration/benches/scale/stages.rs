@@ -1,6 +1,9 @@
 //! The stages of a document's journey that need no kernel, in a process of their own.
 
+use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bowline::instance::Instance;
@@ -22,7 +25,7 @@ pub(crate) struct Stages {
     /// Rows of such a plan, the most of those that were made, and their bytes.
     pub(crate) rows: usize,
     pub(crate) bytes: usize,
-    /// The most memory that the process had, in bytes. It held the text, the topology and one plan.
+    /// The most memory that the process had, in bytes. It held the text, the topology and a plan per processor.
     #[serde(default)]
     pub(crate) memory: u64,
 }
@@ -59,36 +62,48 @@ fn run(kind: Kind, size: u32) -> Stages {
     let topology = topology.unwrap_or_else(|problems| panic!("{:?}", problems.first()));
     let compile = began.elapsed();
     let instance = Instance::new(Some("scale")).expect("a short name");
-    let sampled = kind.sampled(size);
-    let mut situations: Vec<_> = sampled
+    let hosts = kind.planned(size);
+    let mut situations: Vec<_> = hosts
         .iter()
         .map(|host| Situation::from_afar(&topology, host))
         .collect();
     if situations.is_empty() {
         situations.push(Situation::default());
     }
-    let mut stages = Stages {
-        text: text.len(),
-        compile,
-        plan: Duration::ZERO,
-        rows: 0,
-        bytes: 0,
-        memory: 0,
-    };
-    let mut times = Vec::new();
-    for situation in &situations {
+    let plan = |situation: &Situation| {
         let began = Instant::now();
         let plan = Plan::new(&topology, &instance, situation);
-        times.push(began.elapsed());
-        let tables = plan.rows(&std::collections::BTreeMap::new());
+        let time = began.elapsed();
+        let tables = plan.rows(&BTreeMap::new());
         let rows = || tables.values().flatten();
-        stages.rows = stages.rows.max(rows().count());
-        let bytes = rows().map(|(key, value)| key.len() + value.len()).sum();
-        stages.bytes = stages.bytes.max(bytes);
-    }
+        let count = rows().count();
+        if let Some(computed) = kind.rows(size) {
+            assert_eq!(count, computed, "rows of {:?}", plan.host);
+        }
+        let bytes: usize = rows().map(|(key, value)| key.len() + value.len()).sum();
+        (time, count, bytes)
+    };
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let shares = situations.chunks(situations.len().div_ceil(processors));
+    let plans: Vec<_> = thread::scope(|scope| {
+        let planning: Vec<_> = shares
+            .map(|share| scope.spawn(|| share.iter().map(plan).collect::<Vec<_>>()))
+            .collect();
+        let plans = planning
+            .into_iter()
+            .flat_map(|it| it.join().expect("plans"));
+        plans.collect()
+    });
+    let mut times: Vec<_> = plans.iter().map(|(time, ..)| *time).collect();
     times.sort();
-    stages.plan = times[times.len() / 2];
-    stages
+    Stages {
+        text: text.len(),
+        compile,
+        plan: times[times.len() / 2],
+        rows: plans.iter().map(|(_, rows, _)| *rows).max().unwrap_or(0),
+        bytes: plans.iter().map(|(.., bytes)| *bytes).max().unwrap_or(0),
+        memory: 0,
+    }
 }
 
 /// The most memory that this process had so far, in bytes (`proc(5)`).

@@ -48,14 +48,34 @@ impl Kind {
     }
 
     /// The hosts whose plans are made, by name; nothing if the topology has none.
-    pub(crate) fn sampled(self, size: u32) -> Vec<String> {
+    pub(crate) fn planned(self, size: u32) -> Vec<String> {
         match self {
             Self::Stations => vec!["alpha".to_owned()],
             Self::Routes => Vec::new(),
-            Self::Hosts => [0, size / 3, size / 2, size - 1]
-                .map(|number| format!("h{number}"))
-                .into(),
+            Self::Hosts => (0..size).map(|number| format!("h{number}")).collect(),
         }
+    }
+
+    /// How many rows the plan of each host must have, if that can be computed without making it. Those that hold
+    /// the number of an interface come when there is one.
+    pub(crate) fn rows(self, size: u32) -> Option<usize> {
+        let is_whole = self == Self::Hosts && size.is_multiple_of(SHARING);
+        is_whole.then(|| {
+            let (peers, sharing) = (size - 1, SHARING - 1);
+            let networks = SHARING;
+            // What has an address there: all workloads, and a port of the router.
+            let stations = SHARING * PER_HOST + networks;
+            // Counters, and one for what is at no port; where it is, and by which address it is known.
+            let hosts = (PER_HOST + peers + 1) + peers + peers;
+            // A MAC address, and two neighbors: by its address, and by the one that IPv6 has of itself.
+            let forwarding = 3 * stations;
+            // Whom a broadcast is copied to, and from whom one comes.
+            let flooding = PER_HOST + networks * sharing + networks * sharing;
+            // The network and its epoch; the router's port, its address and the routes to it and behind it. An
+            // epoch for what is in no network.
+            let virtual_devices = networks * 6 + 1;
+            (hosts + forwarding + flooding + virtual_devices) as usize
+        })
     }
 }
 

@@ -29,7 +29,8 @@ struct Options {
     seed: u64,
     /// What the names of the faults must contain.
     only: String,
-    /// Whether floods are a fiftieth of what they are, for a processor that is emulated.
+    /// Whether floods and the table of connections are a 32nd of what they are, for a processor that is
+    /// emulated.
     is_light: bool,
 }
 
@@ -72,6 +73,10 @@ fn soak(options: &Options) -> Option<Tally> {
     let faults = Fault::ALL.iter().copied();
     let faults = faults.filter(|fault| *fault != Fault::DockerRestarted || site.machine.is_some());
     let faults: Vec<_> = faults.filter(|fault| options.chooses(*fault)).collect();
+    if faults.is_empty() {
+        eprintln!("nothing of what was chosen can happen here");
+        return None;
+    }
     let mut tally = Tally::default();
     {
         let mut stage = site.stage(options.is_light);

@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use integration::lab::{Bowline, Family, Fleet, Namespace, Snapshot, Underlay, eventually, ping};
-use serde_json::Value;
 
 use crate::machine::{self, Guest, Machine};
 
@@ -38,6 +37,9 @@ workloads:
   noise: { host: alpha, netns: @noise, ports: [{ network: front, addresses: [10.1.0.66, 10.1.0.67] }] }
   db: { host: beta, netns: @db, ports: [{ network: back, addresses: [10.2.0.20], groups: [server] }] }
 ";
+
+/// Where floods are to be small, the table of connections is, too: it is to be full.
+const SMALL_TABLE: &str = ", connections: { established: 2048 }";
 
 /// What another version of the file has besides.
 const MORE: &str = "  extra: { host: alpha, netns: @extra, ports: [{ network: front, addresses: [10.1.0.30], groups: [server] }] }
@@ -121,15 +123,7 @@ impl Site {
 
     /// The MAC address of a workload's interface.
     pub(crate) fn mac(&self, workload: &str) -> [u8; 6] {
-        let link = self.workload(workload).ip(&["-j", "link", "show", "eth0"]);
-        let link: Value = serde_json::from_str(&link).expect("ip prints JSON");
-        let mac = link[0]["address"].as_str().expect("an address");
-        let octets = mac.split(':').map(|octet| u8::from_str_radix(octet, 16));
-        let octets: Result<Vec<u8>, _> = octets.collect();
-        octets
-            .ok()
-            .and_then(|octets| octets.try_into().ok())
-            .expect("six octets")
+        self.workload(workload).mac("eth0")
     }
 }
 
@@ -177,7 +171,8 @@ impl Stage<'_> {
     /// The file, as it is now; or another version of it.
     pub(crate) fn topology(&self, is_changed: bool) -> String {
         let more = if is_changed { MORE } else { "" };
-        let defaults = format!("defaults: {{ drop_events: {} }}", self.has_events);
+        let sizes = if self.is_light { SMALL_TABLE } else { "" };
+        let defaults = format!("defaults: {{ drop_events: {}{sizes} }}", self.has_events);
         let guests = match &self.guest {
             Some(_) => machine::TOPOLOGY,
             None => "",

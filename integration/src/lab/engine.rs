@@ -39,11 +39,23 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts an engine.
+    /// Starts an engine that makes no rules of iptables, which bowline needs none of.
     ///
     /// # Errors
     /// There is no engine, or it cannot run here.
     pub fn start() -> Result<Self> {
+        Self::start_as(false)
+    }
+
+    /// Starts an engine that filters and translates by rules of iptables, as it does by itself.
+    ///
+    /// # Errors
+    /// There is no engine, or it cannot run here; nor may there be what it makes rules of.
+    pub fn start_with_rules() -> Result<Self> {
+        Self::start_as(true)
+    }
+
+    fn start_as(has_rules: bool) -> Result<Self> {
         // An ordinary user's PATH lacks the folders of some programs that root runs.
         let find = r#"PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin command -v "$1""#;
         for program in PROGRAMS {
@@ -53,20 +65,21 @@ impl Engine {
                 bail!("there is no {program}");
             }
         }
-        let mut engine = Self::boot()?;
+        let mut engine = Self::boot(has_rules)?;
         engine.wait()?;
         engine.make_image()?;
         Ok(engine)
     }
 
     /// Starts the machine.
-    fn boot() -> Result<Self> {
+    fn boot(has_rules: bool) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let group = format!("bowline-test-{}-{count}", std::process::id());
         let mut keeper = Command::new("sh");
         keeper.args(["-c", include_str!("engine/keeper.sh"), "keeper"]);
-        keeper.args([include_str!("engine/machine.sh"), &group]);
+        let has_rules = if has_rules { "true" } else { "false" };
+        keeper.args([include_str!("engine/machine.sh"), &group, has_rules]);
         let mut keeper = keeper
             // Ctrl-C is for the tests; the machine follows them.
             .process_group(0)

@@ -23,24 +23,27 @@ pub enum Feature {
     Ip6Gre,
     /// The queue of the module `sch_netem`, which delays, loses and reorders.
     Netem,
+    /// Rules of nftables, with which the kernel translates addresses.
+    Nftables,
 }
 
 impl Feature {
     /// What is in a module of its own.
-    pub const MODULES: [Self; 6] = [
+    pub const MODULES: [Self; 7] = [
         Self::Bridge,
         Self::Vxlan,
         Self::Geneve,
         Self::Gre,
         Self::Ip6Gre,
         Self::Netem,
+        Self::Nftables,
     ];
 
     /// Whether the kernel has it. If not, the running test is counted as skipped, and so should
     /// return. Modules are loaded as by anybody who uses them.
     ///
     /// # Panics
-    /// There is no `ip` or no `tc`.
+    /// There is no `ip`, no `tc` or no `nft`.
     #[must_use]
     pub fn is_there(self) -> bool {
         let obstacle = match self {
@@ -53,6 +56,9 @@ impl Feature {
                 obstacle("ip link add try type ip6gre remote 2001:db8::1 local 2001:db8::2")
             }
             Self::Netem => obstacle("tc qdisc add dev lo root netem"),
+            Self::Nftables => obstacle(
+                "nft add table ip try; add chain ip try out { type nat hook postrouting priority 100 ; }",
+            ),
         };
         if let Some(reason) = &obstacle {
             skip(&format!("the kernel lacks {self:?}: {reason}"));
@@ -66,7 +72,7 @@ fn tcx_obstacle() -> Option<String> {
     (!kernel.has_tcx()).then(|| format!("it is Linux {kernel}"))
 }
 
-/// What the kernel answers to a command of iproute2 in a namespace of its own, unless it obeys.
+/// What the kernel answers to a command in a namespace of its own, unless it obeys.
 fn obstacle(command: &str) -> Option<String> {
     let space = Namespace::new("try");
     let mut words = command.split(' ');

@@ -59,7 +59,8 @@ impl<'a> Generator<'a> {
         Ok(generator)
     }
 
-    /// Sends so many frames. When it returns, most of them have been dealt with.
+    /// Sends so many frames. When it returns, they have been dealt with; where a processor is kept from that by
+    /// others, those that the ring has no room for are lost.
     ///
     /// # Errors
     /// The kernel has no live frames.

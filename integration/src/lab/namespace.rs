@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ::bowline::kernel::netns::Netns;
+use serde_json::Value;
 
 /// A network namespace with a name, gone when it is dropped.
 #[derive(Debug)]
@@ -126,6 +127,27 @@ impl Namespace {
         String::from_utf8(output.stdout).expect("ip speaks UTF-8")
     }
 
+    /// Gives it rules of nftables, as `nft -f` reads them.
+    ///
+    /// # Panics
+    /// There is no `nft`, or it refuses them.
+    pub fn nft(&self, rules: &str) {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        fs::write(file.path(), rules).expect("write the rules");
+        succeed(self.command("nft").arg("-f").arg(file.path()));
+    }
+
+    /// The MAC address of an interface.
+    ///
+    /// # Panics
+    /// There is no such interface.
+    #[must_use]
+    pub fn mac(&self, interface: &str) -> [u8; 6] {
+        let links = self.ip(&["-j", "link", "show", "dev", interface]);
+        let links: Value = serde_json::from_str(&links).expect("ip prints JSON");
+        octets(links[0]["address"].as_str().expect("an address"))
+    }
+
     /// Sets a network setting, by its path below `/proc/sys`.
     ///
     /// # Panics
@@ -181,4 +203,18 @@ pub(super) fn succeed(command: &mut Command) -> Output {
         String::from_utf8_lossy(&output.stderr)
     );
     output
+}
+
+/// A MAC address as `ip` writes it.
+///
+/// # Panics
+/// It has another form.
+#[must_use]
+pub fn octets(mac: &str) -> [u8; 6] {
+    let octets = mac.split(':').map(|octet| u8::from_str_radix(octet, 16));
+    let octets: Result<Vec<u8>, _> = octets.collect();
+    octets
+        .ok()
+        .and_then(|octets| octets.try_into().ok())
+        .unwrap_or_else(|| panic!("{mac} is no MAC address"))
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::Namespace;
+use super::{Namespace, patience};
 
 /// `ETH_P_ALL`: frames of every protocol.
 const ALL_PROTOCOLS: u16 = 3;
@@ -83,20 +83,36 @@ impl PacketSocket {
         .map(drop)
     }
 
-    /// Sends a frame: from the interface into whatever is at its other end.
+    /// Sends a frame: from the interface into whatever is at its other end. It waits while those before it
+    /// leave no room.
     ///
     /// # Panics
     /// The kernel refuses.
     pub fn send(&self, frame: &[u8]) {
-        // SAFETY: the frame's bytes are readable for its length.
-        let sent =
-            unsafe { libc::send(self.fd.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        assert_eq!(
-            usize::try_from(sent).ok(),
-            Some(frame.len()),
-            "send a frame: {}",
-            io::Error::last_os_error()
-        );
+        let sent = loop {
+            // SAFETY: the frame's bytes are readable for its length.
+            let sent =
+                unsafe { libc::send(self.fd.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+            let error = io::Error::last_os_error();
+            match usize::try_from(sent) {
+                Ok(sent) => break sent,
+                Err(_) if error.kind() == io::ErrorKind::WouldBlock => self.wait_for_room(),
+                Err(_) => panic!("send a frame: {error}"),
+            }
+        };
+        assert_eq!(sent, frame.len(), "all of the frame is sent");
+    }
+
+    fn wait_for_room(&self) {
+        let mut room = libc::pollfd {
+            fd: self.fd.as_raw_fd(),
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        let millis = i32::try_from(patience().as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: there is one such record.
+        let ready = unsafe { libc::poll(&raw mut room, 1, millis) };
+        assert_eq!(ready, 1, "there is room for another frame");
     }
 
     /// Sends a TCP frame that is to be cut into segments, later and by whoever must: none has more than

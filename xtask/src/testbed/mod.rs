@@ -41,7 +41,7 @@ Example:
 ";
 
 /// What Vagrant needs.
-const PACKAGES: [&str; 8] = [
+const PACKAGES: [&str; 9] = [
     "vagrant",
     "vagrant-libvirt",
     "libvirt-daemon-system",
@@ -50,6 +50,7 @@ const PACKAGES: [&str; 8] = [
     "qemu-system-x86",
     "dnsmasq-base",
     "mmdebstrap",
+    "cpio",
 ];
 
 /// How many hosts there are; the topology of the test is for two.

@@ -11,14 +11,14 @@ use std::process::Command;
 
 /// Programs that the tests run, and the one that the kernel runs when it needs a module. Busybox
 /// has most of them too, but with other options or other output.
-const PROGRAMS: [&str; 13] = [
-    "bpftool", "bridge", "ethtool", "find", "ip", "modprobe", "mount", "nsenter", "ping",
+const PROGRAMS: [&str; 14] = [
+    "bpftool", "bridge", "ethtool", "find", "ip", "modprobe", "mount", "nft", "nsenter", "ping",
     "setpriv", "stat", "tc", "unshare",
 ];
 
 /// Modules that bowline or its tests use. The kernel loads them itself when they are asked for, as
 /// everywhere.
-const MODULES: [&str; 19] = [
+const MODULES: [&str; 21] = [
     "act_bpf",
     "act_mirred",
     "bridge",
@@ -31,6 +31,8 @@ const MODULES: [&str; 19] = [
     "nf_tables",
     "nft_chain_nat",
     "nft_ct",
+    "nft_masq",
+    "nft_nat",
     "sch_ingress",
     "sch_netem",
     "tun",

@@ -66,7 +66,10 @@ impl Series {
                 self.package
             )));
         }
-        let depends = process::output(Command::new("apt-cache").args(["depends", self.package]))?;
+        let mut depends = Command::new("apt-cache");
+        // Its words are translated otherwise.
+        depends.env("LC_ALL", "C").args(["depends", self.package]);
+        let depends = process::output(&mut depends)?;
         let image = depends
             .lines()
             .find_map(|line| line.trim().strip_prefix("Depends: linux-image-"))

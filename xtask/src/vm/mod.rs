@@ -39,7 +39,7 @@ root. KVM is used where it works; without it everything is about ten times slowe
 machine's own kernel is what `cargo xtask test` runs on.
 
 Options:
-  --quick           edge, and a few tests of kernel and netns: what `cargo xtask test` runs
+  --quick           edge, and a few tests of kernel and netns: what `cargo xtask test vm` runs
   --filter PATTERN  only tests with this in their names; several mean any of them
   --soak            instead of tests, two hosts while everything goes wrong: `cargo xtask soak`, for three minutes
   --minutes N       or so many
@@ -55,7 +55,7 @@ Examples:
   cargo xtask vm 6.1 --soak --minutes 5
 ";
 
-/// After this, a virtual machine hangs.
+/// After this, a virtual machine hangs; what it is told to go on for comes on top.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 
 /// The levels of tests that need a kernel and no Docker.
@@ -87,7 +87,7 @@ struct Options {
     /// What starts what is run.
     starter: &'static [&'static str],
     /// How many minutes everything goes wrong for, if it is not tests that are run.
-    soak: Option<String>,
+    soak: Option<u64>,
     /// Whether there are two of each kernel, joined by a cable.
     is_pair: bool,
 }
@@ -151,11 +151,13 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
                 options.is_pair = true;
                 options.patterns = vec![PAIR.to_owned()];
             }
-            "--soak" => options.soak = Some("3".to_owned()),
+            "--soak" => {
+                options.soak.get_or_insert(3);
+            }
             "--minutes" => {
-                let minutes = words.next();
-                let minutes = minutes.ok_or_else(|| Failure::usage("--minutes needs a number"))?;
-                options.soak = Some(minutes.into_owned());
+                let minutes = words.next().and_then(|word| word.parse().ok());
+                let needed = || Failure::usage("--minutes needs a whole number");
+                options.soak = Some(minutes.ok_or_else(needed)?);
             }
             "--tcg" => options.accelerator = Accelerator::Tcg,
             "--filter" => {
@@ -177,9 +179,9 @@ fn parse(arguments: &[OsString]) -> Result<Options> {
     if !chosen.is_empty() {
         options.series = chosen;
     }
-    if let Some(minutes) = &options.soak {
+    if let Some(minutes) = options.soak {
         options.starter = &soak::APART;
-        options.patterns = vec!["--minutes".to_owned(), minutes.clone()];
+        options.patterns = vec!["--minutes".to_owned(), minutes.to_string()];
         if options.accelerator == Accelerator::Tcg {
             options.patterns.push("--light".to_owned());
         }
@@ -348,7 +350,7 @@ fn prepare(
         image,
         log: file("log"),
         console: file("console"),
-        limit: LIMIT,
+        limit: LIMIT + Duration::from_secs(60 * options.soak.unwrap_or(0)),
         cable,
         name,
     })

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use integration::lab::{Engine, Namespace};
+use integration::lab::{ENGINE_FOLDER, Engine, Namespace};
 
 use super::pair::{Family, connect};
 use crate::docker::{container, docker};
@@ -40,8 +40,8 @@ impl Swarm {
             alpha,
             "network create -d overlay --attachable --internal --subnet 10.77.0.0/24 front",
         )?;
-        let client = container(alpha, "web", "10.77.0.10")?;
-        let server = container(beta, "db", SERVER)?;
+        let client = container(alpha, "web", "10.77.0.10", &[])?;
+        let server = container(beta, "db", SERVER, &[])?;
         reach(&client, SERVER);
         let inside = inside(alpha)?;
         Ok(Self {
@@ -57,7 +57,7 @@ impl Swarm {
 /// The namespace that an engine's overlay driver works in: the one of its files that has a number and a hyphen
 /// before the network's id.
 fn inside(engine: &Engine) -> Result<Namespace> {
-    let folder = engine.path("/run/docker/netns");
+    let folder = engine.path(&format!("{ENGINE_FOLDER}/exec/netns"));
     let files = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
     let mut files = files.flatten().map(|file| file.path());
     let is_overlay = |path: &std::path::PathBuf| {

@@ -1,6 +1,7 @@
 # A small machine of its own: this runs as the first process in new network, mount and process id
 # namespaces. Everything in it ends with this process, and this process ends with whoever holds the
-# other end of its descriptor 3. $1 names the control group of its containers.
+# other end of its descriptor 3. $1 names the control group of its containers; $2 is "true" if the engine
+# makes rules of iptables.
 set -eu
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 mount --make-rprivate /
@@ -42,8 +43,8 @@ containerd --config containerd.toml >containerd.log 2>&1 </dev/null 3<&- &
 {
     dockerd --containerd /run/lab/containerd.sock --host unix:///run/lab/docker.sock \
         --data-root /run/lab/data --exec-root /run/lab/exec --pidfile /run/lab/docker.pid \
-        --storage-driver=vfs --bridge=none --iptables=false --ip6tables=false \
-        --ip-forward=false --exec-opt=native.cgroupdriver=cgroupfs --cgroup-parent="/$1" \
+        --storage-driver=vfs --bridge=none "--iptables=$2" --ip6tables=false \
+        "--ip-forward=$2" --exec-opt=native.cgroupdriver=cgroupfs --cgroup-parent="/$1" \
         >dockerd.log 2>&1 </dev/null || true
     touch engine-is-gone
 } 3<&- &

@@ -5,7 +5,7 @@ use std::thread;
 
 use integration::lab::{Capture, PacketSocket, eventually, receive_all, send_all};
 
-use super::{PAIR, Site, TRIO, drops, experiment, is_experiment, mac, stats};
+use super::{PAIR, Site, TRIO, drops, experiment, is_experiment, stats};
 
 #[test]
 fn ping_works_in_both_families() {
@@ -91,7 +91,7 @@ fn a_group_reaches_every_other_port_once() {
     bowline.load(&site.topology(TRIO));
     let captures = ["web", "db", "cache"].map(|name| Capture::start(site.workload(name), "eth0"));
     let web = PacketSocket::new(site.workload("web"), "eth0");
-    let own = mac(site.workload("web"), "eth0");
+    let own = site.workload("web").mac("eth0");
     let groups = [
         [0xff; 6],
         [0x01, 0x00, 0x5e, 0, 0, 0xfb],
@@ -155,7 +155,7 @@ fn vlan_tags_are_carried() {
     };
     let bowline = site.bowline();
     bowline.load(&site.topology(PAIR));
-    let [from, to] = ["web", "db"].map(|name| mac(site.workload(name), "eth0"));
+    let [from, to] = ["web", "db"].map(|name| site.workload(name).mac("eth0"));
     let socket = PacketSocket::new(site.workload("web"), "eth0");
     let capture = Capture::start(site.workload("db"), "eth0");
     let plain = experiment(to, from, &[0xa5; 1500]);
@@ -185,7 +185,7 @@ fn unknown_addresses_are_dropped_or_flooded_as_the_network_says() {
     bowline.load(&site.topology(PAIR));
     let web = PacketSocket::new(site.workload("web"), "eth0");
     let capture = Capture::start(site.workload("db"), "eth0");
-    let frame = experiment(nobody, mac(site.workload("web"), "eth0"), b"anybody?");
+    let frame = experiment(nobody, site.workload("web").mac("eth0"), b"anybody?");
     web.send(&frame);
     eventually("the frame is dropped", || {
         drops(&bowline, "web/eth0", "unknown_unicast") == 1

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use integration::lab::{Bowline, PacketSocket, Talk, eventually};
 use serde_json::Value;
 
-use super::{PAIR, Site, mac, stats};
+use super::{PAIR, Site, stats};
 
 fn flows(bowline: &Bowline<'_>, filter: &[&str]) -> Vec<Value> {
     let found = bowline.json(&[&["flows"], filter].concat());
@@ -222,7 +222,7 @@ fn flood(frames: u32, limit: Duration) {
     talk.go_on(3);
     let began = Instant::now();
     let socket = PacketSocket::new(web, "eth0");
-    let macs = [mac(site.workload("db"), "eth0"), mac(web, "eth0")].concat();
+    let macs = [site.workload("db").mac("eth0"), web.mac("eth0")].concat();
     let mut sent = 0;
     while sent < frames && began.elapsed() < limit {
         // An odd factor: no pair of ports comes twice.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use integration::lab::{Feature, Namespace, PacketSocket, eventually, veth};
 
-use super::{Site, drops, experiment, mac, stats};
+use super::{Site, drops, experiment, stats};
 
 const TOPOLOGY: &str = "
 version: 1
@@ -53,7 +53,7 @@ fn stations_behind_a_port_are_learned() {
     let learned = bowline.json(&["show", "learned"]);
     let text = learned.to_string();
     for name in ["one", "two"] {
-        let [a, b, c, d, e, f] = mac(site.workload(name), "eth0");
+        let [a, b, c, d, e, f] = site.workload(name).mac("eth0");
         let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
         assert!(text.contains(&mac), "{mac} is not in {text}");
     }
@@ -68,7 +68,7 @@ fn a_station_moves_and_is_forgotten() {
     let bowline = site.bowline();
     bowline.load(&site.topology(TOPOLOGY));
     let station = [2, 0, 0, 0, 0, 0x99];
-    let web = mac(site.workload("web"), "eth0");
+    let web = site.workload("web").mac("eth0");
     let [from_web, left, right] =
         ["web", "left", "right"].map(|name| PacketSocket::new(site.workload(name), "eth0"));
     let to_station = experiment(station, web, b"where are you?");

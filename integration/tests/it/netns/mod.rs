@@ -126,18 +126,6 @@ fn drops(bowline: &Bowline<'_>, port: &str, reason: &str) -> u64 {
     stats(bowline, port)["drops"][reason].as_u64().unwrap_or(0)
 }
 
-/// The MAC address of an interface.
-fn mac(space: &Namespace, interface: &str) -> [u8; 6] {
-    let links = space.ip(&["-j", "link", "show", "dev", interface]);
-    let links: Value = serde_json::from_str(&links).unwrap();
-    let text = links[0]["address"].as_str().unwrap();
-    let octets: Vec<u8> = text
-        .split(':')
-        .map(|octet| u8::from_str_radix(octet, 16).unwrap())
-        .collect();
-    octets.try_into().unwrap()
-}
-
 /// An Ethernet frame of a protocol that is for experiments (IEEE 802, table of EtherTypes), so that
 /// no kernel answers it.
 fn experiment(to: [u8; 6], from: [u8; 6], data: &[u8]) -> Vec<u8> {

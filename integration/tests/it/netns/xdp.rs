@@ -7,7 +7,7 @@ use integration::lab::{
     Bowline, Namespace, PacketSocket, eventually, is_usable, receive_all, send_all, veth,
 };
 
-use super::{Site, drops, mac, stats};
+use super::{Site, drops, stats};
 
 /// Two hosts with one workload each.
 const HOSTS: &str = "version: 1
@@ -63,7 +63,7 @@ impl Pair {
     /// Many packets of each kind that nobody should take in, to beta.
     fn flood(&self) {
         let wire = PacketSocket::new(&self.site.host, "up0");
-        let to = mac(&self.beta, "up0");
+        let to = self.beta.mac("up0");
         let mut no_vni = vxlan(to, 11, 7);
         no_vni[42] = 0;
         for _ in 0..FLOOD {

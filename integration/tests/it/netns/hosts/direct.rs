@@ -7,7 +7,6 @@ use integration::lab::{Family, Snapshot, UPLINK, Underlay, eventually, ping, pin
 
 use super::reaching::assert_carries_tcp;
 use super::{assert_reaches, drops, fleet, ip};
-use crate::netns::mac;
 
 const TRIO: &str = r#"
 version: 1
@@ -120,7 +119,7 @@ fn workloads_talk_over_the_underlay(family: Family, places: &Places) {
     let [web, db, far] = [places.web, places.db, places.far].map(ip);
     let frames = wire.matching(|frame| header(frame).is_some_and(|(from, ..)| from == web));
     for (to, host, ttl) in [(db, "beta", 64), (far, "gamma", 63)] {
-        let mac = mac(underlay.host(host), UPLINK);
+        let mac = underlay.host(host).mac(UPLINK);
         let sent = frames
             .iter()
             .filter(|frame| header(frame) == Some((web, to, ttl)));
@@ -169,7 +168,7 @@ fn strangers_are_refused(
     fleet: &integration::lab::Fleet<'_>,
     places: &Places,
 ) {
-    let uplink = mac(underlay.host("beta"), UPLINK);
+    let uplink = underlay.host("beta").mac(UPLINK);
     let to_beta = underlay.socket_to("beta");
     let stranger = if ip(places.web).is_ipv4() {
         "203.0.113.9"

@@ -7,7 +7,7 @@ use integration::lab::{Family, PacketSocket, Underlay, dissector, eventually};
 
 use super::reaching::assert_carries_tcp;
 use super::{assert_reaches, fleet};
-use crate::netns::{experiment, is_experiment, mac};
+use crate::netns::{experiment, is_experiment};
 
 const PAIR: &str = r#"
 version: 1
@@ -148,7 +148,7 @@ fn make_traffic(underlay: &Underlay) {
         .args(["-c", "1", "-W", "1", "10.1.0.99"])
         .output()
         .unwrap();
-    let [from, to] = [web, db].map(|space| mac(space, "eth0"));
+    let [from, to] = [web, db].map(|space| space.mac("eth0"));
     let tagged = |frame: &[u8]| [&frame[..12], &[0x81, 0, 0x60, 5], &frame[12..]].concat();
     let receiver = PacketSocket::new(db, "eth0");
     let sender = PacketSocket::new(web, "eth0");

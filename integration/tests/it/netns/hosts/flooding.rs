@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use integration::lab::{Capture, Family, PacketSocket, Underlay, eventually};
 
 use super::{assert_reaches, drops, fleet};
-use crate::netns::{experiment, is_experiment, mac};
+use crate::netns::{experiment, is_experiment};
 
 const HOSTS: [&str; 8] = ["h1", "h2", "h3", "h4", "h5", "h6", "h7", "h8"];
 const WORKLOADS: [&str; 12] = [
@@ -76,7 +76,7 @@ fn a_broadcast_crosses_the_wire_once_for_each_host_that_has_ports() {
         .filter(|name| **name != "a1")
         .map(|name| (*name, PacketSocket::new(underlay.workload(name), "eth0")))
         .collect();
-    let a1 = mac(underlay.workload("a1"), "eth0");
+    let a1 = underlay.workload("a1").mac("eth0");
 
     // A question for an address that nobody has, one that answers itself, and a broadcast over UDP.
     let sender = PacketSocket::new(underlay.workload("a1"), "eth0");
@@ -160,7 +160,7 @@ fn what_a_peer_floods_or_misdirects_never_goes_back_into_a_tunnel() {
     assert_reaches(&underlay, "a1", "10.1.0.13");
     let wire = underlay.sent_by("h1");
     // Caught on its way, and sent once more: to the first host, as if from the second, for the third.
-    let [a2, a3] = ["a2", "a3"].map(|name| mac(underlay.workload(name), "eth0"));
+    let [a2, a3] = ["a2", "a3"].map(|name| underlay.workload(name).mac("eth0"));
     let caught = underlay.sent_by("h2");
     PacketSocket::new(underlay.workload("a2"), "eth0").send(&experiment([0xff; 6], a2, b"all"));
     let mut frame = integration::lab::eventually_some("it is on the wire", || {
@@ -221,7 +221,7 @@ fn a_broadcast_goes_to_each_of_64_hosts() {
     assert_reaches(&underlay, "web", "10.1.0.2");
     let wire = underlay.sent_by("alpha");
     let arrived = PacketSocket::new(underlay.workload("db"), "eth0");
-    let web = mac(underlay.workload("web"), "eth0");
+    let web = underlay.workload("web").mac("eth0");
     let sent = experiment([0xff; 6], web, b"everybody");
     PacketSocket::new(underlay.workload("web"), "eth0").send(&sent);
     let copies = || wire.matching(|frame| carries(frame, |inner| inner == sent));

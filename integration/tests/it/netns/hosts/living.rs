@@ -8,7 +8,6 @@ use integration::lab::{
 };
 
 use super::{assert_reaches, drops, fleet, ip};
-use crate::netns::mac;
 
 /// `web` and `db` are guarded; behind `left` and `right` are stations that nobody declared.
 const LEARNING: &str = r#"
@@ -65,7 +64,7 @@ fn a_station_that_moves_to_another_host_is_followed_at_once() {
     for (here, there, peer) in [("left", "right", "gamma"), ("right", "left", "beta")] {
         move_out(underlay.workload(here));
         move_in(underlay.workload(there));
-        let mac = mac(underlay.workload(there), "eth0");
+        let mac = underlay.workload(there).mac("eth0");
         // It says that it is there, as the kernel does when a link comes up.
         let announcement: [&[u8]; 7] = [
             &[0xff; 6],

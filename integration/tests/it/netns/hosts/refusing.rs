@@ -5,7 +5,7 @@ use integration::lab::{Capture, Family, Fleet, PacketSocket, Underlay, eventuall
 use serde_json::Value;
 
 use super::{assert_reaches, drops, fleet};
-use crate::netns::{experiment, is_experiment, mac};
+use crate::netns::{experiment, is_experiment};
 
 const PAIR: &str = r#"
 version: 1
@@ -289,8 +289,8 @@ fn what_no_peer_can_have_sent_is_dropped_and_counted_with_its_reason() {
     let fleet = fleet(&underlay);
     fleet.load(&underlay.topology(&PAIR.replace("@tor", "192.0.2.99")));
     assert_reaches(&underlay, "web", "10.1.0.20");
-    let uplink = mac(underlay.host("alpha"), "up0");
-    let [web, db] = ["web", "db"].map(|name| mac(underlay.workload(name), "eth0"));
+    let uplink = underlay.host("alpha").mac("up0");
+    let [web, db] = ["web", "db"].map(|name| underlay.workload(name).mac("eth0"));
     let arrived = Capture::start(underlay.workload("web"), "eth0");
     let socket: PacketSocket = underlay.socket_to("alpha");
     let good = experiment(web, db, b"good");

@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::reaching::assert_carries_tcp;
 use super::{assert_reaches, drops, fleet, ip};
-use crate::netns::mac;
 
 /// `big` may send larger packets than the tunnel takes.
 const PAIR: &str = r#"
@@ -199,7 +198,7 @@ fn segments_of_a_vlan(family: Family, tunnel: &str, overhead: u16) {
     let fleet = fleet(&underlay);
     fleet.load(&underlay.topology(&PAIR.replace("@tunnel", tunnel)));
     let (web, db) = (underlay.workload("web"), underlay.workload("db"));
-    let wire = tagged_segments(mac(web, "eth0"), mac(db, "eth0"), 20_000);
+    let wire = tagged_segments(web.mac("eth0"), db.mac("eth0"), 20_000);
     let received = PacketSocket::new(db, "eth0");
     let sender = PacketSocket::new(web, "eth0");
     // The tag, the IP header and the TCP header belong to each packet.

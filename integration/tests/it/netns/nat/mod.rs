@@ -2,6 +2,7 @@
 
 mod complete;
 mod gateways;
+mod nftables;
 mod publishing;
 mod several;
 mod translating;

@@ -1,10 +1,11 @@
 //! Several gateways: the outside may send by another one than is sent to it by.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, TcpListener};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::RangeInclusive;
 
-use integration::lab::{Family, Fleet, Talk, Underlay, eventually, ping, ping_once};
+use integration::lab::{Family, Fleet, Talk, Underlay, eventually, patience, ping};
 
 use rustix::process::Signal;
 
@@ -35,7 +36,9 @@ routers:
     policy: closed
 policies:
   closed:
-    forward: [{ from: [10.4.0.0/24, "fd00:4::/64"], allow: any }]
+    forward:
+      - { from: [10.4.0.0/24, "fd00:4::/64"], deny: udp/9 }
+      - { from: [10.4.0.0/24, "fd00:4::/64"], allow: any }
     default: deny
 workloads:
   web:
@@ -52,6 +55,7 @@ const GATEWAYS: [&str; 2] = ["beta", "gamma"];
 struct Names {
     floating: &'static str,
     web: &'static str,
+    db: &'static str,
     plain: &'static str,
     pool: RangeInclusive<IpAddr>,
     /// What the world has routes to.
@@ -64,6 +68,7 @@ fn names(family: Family) -> Names {
         Family::V4 => Names {
             floating: "203.0.113.50",
             web: "10.1.0.10",
+            db: "10.1.0.20",
             plain: "10.4.0.10",
             pool: range("203.0.113.100", "203.0.113.103"),
             outside: ["203.0.113.0/24", "10.4.0.0/24"],
@@ -71,6 +76,7 @@ fn names(family: Family) -> Names {
         Family::V6 => Names {
             floating: "2001:db8:9::50",
             web: "fd00:1::10",
+            db: "fd00:1::20",
             plain: "fd00:4::10",
             pool: range("2001:db8:9::100", "2001:db8:9::103"),
             outside: ["2001:db8:9::/64", "fd00:4::/64"],
@@ -228,18 +234,30 @@ fn no_connection_needs_an_agent() {
     }
 }
 
+/// Whoever has something to say: the outside is heard by another gateway, and what the workload says finds
+/// that one when the agent there knows that the first one is dead. Without agents it would wait for the
+/// outside to speak.
 #[test]
 fn a_connection_from_outside_outlives_the_gateway_that_it_came_by() {
     let family = Family::V4;
     let Some(underlay) = site(family) else { return };
-    let _fleet = load(&underlay, family);
+    let fleet = load(&underlay, family);
+    let _agent = Agent::start(fleet.on("alpha"), &QUICK);
     let names = names(family);
+    let (world, floating) = (underlay.host("world"), at(names.floating, 80));
     let web = underlay.workload("web");
     let inside = web.run(|| TcpListener::bind(at(names.web, 80))).unwrap();
-    let mut talk = Talk::start(underlay.host("world"), at(names.floating, 80), &[inside]);
+    let mut outsider = world.run(|| TcpStream::connect(floating)).unwrap();
+    outsider.set_read_timeout(Some(patience())).unwrap();
+    let (mut workload, _peer) = inside.accept().unwrap();
+    let mut talk = Talk::start(world, floating, &[inside]);
     talk.go_on(5);
     underlay.set_link("beta", false);
     lead(&underlay, family, "gamma");
+    workload.write_all(b"still here").unwrap();
+    let mut heard = [0; 10];
+    outsider.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"still here");
     talk.go_on(5);
     talk.finish();
 }
@@ -260,8 +278,70 @@ fn who_lets_nobody_in_gets_answers_by_any_gateway() {
                 assert_eq!(peer.ip(), plain);
             }
             let before = drops(&fleet, "alpha", "policy_forward");
-            assert!(!ping_once(underlay.host("world"), plain), "by {gateway}");
-            assert_eq!(drops(&fleet, "alpha", "policy_forward"), before + 1);
+            assert!(!ping(underlay.host("world"), plain), "by {gateway}");
+            eventually("alpha refuses it", || {
+                drops(&fleet, "alpha", "policy_forward") > before
+            });
         }
+    }
+}
+
+/// The error about what left by one gateway may come by the other one.
+#[test]
+fn an_error_finds_whom_it_is_about_by_any_gateway() {
+    for family in [Family::V4, Family::V6] {
+        let Some(underlay) = site(family) else { return };
+        let _fleet = load(&underlay, family);
+        let names = names(family);
+        for limit in ["ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"] {
+            underlay.host("world").sysctl(&format!("net/{limit}"), "0");
+        }
+        let closed = at(&underlay.address("world").to_string(), 9999);
+        for gateway in GATEWAYS {
+            lead(&underlay, family, gateway);
+            // Enough of them that both gateways have some.
+            for _ in 0..8 {
+                for (name, address) in [("db", names.db), ("plain", names.plain)] {
+                    let socket = underlay
+                        .workload(name)
+                        .run(|| UdpSocket::bind(at(address, 0)));
+                    let socket = socket.unwrap();
+                    socket.connect(closed).unwrap();
+                    eventually(&format!("{name} is told by {gateway}"), || {
+                        socket
+                            .send(b"anybody?")
+                            .is_err_and(|it| it.kind() == ErrorKind::ConnectionRefused)
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What a workload has tried in vain is nothing that might be answered.
+#[test]
+fn what_the_router_lets_neither_side_begin_does_not_come_in() {
+    for family in [Family::V4, Family::V6] {
+        let Some(underlay) = site(family) else { return };
+        let fleet = load(&underlay, family);
+        let world = at(&underlay.address("world").to_string(), 9);
+        let plain = at(names(family).plain, 5000);
+        let [inside, outside] = [
+            (underlay.workload("plain"), plain),
+            (underlay.host("world"), world),
+        ]
+        .map(|(space, at)| space.run(|| UdpSocket::bind(at)).unwrap());
+        let refused = || GATEWAYS.map(|gateway| drops(&fleet, gateway, "policy_forward"));
+        inside.send_to(b"out", world).unwrap();
+        eventually("a gateway refuses what goes out", || refused() != [0, 0]);
+        for gateway in GATEWAYS {
+            lead(&underlay, family, gateway);
+            let before = refused();
+            outside.send_to(b"in", plain).unwrap();
+            eventually("a gateway refuses what comes in", || refused() != before);
+        }
+        inside.set_nonblocking(true).unwrap();
+        let nothing = inside.recv(&mut [0; 8]).expect_err("nothing came in");
+        assert_eq!(nothing.kind(), ErrorKind::WouldBlock, "{family:?}");
     }
 }

@@ -1,13 +1,15 @@
 //! Connections under policies: answers pass, and a change of the rules is felt at once.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
-use integration::lab::{Family, Talk, eventually, patience, ping};
+use integration::lab::{Family, Talk, Underlay, eventually, patience, ping};
 
 use super::{house, load};
-use crate::netns::hosts::fleet;
+use crate::netns::hosts::{drops, fleet};
 
 /// Nobody reaches the web servers, and only they reach the databases.
 const CLOSED: &str = "\
@@ -96,5 +98,99 @@ fn a_change_of_the_rules_is_felt_by_connections() {
     for mut talk in talks {
         talk.go_on(5);
         talk.finish();
+    }
+}
+
+/// What listens on the other host than the web server's, and where.
+fn database(underlay: &Underlay) -> (SocketAddr, TcpListener) {
+    let address = "10.2.0.15:7000".parse().unwrap();
+    let db = underlay.workload("db2");
+    (address, db.run(|| TcpListener::bind(address).unwrap()))
+}
+
+fn hear(stream: &mut TcpStream) -> io::Result<u8> {
+    let mut octet = [0];
+    stream.read_exact(&mut octet).map(|()| octet[0])
+}
+
+/// What the called side says after its caller is refused begins no connection of its own, by which the
+/// caller's segments would be answers.
+#[test]
+fn a_connection_that_is_refused_does_not_turn_round() {
+    let Some(underlay) = house(Family::V4) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    load(&underlay, &fleet, CLOSED);
+    let (address, listener) = database(&underlay);
+    let mut caller = underlay
+        .workload("web1")
+        .run(|| TcpStream::connect_timeout(&address, patience()).unwrap());
+    let (mut called, _) = listener.accept().unwrap();
+    for stream in [&caller, &called] {
+        stream.set_read_timeout(Some(patience())).unwrap();
+    }
+    caller.write_all(b"a").unwrap();
+    assert_eq!(hear(&mut called).unwrap(), b'a');
+
+    load(&underlay, &fleet, &CLOSED.replace("tcp/7000, ", ""));
+    caller.write_all(b"b").unwrap();
+    eventually("beta refuses the caller", || {
+        drops(&fleet, "beta", "policy_ingress") > 0
+    });
+    let state = || fleet.on("beta").json(&["flows", "--protocol", "tcp"])[0]["state"].clone();
+    assert_eq!(state(), "refused");
+    // Its own rules let it say what it wants, to whom takes it for an answer.
+    called.write_all(b"c").unwrap();
+    assert_eq!(hear(&mut caller).unwrap(), b'c');
+    // The caller sends again what it gets no acknowledgment for.
+    let several = Duration::from_secs(3);
+    called.set_read_timeout(Some(several)).unwrap();
+    let silence = hear(&mut called).expect_err("the caller is refused");
+    assert_eq!(silence.kind(), ErrorKind::WouldBlock);
+
+    load(&underlay, &fleet, CLOSED);
+    called.set_read_timeout(Some(patience())).unwrap();
+    assert_eq!(hear(&mut called).unwrap(), b'b');
+    assert_eq!(state(), "established");
+}
+
+/// A connection that begins while its table is exchanged for one of another size is in the other one, too:
+/// nobody may begin what would have to be begun again.
+#[test]
+fn connections_begin_while_the_size_of_their_table_changes() {
+    const SIZED: &str = "defaults: { connections: { established: 4096, opening: 2048 } }\n";
+    let Some(underlay) = house(Family::V4) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    load(&underlay, &fleet, CLOSED);
+    let (address, listener) = database(&underlay);
+    let is_over = AtomicBool::new(false);
+    let pairs = thread::scope(|scope| {
+        let (listener, is_over) = (&listener, &is_over);
+        let begin = move || {
+            let mut pairs = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let caller = TcpStream::connect_timeout(&address, patience()).unwrap();
+                pairs.push((caller, listener.accept().unwrap().0));
+                thread::sleep(Duration::from_millis(2));
+            }
+            pairs
+        };
+        let web = underlay.workload("web1");
+        let begin = scope.spawn(move || web.run(begin));
+        for policies in [format!("{CLOSED}{SIZED}"), CLOSED.to_owned()] {
+            load(&underlay, &fleet, &policies);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        begin.join().unwrap()
+    });
+    // Only who is known to have been called may say something to the web server.
+    for (mut caller, mut called) in pairs {
+        caller.set_read_timeout(Some(patience())).unwrap();
+        called.write_all(b"a").unwrap();
+        let said = hear(&mut caller);
+        assert_eq!(said.expect("the connection is known"), b'a');
     }
 }
