@@ -301,6 +301,15 @@ impl<'a> Work<'a> {
                 LinkChange::Delete => {}
             }
         }
+        for change in self.outlook.diff.links.values() {
+            if let LinkChange::Create(link)
+            | LinkChange::Recreate(link)
+            | LinkChange::Adjust { to: link, .. } = change
+                && link.up
+            {
+                self.links.await_carrier(link).await?;
+            }
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use maps_schema::Mac;
 use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
-    LinkLayerType, LinkMessage,
+    LinkLayerType, LinkMessage, State,
 };
 use rtnetlink::packet_route::route::RouteMessage;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec};
@@ -39,6 +39,8 @@ pub(super) struct Interface {
     pub(super) mac: Option<Mac>,
     pub(super) mtu: u32,
     pub(super) up: bool,
+    /// It has a carrier, and the kernel has taken note: what is sent by it is no longer refused.
+    pub(super) is_operational: bool,
     pub(super) is_veth: bool,
     pub(super) is_loopback: bool,
     pub(super) is_ethernet: bool,
@@ -66,6 +68,7 @@ impl From<LinkMessage> for Interface {
                 LinkAttribute::IfAlias(alias) => interface.alias = Some(alias),
                 LinkAttribute::Address(mac) => interface.mac = mac.try_into().ok().map(Mac::new),
                 LinkAttribute::Mtu(mtu) => interface.mtu = mtu,
+                LinkAttribute::OperState(state) => interface.is_operational = state == State::Up,
                 LinkAttribute::Link(peer) => interface.peer = Some(peer),
                 LinkAttribute::LinkNetNsId(netns) => interface.peer_netns = Some(netns),
                 LinkAttribute::LinkInfo(infos) => {

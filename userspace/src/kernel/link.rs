@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use futures_util::StreamExt;
@@ -15,6 +16,7 @@ use rtnetlink::packet_route::link::{In6AddrGenMode, InfoData, InfoVeth, LinkAttr
 use rtnetlink::packet_route::nsid::{NsidAttribute, NsidMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth};
 use rustix::io::Errno;
+use tokio::time::{Instant, sleep};
 
 pub use super::inside::ROUTE_PROTOCOL;
 use super::inside::Workload;
@@ -26,6 +28,10 @@ use crate::link::Link;
 
 /// The smallest MTU that a link for IPv6 may have (RFC 8200, section 5).
 const IPV6_MIN_MTU: u32 = 1280;
+
+/// How long the kernel is given to take note of a carrier, and how often it is asked.
+const CARRIER_LIMIT: Duration = Duration::from_secs(2);
+const CARRIER_PAUSE: Duration = Duration::from_millis(1);
 
 /// The links of one instance, seen from the host's namespace.
 #[derive(Debug)]
@@ -254,6 +260,24 @@ impl Links {
         adjust
             .await
             .with_context(|| format!("change the link {}", self.describe(to)))
+    }
+
+    /// Waits until the host's end takes what is sent by it. The kernel refuses that until it has taken note of the
+    /// carrier, which it does in the background (`net/core/link_watch.c`). A link whose workload has set its end
+    /// down, or that has gone, is not waited for longer than a moment.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to tell.
+    pub async fn await_carrier(&self, link: &Link) -> Result<()> {
+        let begin = Instant::now();
+        while let Some(end) = interface::interface(&self.host, &link.name).await? {
+            if end.is_operational || begin.elapsed() > CARRIER_LIMIT {
+                break;
+            }
+            sleep(CARRIER_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Lets the workload tell its neighbors which MAC address its addresses have, so that those who

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use bowline::holdings::Peer;
 use bowline::kernel::link::{InterfaceTaken, Links};
@@ -105,6 +106,33 @@ fn a_link_is_adjusted_without_going_down() {
             "{end}"
         );
         assert_eq!(carrier(), changes_before, "the link went down in between");
+    });
+}
+
+#[test]
+fn a_carrier_is_waited_for_as_long_as_it_may_still_come() {
+    const ABSENCE: Duration = Duration::from_millis(300);
+    if !is_usable() {
+        return;
+    }
+    let (host, workload) = (Space::new("host"), Space::new("work"));
+    let instance = Owned::new("carrier");
+    let wanted = wanted(&instance.0, 1);
+    block_on(async {
+        let netns = workload.open();
+        let links = Links::in_netns(&instance.0, &host.open()).unwrap();
+        create(&links, &wanted, &netns).await;
+        workload.ip(&["link", "set", "eth0", "down"]);
+        let begin = Instant::now();
+        let mut later = workload.later(ABSENCE, &["link", "set", "eth0", "up"]);
+        links.await_carrier(&wanted).await.unwrap();
+        assert!(begin.elapsed() >= ABSENCE);
+        assert!(later.wait().unwrap().success());
+        // There will be none any more: nobody is held up for ever.
+        workload.ip(&["link", "set", "eth0", "down"]);
+        links.await_carrier(&wanted).await.unwrap();
+        links.delete(&wanted.name).await.unwrap();
+        links.await_carrier(&wanted).await.unwrap();
     });
 }
 
