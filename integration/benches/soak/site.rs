@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use integration::lab::{Bowline, Family, Fleet, Namespace, Snapshot, Underlay, eventually, ping};
+use integration::lab::{Family, Fleet, Namespace, Snapshot, Underlay, eventually, ping};
 
 use crate::machine::{self, Guest, Machine};
 
@@ -60,8 +60,9 @@ const WORKLOADS: [&str; 7] = ["web", "cache", "noise", "db", "extra", "one", "tw
 /// Those of them that are always plugged in where an agent runs, and where it answers them inside.
 const CARRIED: [&str; 4] = ["web", "cache", "noise", "db"];
 const RESOLVER: &str = "169.254.0.53";
-/// How long an agent that is new may take to make everything as it was.
-const SETTLING: Duration = Duration::from_secs(20);
+/// How long an agent that is new may take to make everything as it was; on a processor that is emulated, one look
+/// takes some seconds.
+const SETTLING: Duration = Duration::from_secs(60);
 
 /// The namespaces.
 pub(crate) struct Site {
@@ -144,7 +145,7 @@ impl Stage<'_> {
     /// Loads the topology on both hosts and starts the agents.
     pub(crate) fn rise(&mut self) {
         self.load();
-        self.agents = HOSTS.map(|host| agent(self.fleet.on(host))).into();
+        self.agents = HOSTS.map(|host| self.agent(host)).into();
         if let Some(guest) = &mut self.guest {
             guest.rise();
         }
@@ -211,7 +212,16 @@ impl Stage<'_> {
     /// Kills an agent and starts another one.
     pub(crate) fn replace_agent(&mut self, number: usize) {
         end(&mut self.agents[number]);
-        self.agents[number] = agent(self.fleet.on(HOSTS[number]));
+        self.agents[number] = self.agent(HOSTS[number]);
+    }
+
+    fn agent(&self, host: &str) -> Child {
+        // An emulated processor would do little else.
+        let interval = if self.is_light { "1" } else { "0.1" };
+        let bowline = self.fleet.on(host);
+        let mut command = bowline.command(&["agent", "--interval", interval]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("start the agent")
     }
 
     /// Waits until everybody is reached again.
@@ -238,9 +248,13 @@ impl Stage<'_> {
     /// Everything that could be left behind.
     pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
         let spaces = self.site.underlay.spaces();
-        let instances = self.fleet.iter();
-        let take = |(_, bowline): (_, &Bowline<'_>)| Snapshot::take(&spaces, bowline.instance());
-        instances.map(take).collect()
+        let instances = self.fleet.iter().map(|(_, bowline)| bowline.instance());
+        // The first one is asked for the namespaces, which all of them share.
+        let spaces = std::iter::once(&spaces[..]).chain(std::iter::repeat(&[][..]));
+        let parts = instances.zip(spaces);
+        parts
+            .map(|(instance, spaces)| Snapshot::take(spaces, instance))
+            .collect()
     }
 }
 
@@ -278,12 +292,6 @@ impl Drop for Stage<'_> {
     fn drop(&mut self) {
         self.agents.iter_mut().for_each(end);
     }
-}
-
-fn agent(bowline: &Bowline<'_>) -> Child {
-    let mut command = bowline.command(&["agent", "--interval", "0.1"]);
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("start the agent")
 }
 
 /// Ends an agent as a user does: it takes what it has in workloads' namespaces away.
