@@ -35,6 +35,8 @@ pub(crate) struct Court {
     pub(crate) reason: DropReason,
     /// Whether its sender is to be told.
     pub(crate) is_told: bool,
+    /// Whether it is about the packet itself, so that its rules count it.
+    is_real: bool,
 }
 
 impl Court {
@@ -48,6 +50,7 @@ impl Court {
         },
         reason: DropReason::PolicyEgress,
         is_told: false,
+        is_real: true,
     };
 }
 
@@ -81,6 +84,7 @@ pub(crate) fn admits<F: Frame, T: Tables>(tables: &T, scratch: &mut Scratch) -> 
     let Scratch {
         packet, court, way, ..
     } = scratch;
+    court.is_real = true;
     court.subject = Subject {
         source: packet.ip_source,
         destination: packet.ip_destination,
@@ -131,14 +135,6 @@ pub(crate) fn is_for_receiver<F: Frame, T: Tables>(tables: &T, scratch: &mut Scr
     if !way.origin.is_outside() || court.reason != DropReason::PolicyForward {
         return false;
     }
-    let may_be_told = match track.found {
-        Found::Untracked => is_error(packet),
-        Found::Nothing => may_be_answer::<F, T>(tables, packet, way, court),
-        Found::Embryo | Found::Connection => false,
-    };
-    if !may_be_told {
-        return false;
-    }
     let key = MemberKey {
         port: way.destination,
         vni: way.vni,
@@ -147,10 +143,16 @@ pub(crate) fn is_for_receiver<F: Frame, T: Tables>(tables: &T, scratch: &mut Scr
         .member(&key)
         .is_some_and(|member| IngressPort::leads_to_host(member.flags as u8));
     // Without a tunnel the frame's addresses would be lost.
-    is_host
+    let is_brought = is_host
         && tables
             .egress_port(way.destination)
-            .is_some_and(|exit| exit.kind != EgressPort::DIRECT)
+            .is_some_and(|exit| exit.kind != EgressPort::DIRECT);
+    is_brought
+        && match track.found {
+            Found::Untracked => is_error(packet),
+            Found::Nothing => may_be_answer::<F, T>(tables, packet, way, court),
+            Found::Embryo | Found::Connection => false,
+        }
 }
 
 /// Whether the routers on the way let its receiver begin a conversation to which the packet would be an answer.
@@ -171,11 +173,8 @@ fn may_be_answer<F: Frame, T: Tables>(
             TransportKind::Absent => 0,
         },
     };
-    let is_told = court.is_told;
-    let may_be = forwards::<F, T>(tables, court, way);
-    // Its sender is told what was decided about the packet itself.
-    court.is_told = is_told;
-    may_be
+    court.is_real = false;
+    forwards::<F, T>(tables, court, way)
 }
 
 /// Whether the routers on the way let the subject pass.
@@ -199,7 +198,10 @@ fn passes<F: Frame, T: Tables>(tables: &T, court: &mut Court, list: PolicyList) 
         workspace, subject, ..
     } = court;
     let ruling = policy::judge::<F, T>(tables, workspace, list, subject);
-    court.is_told = ruling.action == Action::Reject;
+    if court.is_real {
+        tables.ruled(ruling);
+        court.is_told = ruling.action == Action::Reject;
+    }
     ruling.action == Action::Allow
 }
 

@@ -65,11 +65,11 @@ pub(crate) fn receive<F: Frame, T: Tables>(
     }
     tables.count(port, Count::Ingress(frame.len()));
     let origin = origin(interface, port);
+    nat::apply(packet, track);
     if is_recalled {
         scratch.way = flow::way(origin, track);
         return Progress::Prepare;
     }
-    nat::apply(packet, track);
     scratch.way = Way::back(origin);
     (scratch.decision.kind, scratch.decision.port) = (Decided::Route, port);
     Progress::Route

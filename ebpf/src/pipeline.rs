@@ -215,6 +215,7 @@ pub(crate) fn forward<F: Frame, T: Tables>(
     *way = Way::back(origin(interface, port));
     if flow::recall(frame, tables, &way.origin, packet, track) {
         *way = flow::way(way.origin, track);
+        nat::apply(packet, track);
         return Ok(Progress::Prepare);
     }
     nat::translate(tables, packet, track);
@@ -296,8 +297,8 @@ pub fn pass<F: Frame, T: Tables>(frame: &mut F, tables: &T, scratch: &mut Scratc
     let origin = scratch.way.origin;
     if !admission::admits::<F, T>(tables, scratch) {
         if admission::is_for_receiver::<F, T>(tables, scratch) {
-            // It is of no flow here.
-            scratch.track.clear();
+            // It is of no flow here: what it is for is all that is translated, if that stands for somebody.
+            scratch.way.translated = scratch.track.flags & TRANSLATED;
             scratch.way.source = Mac::ANSWERING;
             return Progress::Prepare;
         }

@@ -154,7 +154,7 @@ impl Ruling {
     };
 }
 
-/// What the rules of `list` say about a packet: the first one that matches decides, which is counted.
+/// What the rules of `list` say about a packet: the first one that matches decides.
 #[inline(always)]
 pub fn judge<F: Frame, T: Tables>(
     tables: &T,
@@ -171,7 +171,6 @@ pub fn judge<F: Frame, T: Tables>(
     }
     workspace.ruling = Ruling::LOST;
     search::<F, T>(tables, workspace, list, rules);
-    tables.ruled(workspace.ruling);
     workspace.ruling
 }
 

@@ -82,7 +82,8 @@ reasons! {
     /// The kernel refused to change or to send the frame: it has no memory, or segmentation offload left
     /// the frame whole and it is in a tunnel or in two VLANs already.
     KernelRefused = 18, "kernel_refused";
-    /// The packet is for a router but not IP, or for a group: routers forward neither.
+    /// The packet is for a router but not IP, or for a group, or it is a workload's own tunnel to another host
+    /// in its host's name: routers forward none of them.
     NotRoutable = 20, "not_routable";
     /// The source or destination address must not be routed (RFC 1812 section 5.3.7, RFC 4291
     /// section 2.5): loopback, link-local, multicast or unspecified, or the router's own as the source.
@@ -128,8 +129,8 @@ reasons! {
     Congestion = 45, "congestion";
     /// What came through a tunnel never goes back into one.
     SplitHorizon = 46, "split_horizon";
-    /// The frame cannot go to a peer without a tunnel: it is not an IP packet to one station, of the
-    /// underlay's family.
+    /// The frame cannot go to a peer without a tunnel: it is not an IP packet of the underlay's family to one
+    /// of the stations there.
     NeedsTunnel = 47, "needs_tunnel";
     /// A copy of a flooded frame is for a member that its list does not have any more.
     UnknownMember = 48, "unknown_member";

@@ -114,6 +114,14 @@ pub(crate) fn refuse<T: Tables>(tables: &T, track: &mut Track) {
         flow.state = flow.state.min(Flow::ESTABLISHED);
         flow.epoch = 0;
     });
+    // What it said may have moved the connection to where anybody makes it yield.
+    if matches!(track.found, Found::Embryo)
+        && track.is_turn()
+        && draft(tables, track)
+        && track.draft.state == Flow::ESTABLISHED
+    {
+        relocate(tables, track, Found::Connection);
+    }
 }
 
 /// The side that began the connection may go on with it.
@@ -176,13 +184,7 @@ pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
         _ => track.found,
     };
     if belongs != track.found {
-        let store = belongs.store();
-        if tables.keep_flow(store, &track.key, draft)
-            && tables.keep_flow(store, &track.other, mirror)
-        {
-            forget(tables, track);
-            track.found = belongs;
-        }
+        relocate(tables, track, belongs);
         return true;
     }
     let (state, flags) = (draft.state, draft.flags & BOTH);
@@ -196,6 +198,18 @@ pub(super) fn advance<T: Tables>(tables: &T, track: &mut Track) -> bool {
         let _kept = tables.claim_flow(store, &track.other, mirror);
     }
     true
+}
+
+/// Moves the drafts of both rows to where the connection belongs.
+#[inline(never)]
+fn relocate<T: Tables>(tables: &T, track: &mut Track, to: Found) {
+    let store = to.store();
+    if tables.keep_flow(store, &track.key, &track.draft)
+        && tables.keep_flow(store, &track.other, &track.mirror)
+    {
+        forget(tables, track);
+        track.found = to;
+    }
 }
 
 /// Notes how far the connection has come. It never goes back: the other direction may be noting

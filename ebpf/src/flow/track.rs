@@ -195,16 +195,19 @@ impl Track {
             return;
         }
         let is_established = flow.state == Flow::ESTABLISHED;
+        // In a row that is new, of a connection that is not, nothing is noted yet.
+        let is_new = flow.packets == 1;
         // Who cannot see the connection knows neither what was acknowledged nor what is next (RFC 5961
         // section 5).
         let distance = acknowledgment.wrapping_sub(flow.acked).wrapping_add(FLIGHT);
-        self.is_heard = !is_established || flags & tcp::ACK != 0 && distance <= 2 * FLIGHT;
+        self.is_heard =
+            is_new || !is_established || flags & tcp::ACK != 0 && distance <= 2 * FLIGHT;
         if !self.is_heard {
             return;
         }
         let is_open = is_established || flags & tcp::SYN == 0;
         // What was sent before is sent again where it was lost. A reset's number is still to be judged.
-        let is_first = flow.packets == 1 || !is_open;
+        let is_first = is_new || !is_open;
         let is_next = is_behind(flow.next, end) && end.wrapping_sub(flow.next) <= FLIGHT;
         if is_first || flags & tcp::RST == 0 && is_next {
             flow.next = end;

@@ -115,7 +115,9 @@ fn ask(tables: &MemoryTables, source: &str, destination: &str, service: (u8, u16
         protocol: service.0,
         port: service.1,
     };
-    judge::<MemoryFrame, _>(tables, &mut { Workspace::NEW }, LIST, &subject)
+    let ruling = judge::<MemoryFrame, _>(tables, &mut { Workspace::NEW }, LIST, &subject);
+    tables.ruled(ruling);
+    ruling
 }
 
 fn allow(rule: u32) -> Ruling {

@@ -347,6 +347,8 @@ fn who_is_refused_neither_ends_the_connection_nor_turns_it_round() {
             talk.close(DB);
             talk.say_in_vain(WEB, ACK, 101, 201);
             talk.say_in_vain(WEB, end, 101, 201);
+            // Where only what is established makes it yield.
+            assert!(talk.tables.embryos.borrow().is_empty());
             talk.say_in_vain(WEB, SYN, 5000, 0);
             talk.wait(3 * 3600 * SECOND);
             talk.say(DB, ACK, 201, 101, 10);
@@ -424,6 +426,23 @@ fn a_side_whose_row_made_room_for_others_gets_it_back_while_the_other_one_speaks
         talk.datagram(WEB);
     }
     talk.assert_established();
+}
+
+#[test]
+fn a_side_whose_row_made_room_ends_the_connection_all_the_same() {
+    let talk = Talk::new(1, TCP);
+    let (web, db) = (1 << 28, 1 << 30);
+    talk.shake_hands(web, db);
+    let reverse = talk.key(DB);
+    talk.tables.connections.borrow_mut().remove(&reverse);
+    talk.wait(2 * SECOND);
+    talk.say(WEB, ACK, web + 1, db + 1, 10);
+    talk.say(DB, ACK, db + 1, web + 11, 10);
+    talk.say(DB, FIN | ACK, db + 11, web + 11, 0);
+    talk.say(WEB, FIN | ACK, web + 11, db + 12, 0);
+    let (row, _) = talk.row(WEB).expect("the row");
+    let both = Flow::FINISHED | Flow::OTHER_FINISHED;
+    assert_eq!(row.flags & both, both);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bowline::topology::{self, PortName, Topology};
-use maps_schema::{DropReason, Vni};
+use maps_schema::{DropReason, Mac, Vni};
 use serde::Deserialize;
 
 use super::underlay::{self, Through};
@@ -79,6 +79,9 @@ struct Arrive {
     at: String,
     /// Who sends it there, if it does not leave by an uplink: a router's port, or a station.
     by: Option<String>,
+    /// Whether its host only takes it as an answer, which the sender's MAC address says.
+    #[serde(default)]
+    answering: bool,
     /// The frame; its MAC addresses follow from the other two.
     #[serde(rename = "as")]
     frame: Description,
@@ -90,7 +93,12 @@ impl Arrive {
         let macs = match &self.by {
             Some(by) => {
                 let to = port(topology, &self.at, None)?;
-                [topology.ports[&to].mac.octets(), cast.mac(by)?.octets()]
+                let from = if self.answering {
+                    Mac::ANSWERING
+                } else {
+                    cast.mac(by)?
+                };
+                [topology.ports[&to].mac.octets(), from.octets()]
             }
             None => [[0; 6]; 2],
         };

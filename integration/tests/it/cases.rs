@@ -7,7 +7,7 @@ macro_rules! every_case {
             arp_announced arp_answered arp_malformed arp_probe arp_spoofed arp_unicast arp_unknown_target
             flood flood_alone flood_pair flow_datagrams flow_errors flow_tcp fragments ip_spoofed ip_truncated ipv4_malformed ipv6_extensions
             ipv6_malformed isolation learning learning_aged learning_flooded learning_guarded learning_moved
-            mac_spoofed nat_closing nat_elsewhere nat_errors nat_floating nat_fragments nat_gateways nat_hairpin nat_idle nat_ipv6 nat_masquerade nat_pool nat_published nd_answered nd_duplicate_detection nd_fragmented nd_link_local nd_many_options
+            mac_spoofed nat_answers nat_closing nat_elsewhere nat_errors nat_floating nat_fragments nat_gateways nat_hairpin nat_idle nat_ipv6 nat_masquerade nat_pool nat_published nd_answered nd_duplicate_detection nd_fragmented nd_link_local nd_many_options
             nd_options nd_spoofed nd_truncated nd_unicast nd_unknown_target nd_unusual other_protocols
             reserved_group rogue_router route_apart route_asked_for route_broadcast route_echo route_equal
             route_forward route_fragments route_line route_martian route_mss route_neighbor

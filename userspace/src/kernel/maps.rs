@@ -28,6 +28,8 @@ use super::resize;
 
 /// `BPF_NOEXIST` of `linux/bpf.h`: write the row only if there is none.
 const BPF_NOEXIST: u64 = 1;
+/// `BPF_ANY`: write it whether or not there is one.
+const BPF_ANY: u64 = 0;
 
 /// Size in bytes of the length of a prefix, which the key of a trie begins with.
 const PREFIX_LEN: usize = size_of::<u32>();
@@ -265,7 +267,7 @@ impl Maps {
     }
 
     /// Gives the tables of connections, if they have taken the place of others, what programs have noted in
-    /// those since a time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`. What is noted here already stays, unless
+    /// those since a time, in nanoseconds of `CLOCK_MONOTONIC_COARSE`. What is noted here later stays, unless
     /// the connection began earlier: programs that do not know that take the answer to it for its beginning.
     pub(super) fn catch_up(&mut self, former: &Self, since_ns: u64) -> Result<()> {
         let id = |map: &Map| -> Result<u32> { Ok(table(map)?.info()?.id()) };
@@ -281,16 +283,20 @@ impl Maps {
         opening.retain(|key, _| !established.contains_key(key));
         for (is_established, rows) in [(true, established), (false, opening)] {
             for (key, flow) in rows.iter().filter(|(_, flow)| flow.seen_ns >= since_ns) {
-                if noted.get(key).is_some_and(|it| it.began_ns > flow.began_ns) {
+                let noted = noted.get(key);
+                if noted.is_some_and(|it| it.began_ns > flow.began_ns) {
                     self.forget_flow(key)?;
                 }
+                // A copy does not know what went on.
+                let is_older = noted.is_some_and(|it| it.seen_ns < flow.seen_ns);
+                let how = if is_older { BPF_ANY } else { BPF_NOEXIST };
                 let to = if is_established {
                     &mut self.connections
                 } else {
                     &mut self.embryos
                 };
                 let mut to = HashMap::<_, FlowKey, Flow>::try_from(to)?;
-                make_if_absent(to.insert(key, flow, BPF_NOEXIST))?;
+                make_if_absent(to.insert(key, flow, how))?;
             }
         }
         Ok(())
