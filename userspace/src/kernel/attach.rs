@@ -209,6 +209,9 @@ impl Attacher {
             }
         }
         let filters = clsact_entries(ifindex, &self.ours(program.symbol())?)?;
+        if filters.iter().any(|filter| self.is_forgotten(filter)) {
+            self.note_qdisc(ifindex, name)?;
+        }
         let link = if filters.iter().any(|filter| self.is_at_our_place(filter)) {
             // A change of an existing filter exchanges its program in one step (`cls_bpf_change`).
             classifier.attach_to_link(filter_link(name, FILTER_PRIORITY, self.handle)?)?
@@ -228,6 +231,13 @@ impl Attacher {
             }
         }
         Ok(())
+    }
+
+    /// Whether a filter is of a time of which nothing is pinned any more: somebody has taken the BPF file system
+    /// away, and the note of whose its qdisc is with it. It was most likely ours; if anybody else has come to
+    /// use it, it stays.
+    fn is_forgotten(&self, filter: &Filter) -> bool {
+        self.is_at_our_place(filter) && !self.fingerprints.contains_key(&filter.program)
     }
 
     fn is_at_our_place(&self, filter: &Filter) -> bool {

@@ -205,6 +205,27 @@ fn what_others_have_at_the_uplink_stays() {
     }
 }
 
+/// Somebody takes the BPF file system away, and with it what was noted.
+#[test]
+fn what_was_forgotten_in_between_goes_all_the_same() {
+    if !is_usable() {
+        return;
+    }
+    for mode in modes() {
+        let wired = Wired::new();
+        let instance = Owned::new(&format!("up-forgotten-{mode:?}").to_lowercase());
+        let before = wired.contents();
+        let mut datapath = wired.load(&instance.0, false, mode);
+        wired.attach(&mut datapath);
+        drop(datapath);
+        fs::remove_dir_all(instance.0.bpffs_dir()).unwrap();
+        let mut datapath = wired.load(&instance.0, false, mode);
+        wired.attach(&mut datapath);
+        wired.detach(&datapath);
+        assert_eq!(wired.contents(), before, "{mode:?}");
+    }
+}
+
 /// In a `clsact` that we added somebody else has put a filter: it is his now.
 #[test]
 fn a_qdisc_that_others_came_to_use_stays() {
