@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::net::IpAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use integration::lab::{Family, Fleet, Namespace, Snapshot, Underlay, eventually, ping};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::machine::{self, Guest, Machine};
 
@@ -296,11 +297,7 @@ impl Drop for Stage<'_> {
 
 /// Ends an agent as a user does: it takes what it has in workloads' namespaces away.
 fn stop(agent: &mut Child) {
-    let kill = Command::new("kill").arg(agent.id().to_string()).status();
-    assert!(
-        kill.expect("start kill").success(),
-        "the agent has ended by itself"
-    );
+    kill_process(Pid::from_child(agent), Signal::TERM).expect("the agent has ended by itself");
     let ended = agent.wait().expect("wait for the agent");
     assert!(ended.success(), "the agent: {ended}");
 }

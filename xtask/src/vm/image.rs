@@ -11,9 +11,9 @@ use std::process::Command;
 
 /// Programs that the tests run, and the one that the kernel runs when it needs a module. Busybox
 /// has most of them too, but with other options or other output.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "bpftool", "bridge", "ethtool", "find", "ip", "modprobe", "mount", "nft", "nsenter", "ping",
-    "setpriv", "stat", "tc", "unshare",
+    "setpriv", "stat", "tc", "umount", "unshare",
 ];
 
 /// Modules that bowline or its tests use. The kernel loads them itself when they are asked for, as
