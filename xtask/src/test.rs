@@ -25,7 +25,7 @@ Levels (default: all of them but vm, in this order):
   kernel    case files through the loaded programs; the kernel must agree with the host
   netns     namespaces as hosts and workloads: real frames
   docker    a real Docker engine in a namespace of its own
-  vm        the quick half of `cargo xtask vm`: edge, some of kernel and netns on other kernels
+  vm        the quick part of `cargo xtask vm`: some of edge, kernel and netns on other kernels
 
 Levels edge to docker run as root (sudo when not root). The last line is always of the form
 `N passed, N failed, N skipped`. A failed test, or a level without any, gives exit code 1.
@@ -150,7 +150,7 @@ fn run(workspace: &Workspace, level: &Level, executables: &[Executable]) -> Resu
     };
     let (module, env) = match level.tests {
         Tests::InMachines => {
-            terminal::step("vm: the quick half on other kernels");
+            terminal::step("vm: the quick part on other kernels");
             // What the other levels found is worth its table, even if there is no kernel to be had.
             return vm::quick(workspace, lab).or_else(|failure| {
                 terminal::error(&failure.to_string());

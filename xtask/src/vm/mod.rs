@@ -39,7 +39,7 @@ root. KVM is used where it works; without it everything is about ten times slowe
 machine's own kernel is what `cargo xtask test` runs on.
 
 Options:
-  --quick           edge, and a few tests of kernel and netns: what `cargo xtask test vm` runs
+  --quick           a few tests of each level: what `cargo xtask test vm` runs
   --filter PATTERN  only tests with this in their names; several mean any of them
   --soak            instead of tests, two hosts while everything goes wrong: `cargo xtask soak`, for three minutes
   --minutes N       or so many
@@ -62,16 +62,22 @@ const LIMIT: Duration = Duration::from_secs(20 * 60);
 const LEVELS: [&str; 3] = ["kernel_edge::", "kernel_cases::", "netns::"];
 
 /// Of them, what shows within a few minutes whether a kernel takes the programs and carries frames.
-const QUICK: [&str; 9] = [
-    "kernel_edge::",
-    "kernel_cases::wire::route_",
+const QUICK: [&str; 15] = [
+    "kernel_edge::datapath",
+    "kernel_edge::figures",
+    "kernel_edge::link",
+    "kernel_cases::wire::nat_hairpin",
+    "kernel_cases::wire::nat_masquerade",
+    "kernel_cases::wire::nat_published",
+    "kernel_cases::wire::route_echo",
+    "kernel_cases::wire::route_forward",
+    "kernel_cases::wire::route_too_big",
+    "kernel_cases::wire::underlay_vxlan",
     "netns::bridging::ping_works",
     "netns::bridging::tcp_arrives",
-    "netns::hosts::sizing::new_connections",
     "netns::lifecycle::unload_leaves_nothing",
+    "netns::nat::nftables::",
     "netns::routing::reaching::ping_works",
-    "netns::routing::sizing::",
-    "netns::routing::spreading::",
 ];
 
 /// What two machines do together. Each finds in a variable which of the two it is.
@@ -240,7 +246,7 @@ fn log(workspace: &Workspace, series: &Series) -> PathBuf {
     workspace.target.join(format!("vm/{}.log", series.name))
 }
 
-/// The quick half on every kernel, for `cargo xtask test`.
+/// The quick part on every kernel, for `cargo xtask test`.
 pub(crate) fn quick(workspace: &Workspace, tests: &Executable) -> Result<Counts> {
     if let Some(reason) = obstacle() {
         terminal::say(format!("skipped: vm: {reason}"));

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bowline::holdings::Peer;
 use bowline::kernel::link::{InterfaceTaken, Links};
 use bowline::topology::PortName;
-use integration::lab::is_usable;
+use integration::lab::{eventually, is_usable};
 use maps_schema::PortId;
 
-use super::{Owned, Space, addresses, block_on, create, observe, routes, wanted};
+use super::{Owned, Space, addresses, block_on, create, ip, observe, routes, wanted};
 
 #[test]
 fn a_link_is_what_was_asked_for_until_it_is_deleted() {
@@ -123,11 +124,19 @@ fn a_carrier_is_waited_for_as_long_as_it_may_still_come() {
         let links = Links::in_netns(&instance.0, &host.open()).unwrap();
         create(&links, &wanted, &netns).await;
         workload.ip(&["link", "set", "eth0", "down"]);
+        eventually("the kernel takes note", || {
+            host.ip(&["link", "show", "dev", &wanted.name])
+                .contains("LOWERLAYERDOWN")
+        });
         let begin = Instant::now();
-        let mut later = workload.later(ABSENCE, &["link", "set", "eth0", "up"]);
+        let raise = ["-n", &workload.name, "link", "set", "eth0", "up"].map(str::to_owned);
+        let later = thread::spawn(move || {
+            thread::sleep(ABSENCE);
+            ip(&raise.each_ref().map(String::as_str));
+        });
         links.await_carrier(&wanted).await.unwrap();
         assert!(begin.elapsed() >= ABSENCE);
-        assert!(later.wait().unwrap().success());
+        later.join().unwrap();
         // There will be none any more: nobody is held up for ever.
         workload.ip(&["link", "set", "eth0", "down"]);
         links.await_carrier(&wanted).await.unwrap();

@@ -10,9 +10,8 @@ mod uplink;
 mod xdp;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use bowline::holdings::Observed;
 use bowline::instance::Instance;
@@ -64,14 +63,6 @@ impl Space {
         let mut all = vec!["-n", &self.name];
         all.extend(arguments);
         ip(&all)
-    }
-
-    /// Starts `ip` after a while.
-    fn later(&self, wait: Duration, arguments: &[&str]) -> Child {
-        let script = format!("sleep {}; exec ip \"$@\"", wait.as_secs_f64());
-        let mut command = Command::new("sh");
-        command.args(["-c", &script, "sh", "-n", &self.name]);
-        command.args(arguments).spawn().unwrap()
     }
 
     /// Everything that `ip` tells about one interface.
