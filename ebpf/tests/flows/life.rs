@@ -77,16 +77,20 @@ impl Talk {
         assert_eq!(action, Action::Deliver(IfIndex(to.0)));
     }
 
-    /// A segment with so many bytes arrives at the other side.
-    #[track_caller]
-    fn say(&self, from: PortId, flags: u8, sequence: u32, acknowledgment: u32, len: usize) {
-        let packet = Packet {
+    fn segment(&self, from: PortId, [sequence, acknowledgment]: [u32; 2], flags: u8) -> Packet {
+        Packet {
             flags,
             sequence,
             acknowledgment,
-            len,
             ..self.packet(from)
-        };
+        }
+    }
+
+    /// A segment with so many bytes arrives at the other side.
+    #[track_caller]
+    fn say(&self, from: PortId, flags: u8, sequence: u32, acknowledgment: u32, len: usize) {
+        let segment = self.segment(from, [sequence, acknowledgment], flags);
+        let packet = Packet { len, ..segment };
         self.send(&packet, from);
     }
 
@@ -111,13 +115,7 @@ impl Talk {
     /// A segment does not arrive.
     #[track_caller]
     fn say_in_vain(&self, from: PortId, flags: u8, sequence: u32, acknowledgment: u32) {
-        let packet = Packet {
-            flags,
-            sequence,
-            acknowledgment,
-            ..self.packet(from)
-        };
-        let (action, _) = self.run(&packet, from);
+        let (action, _) = self.run(&self.segment(from, [sequence, acknowledgment], flags), from);
         assert!(matches!(action, Action::Drop { .. }), "{action:?}");
     }
 
@@ -418,8 +416,7 @@ fn a_side_whose_row_made_room_for_others_gets_it_back_while_the_other_one_speaks
     talk.datagram(DB);
     talk.datagram(WEB);
     talk.assert_established();
-    let reverse = talk.key(DB);
-    talk.tables.connections.borrow_mut().remove(&reverse);
+    talk.tables.connections.borrow_mut().remove(&talk.key(DB));
     // However dense its packets are.
     for _ in 0..30 {
         talk.wait(SECOND / 10);
@@ -433,8 +430,7 @@ fn a_side_whose_row_made_room_ends_the_connection_all_the_same() {
     let talk = Talk::new(1, TCP);
     let (web, db) = (1 << 28, 1 << 30);
     talk.shake_hands(web, db);
-    let reverse = talk.key(DB);
-    talk.tables.connections.borrow_mut().remove(&reverse);
+    talk.tables.connections.borrow_mut().remove(&talk.key(DB));
     talk.wait(2 * SECOND);
     talk.say(WEB, ACK, web + 1, db + 1, 10);
     talk.say(DB, ACK, db + 1, web + 11, 10);

@@ -124,9 +124,9 @@ fn a_carrier_is_waited_for_as_long_as_it_may_still_come() {
         let links = Links::in_netns(&instance.0, &host.open()).unwrap();
         create(&links, &wanted, &netns).await;
         workload.ip(&["link", "set", "eth0", "down"]);
+        let link = ["link", "show", "dev", &wanted.name];
         eventually("the kernel takes note", || {
-            host.ip(&["link", "show", "dev", &wanted.name])
-                .contains("LOWERLAYERDOWN")
+            !host.ip(&link).contains("state UP")
         });
         let begin = Instant::now();
         let raise = ["-n", &workload.name, "link", "set", "eth0", "up"].map(str::to_owned);
