@@ -7,7 +7,7 @@
 //! Programs, filters and qdiscs of others at the same interface are left alone, those of other
 //! instances among them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::mem;
@@ -73,8 +73,7 @@ pub(super) struct Attacher {
     pub(super) pins: Pins,
     /// The fingerprints of the pinned programs, by the id that the kernel gave them.
     pub(super) fingerprints: BTreeMap<u32, String>,
-    /// The ids of programs of other instances, which have the same names.
-    strangers: BTreeSet<u32>,
+    instance: Instance,
     /// The handle of our filter in a `clsact`: always the same, so that it is found again, and
     /// another one for each instance.
     handle: TcHandle,
@@ -83,12 +82,11 @@ pub(super) struct Attacher {
 impl Attacher {
     pub(super) fn new(instance: &Instance, mode: Mode) -> Result<Self> {
         let pins = Pins::new(instance);
-        let others = bpffs::programs_of_others(instance).context("look at other instances")?;
         let [.., high, low] = fnv1a_64([instance.name().as_bytes()]).to_be_bytes();
         Ok(Self {
             mode,
             fingerprints: programs::fingerprints(&pins)?,
-            strangers: programs::ids(&others),
+            instance: instance.clone(),
             // A handle of 0 would let the kernel choose.
             handle: TcHandle::new(1, u16::from_be_bytes([high, low])),
             pins,
@@ -287,10 +285,14 @@ impl Attacher {
         detach().with_context(|| format!("detach {} from {name}", program.symbol()))
     }
 
-    /// The ids of all programs of this name, of any age, but for those of other instances.
+    /// The ids of all programs of this name, of any age, but for those of other instances, which may come at any
+    /// time: they are pinned before they are attached.
     pub(super) fn ours(&self, symbol: &str) -> Result<Vec<u32>> {
         let mut ids = named(symbol)?;
-        ids.retain(|id| !self.strangers.contains(id));
+        let others =
+            bpffs::programs_of_others(&self.instance).context("look at other instances")?;
+        let strangers = programs::ids(&others);
+        ids.retain(|id| !strangers.contains(id));
         Ok(ids)
     }
 

@@ -80,9 +80,13 @@ fn a_program_of_somebody_else_stays() {
     for theirs in MODES {
         let wired = Wired::new();
         let (instance, other) = (Owned::new("xdp-late"), Owned::new("xdp-early"));
+        let before = wired.load(&instance.0, false, Mode::Clsact);
         let mut stranger = wired.load(&other.0, false, Mode::Clsact);
         attach(&wired, &mut stranger, theirs).unwrap();
         let contents = wired.contents();
+        // Nor does who was there first, and has not heard of the other one, take it for its own.
+        detach(&wired, &before);
+        assert_eq!(wired.contents(), contents);
         let mut datapath = wired.load(&instance.0, false, Mode::Clsact);
         let found = state(&wired, &instance);
         assert!(matches!(found, Some(XdpState::Foreign(_))), "{found:?}");
