@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use integration::lab::{Family, Talk, Underlay, eventually, patience, ping};
+use integration::lab::{Family, Talk, Underlay, eventually, patience, ping, ping_once};
 
 use super::{house, load};
 use crate::netns::hosts::{drops, fleet};
@@ -61,6 +61,32 @@ fn answers_and_errors_pass_where_nobody_may_enter() {
             );
         }
     }
+}
+
+#[test]
+fn rules_say_how_often_they_decided() {
+    let Some(underlay) = house(Family::V4) else {
+        return;
+    };
+    let fleet = fleet(&underlay);
+    load(&underlay, &fleet, CLOSED);
+    let web = underlay.workload("web1");
+    let db = "10.2.0.12".parse().unwrap();
+    eventually("web1 reaches the database", || ping(web, db));
+    // On all hosts together, of the rules that the databases have.
+    let hits = || -> u64 {
+        let shown = fleet.iter().map(|(_, it)| it.json(&["show", "policies"]));
+        let rules = shown.flat_map(|it| it["policies"].as_array().cloned().unwrap_or_default());
+        rules
+            .filter(|rule| rule["list"].as_str().is_some_and(|it| it.contains("db")))
+            .filter_map(|rule| rule["hits"].as_u64())
+            .sum()
+    };
+    let before = hits();
+    for _ in 0..3 {
+        assert!(ping_once(web, db));
+    }
+    assert_eq!(hits() - before, 3);
 }
 
 #[test]
