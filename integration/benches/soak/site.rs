@@ -61,9 +61,10 @@ const WORKLOADS: [&str; 7] = ["web", "cache", "noise", "db", "extra", "one", "tw
 /// Those of them that are always plugged in where an agent runs, and where it answers them inside.
 const CARRIED: [&str; 4] = ["web", "cache", "noise", "db"];
 const RESOLVER: &str = "169.254.0.53";
-/// How long an agent that is new may take to make everything as it was; on a processor that is emulated, one look
+/// How long an agent that is new may take to make everything as it was. On a processor that is emulated one look
 /// takes some seconds.
-const SETTLING: Duration = Duration::from_secs(60);
+const SETTLING: Duration = Duration::from_secs(20);
+const SETTLING_LIGHT: Duration = Duration::from_secs(60);
 
 /// The namespaces.
 pub(crate) struct Site {
@@ -280,9 +281,14 @@ impl Shape {
 impl Stage<'_> {
     /// Checks that everything is as it was, or becomes so again.
     pub(crate) fn assert_shape(&self, before: &Shape) {
+        let limit = if self.is_light {
+            SETTLING_LIGHT
+        } else {
+            SETTLING
+        };
         let begin = Instant::now();
         let mut after = self.shape();
-        while !before.is_same(&after) && begin.elapsed() < SETTLING {
+        while !before.is_same(&after) && begin.elapsed() < limit {
             after = self.shape();
         }
         before.assert_same(&after);
